@@ -1,0 +1,41 @@
+# Two commands matter: `make demo` and `make test`. Each does all its own set-up in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.ready
+
+.PHONY: help venv demo test lint types format clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all]' --group dev
+	touch $(STAMP)
+
+venv: $(STAMP)  ## install the package (editable, all extras) and the development tools in .venv
+
+demo: venv  ## 200 users registered and authenticated against a sandbox on loopback
+	$(BIN)/smile-async demo
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: venv
+	$(BIN)/mypy
+
+format: venv  ## let ruff format the tree
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: lint types  ## lint, types, and the whole test suite with branch coverage
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --fail-under=95
+	$(BIN)/python tests/ground_coverage.py
+
+clean:  ## forget everything that was made here
+	rm -rf .venv .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis

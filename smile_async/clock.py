@@ -1,0 +1,57 @@
+"""What time it is, and how to wait: the one place where the library touches a clock.
+
+Poller, pace, throttle and sandbox all take a `Clock`, so that a test can let a two-hour human review pass in
+milliseconds. Deadlines of requests in flight stay real: a peer that hangs does not care about virtual time.
+"""
+
+import time
+from typing import Protocol
+
+import anyio
+
+__all__ = ["Clock", "SystemClock"]
+
+
+class Clock(Protocol):
+    """Two readings and one way to wait; all figures are seconds."""
+
+    def time(self) -> float:
+        """Seconds since 1970-01-01 UTC, as the wall clock has it."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds since some fixed moment; never goes back."""
+        ...
+
+    async def wait(self, event: anyio.Event, timeout: float | None) -> bool:
+        """Wait until *event* is set (True) or *timeout* seconds have passed (False); None waits for ever."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Let *seconds* pass."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def time(self) -> float:
+        """Seconds since 1970-01-01 UTC."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds since some fixed moment; the scale anyio's deadlines use on asyncio."""
+        return time.monotonic()
+
+    async def wait(self, event: anyio.Event, timeout: float | None) -> bool:
+        """Wait until *event* is set (True) or *timeout* seconds have passed (False)."""
+        if timeout is None:
+            await event.wait()
+            return True
+        with anyio.move_on_after(timeout):
+            await event.wait()
+        return event.is_set()
+
+    async def sleep(self, seconds: float) -> None:
+        """Let *seconds* pass."""
+        await anyio.sleep(seconds)
