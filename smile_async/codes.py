@@ -1,0 +1,156 @@
+"""What each result code means for each job type: a table with its provenance, no logic.
+
+One code may say opposite things of two job types (0812: a biometric check still under review, but a document refused),
+so the key is the pair. "Never approved by accident" starts here: a row that the sources leave without a category is an
+error, and what is not in the table is UNKNOWN (see `verdict.classify`).
+
+Columns: code, the job types it is about (`any`; `image` = all that carry images), what to do, whether it is the last
+word (`?` = no source says), whether the same person may try again with better input, where it is documented, text.
+
+Sources: docs = docs.usesmileid.com/further-reading/result-codes · errors = the error-codes page below it ·
+older = docs.smileidentity.com/results/result-and-error-codes · rest = docs.smileidentity.com restful-integration ·
+limits = docs.usesmileid.com rate-limits · sdk = fixtures and code of the official SDKs · android = the Android SDK's
+strings and adapters · partners = code tables published by integrators, where no stored docs page shows the row.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = ["IMAGE_JOB_TYPES", "MEANINGS", "CodeMeaning", "Decision"]
+
+
+class Decision(StrEnum):
+    """What a partner's server does with a user: let in, wait, refuse, or look into it."""
+
+    APPROVED = "approved"
+    PROVISIONAL = "provisional"
+    REJECTED = "rejected"
+    ERROR = "error"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class CodeMeaning:
+    """One row: what `code` says of jobs of `job_types` (None = of every type).
+
+    `final` and `resubmit` (may the same person try again with a better picture?) are None where no source tells.
+    """
+
+    code: str
+    job_types: frozenset[int] | None
+    decision: Decision
+    final: bool | None
+    resubmit: bool | None
+    sources: tuple[str, ...]
+    text: str
+
+
+#: The job types that carry images (protocol.md §3).
+IMAGE_JOB_TYPES = frozenset({1, 2, 4, 6, 8, 11})
+
+_TABLE = """
+0001 | any          | error       | yes | ?   | docs older      | data invalid / unknown failure
+0001 | 1            | error       | yes | no  | docs            | id authority returned no photo
+0001 | 1,6,11       | error       | yes | yes | docs            | id card image unusable or missing in zip
+0001 | image        | error       | yes | yes | docs            | selfie image unusable or missing in zip
+0810 | 1            | approved    | yes | no  | partners sdk    | enrol user, machine pass
+0810 | 6,11         | approved    | yes | no  | android partners | document verified (also after human review)
+0811 | 1            | rejected    | yes | ?   | partners        | selfie and reference do not match, machine
+0811 | 6,11         | rejected    | yes | ?   | partners        | document could not be verified
+0812 | 1            | provisional | no  | no  | partners        | pure provisional, awaiting human judgement
+0812 | 6,11         | rejected    | yes | yes | partners        | document unusable or not classifiable
+0813 | 1            | rejected    | yes | ?   | partners        | possible spoof, machine reject
+0814 | 1            | provisional | no  | no  | sdk partners    | provisional enrol, possible spoof, under review
+0815 | 1            | provisional | no  | no  | partners        | provisional, machine compare unsure
+0816 | 6,11         | rejected    | yes | no  | partners        | unsupported document
+0817 | 6,11         | approved    | yes | no  | partners        | approved with attention, document expired
+0820 | 2            | approved    | yes | no  | partners        | authenticated, machine pass
+0821 | 2            | rejected    | yes | ?   | partners        | authentication failed, faces do not match, machine
+0822 | 2            | provisional | no  | no  | partners        | pure provisional, awaiting human judgement
+0823 | 2            | rejected    | yes | ?   | partners        | possible spoof, machine reject
+0824 | 2            | provisional | no  | no  | partners        | provisional, possible spoof, awaiting human judgement
+0825 | 2            | provisional | no  | no  | partners        | provisional, compare unsure, awaiting human judgement
+0840 | 4            | approved    | yes | no  | partners        | registered, machine pass
+0841 | 4            | rejected    | yes | ?   | partners        | registration failed, machine (liveness/compare)
+0842 | 4            | provisional | no  | no  | partners        | pure provisional, awaiting human judgement
+0843 | 4            | rejected    | yes | ?   | partners        | possible spoof, machine reject
+0844 | 4            | provisional | no  | no  | partners        | provisional, possible spoof, awaiting human judgement
+0846 | 4            | provisional | no  | no  | partners older  | pending, possible spoof, awaiting human judgement
+0903 | image        | rejected    | yes | yes | older           | zip corrupt
+0907 | image        | rejected    | yes | ?   | older           | possible spoof under strict setting
+0908 | 1            | error       | ?   | ?   | partners        | id issuer not available
+0911 | 1            | rejected    | yes | yes | partners        | no face found in selfie
+0912 | 1            | rejected    | yes | yes | partners        | selfie quality too poor
+0921 | 2            | rejected    | yes | yes | partners        | no face found in selfie
+0922 | 2            | rejected    | yes | yes | partners        | selfie quality too poor
+0941 | 4            | rejected    | yes | yes | partners        | no face found in selfie
+0942 | 4            | rejected    | yes | yes | partners        | selfie quality too poor
+1012 | 1            | provisional | no  | no  | docs sdk        | id number valid (an intermediate message)
+1012 | 5,7          | approved    | yes | no  | docs sdk        | id number valid
+1013 | 1,5          | rejected    | yes | ?   | docs            | id not found / unable to validate
+1014 | 1,5,11       | error       | yes | yes | docs            | id number format not supported
+1015 | 1,5          | error       | ?   | no  | docs            | id authority unavailable
+1016 | 1,5          | error       | yes | no  | docs            | product / id type not activated
+1020 | 5            | approved    | yes | no  | docs            | exact match
+1021 | 5            | approved    | yes | no  | docs            | partial match
+1022 | 5            | rejected    | yes | ?   | docs            | no match
+1023 | 5            | rejected    | yes | ?   | docs            | no record found, not charged
+1210 | 1            | approved    | yes | no  | sdk partners    | enrol user, human pass
+1211 | 1            | rejected    | yes | ?   | partners        | human compare failed
+1212 | 1            | rejected    | yes | no  | partners        | human reviewer found spoof
+1213 | 1            | provisional | ?   | ?   | partners        | human reviewer unsure about liveness
+1214 | 1            | rejected    | yes | ?   | partners        | id card check failed on review
+1220 | 2            | approved    | yes | no  | partners        | authenticated, human pass
+1221 | 2            | rejected    | yes | ?   | partners        | human compare failed
+1222 | 2            | rejected    | yes | no  | partners        | human reviewer found spoof
+1240 | 4            | approved    | yes | no  | partners        | registered, human pass
+1241 | 4            | rejected    | yes | yes | partners        | image unusable on review
+1242 | 4            | rejected    | yes | no  | partners        | human reviewer found spoof
+2201 | any          | error       | yes | no  | errors          | system error (upload family)
+2202 | any          | error       | no  | no  | rest sdk        | upload prepared
+2203 | any          | error       | yes | no  | errors older    | invalid JSON / info.json badly built
+2204 | any          | error       | yes | no  | errors          | parameter of wrong type
+2205 | any          | error       | yes | no  | errors          | not authorised (signature/environment/timestamp)
+2207 | 1,2,4,6,8,11 | error       | yes | no  | errors          | enrolled user disabled
+2208 | 1,2,4,6,8,11 | error       | yes | no  | errors          | enrolled user deleted
+2209 | 1,4,6,11     | error       | yes | no  | errors partners | wrong user id, already enrolled under it
+2210 | 2,8          | error       | yes | no  | errors          | no enrolled user found
+2211 | 2            | error       | yes | no  | errors          | user must re-enrol first
+2212 | any          | error       | yes | no  | errors          | invalid job type
+2213 | any          | error       | yes | no  | errors older    | required parameter missing
+2214 | any          | error       | ?   | ?   | android         | listed without a text
+2215 | any          | error       | yes | no  | errors rest     | job id already used
+2216 | 2            | error       | yes | no  | errors          | enrolled user has no photo on file
+2217 | any          | error       | yes | no  | sdk             | invalid product
+2220 | any          | error       | yes | no  | older           | production not enabled
+2221 | any          | error       | ?   | ?   | android         | listed without a text
+2222 | 1,5          | error       | yes | no  | limits          | id number blocked, too many submissions
+2301 | any          | error       | yes | no  | errors          | system error (job_status family)
+2302 | any          | error       | no  | no  | sdk             | job_status answered normally
+2304 | any          | error       | ?   | no  | partners        | job not found
+2314 | any          | error       | no  | no  | older sdk       | no zip received yet
+2401 | any          | error       | yes | no  | errors          | system error (id/token family)
+2405 | any          | error       | yes | no  | errors older    | not authorised
+2413 | any          | error       | yes | no  | errors sdk      | parameter missing or value not allowed
+2414 | any          | error       | ?   | ?   | android         | listed without a text
+2415 | any          | error       | ?   | ?   | partners        | unverified: one partner takes it for a duplicate
+"""
+
+
+def _row(line: str) -> CodeMeaning:
+    code, types, decision, final, resubmit, sources, text = (cell.strip() for cell in line.split("|"))
+    known: dict[str, bool | None] = {"yes": True, "no": False, "?": None}
+    scope = {"any": None, "image": IMAGE_JOB_TYPES}
+    return CodeMeaning(
+        code=code,
+        job_types=scope[types] if types in scope else frozenset(int(number) for number in types.split(",")),
+        decision=Decision(decision),
+        final=known[final],
+        resubmit=known[resubmit],
+        sources=tuple(sources.split()),
+        text=text,
+    )
+
+
+#: Every result code found in any public source, in order of code.
+MEANINGS: tuple[CodeMeaning, ...] = tuple(_row(line) for line in _TABLE.strip().splitlines())

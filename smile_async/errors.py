@@ -1,0 +1,174 @@
+"""Every error this library raises.
+
+They answer three questions a caller has when money or a login hangs on the answer: whose job was it (`.job`), was
+anything submitted (`.ticket`; None means that no request left), and is it safe and useful to call again with the same
+`Job` (`.retryable`). A rejected face is not an error: it is a `Verdict`.
+
+    SmileError
+    + BadConfiguration (ValueError)      the session's own settings are wrong
+    + InvalidJob (ValueError)            the job can not be sent as it is; no byte left
+    + Refused                            Smile ID answered no: .status .code .message
+    | + NotAuthorized                    key, partner, environment or clock
+    | + RateLimited                      .retry_after seconds
+    | + UserNotEnrolled                  register first
+    | + AlreadyEnrolled                  authenticate instead
+    | + JobExists                        somebody used this job_id before
+    | x JobNotFound                      no job of that id
+    + Unavailable                        network, TLS, 5xx or deadline: no usable answer
+    + UploadFailed                       the storage did not take the zip
+    + StillPending (TimeoutError)        patience ran out; the job goes on: .verdict is the latest provisional
+    + UnreadableReply                    an answer that is not the protocol's
+    + ForgedReply                        an answer that the key did not sign, or for another job
+    | x StaleReply                       signed, but long ago (or not datable)
+    + SessionClosed (RuntimeError)       used before `async with`, or after it
+    x WrongLoop (RuntimeError)           used from another event loop than the one it was entered on
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from smile_async.job import Job, Ticket
+    from smile_async.verdict import Verdict
+
+__all__ = [
+    "AlreadyEnrolled",
+    "BadConfiguration",
+    "ForgedReply",
+    "InvalidJob",
+    "JobExists",
+    "JobNotFound",
+    "NotAuthorized",
+    "RateLimited",
+    "Refused",
+    "SessionClosed",
+    "SmileError",
+    "StaleReply",
+    "StillPending",
+    "Unavailable",
+    "UnreadableReply",
+    "UploadFailed",
+    "UserNotEnrolled",
+    "WrongLoop",
+]
+
+
+class SmileError(Exception):
+    """The root: `except SmileError` catches everything this library raises on purpose."""
+
+    #: The job this is about, None where there was none (e.g. `status` of a ticket).
+    job: "Job | None"
+    #: None only if no request left for this job. A ticket means: resume with `session.wait(ticket)`, do not resubmit.
+    ticket: "Ticket | None"
+    #: True: calling again with this same `Job` can not create a second provider job, and may succeed.
+    retryable: bool
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        job: "Job | None" = None,
+        ticket: "Ticket | None" = None,
+        retryable: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.job = job
+        self.ticket = ticket
+        self.retryable = retryable
+
+
+class BadConfiguration(SmileError, ValueError):
+    """A setting of the session is missing or contradicts itself; nothing was sent."""
+
+
+class InvalidJob(SmileError, ValueError):
+    """A job that can not be sent as it is: the message names the job, the cause and the cure. Nothing was sent."""
+
+
+class Refused(SmileError):
+    """Smile ID understood and said no.
+
+    `.status` is the HTTP status, `.code` Smile's four-digit code ("" where none was given), `.message` its text.
+    """
+
+    status: int
+    code: str
+    message: str
+
+    def __init__(
+        self,
+        text: str = "",
+        *,
+        status: int,
+        code: str = "",
+        message: str = "",
+        job: "Job | None" = None,
+        ticket: "Ticket | None" = None,
+        retryable: bool = False,
+    ) -> None:
+        super().__init__(text or message, job=job, ticket=ticket, retryable=retryable)
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+class NotAuthorized(Refused):
+    """Codes 2204/2205/2405 or HTTP 401/403: wrong key, partner or environment, or a clock that is off."""
+
+
+class RateLimited(Refused):
+    """HTTP 429: `.retry_after` is what the server asked for, in seconds, None where it did not say."""
+
+    retry_after: float | None = None
+
+
+class UserNotEnrolled(Refused):
+    """Codes 2207, 2208, 2210, 2211, 2216: there is no usable photo on file for this user; register first."""
+
+
+class AlreadyEnrolled(Refused):
+    """Code 2209: the user is on file already; authenticate instead (or register with `allow_new_enroll=True`)."""
+
+
+class JobExists(Refused):
+    """Code 2215 to a first attempt: somebody used this job_id before, and its verdict belongs to another selfie."""
+
+
+class JobNotFound(Refused):
+    """Code 2304: this partner has no job of that user_id and job_id."""
+
+
+class Unavailable(SmileError):
+    """No usable answer: DNS, TLS, a broken connection, a 5xx, or our own deadline."""
+
+
+class UploadFailed(SmileError):
+    """The storage refused the zip; the job is known to Smile ID but has no images yet."""
+
+
+class StillPending(SmileError, TimeoutError):
+    """Patience ran out while the job goes on: `await session.wait(error.ticket)` takes it up again.
+
+    `.verdict` keeps the latest provisional verdict, None where there was none.
+    """
+
+    verdict: "Verdict | None" = None
+
+
+class UnreadableReply(SmileError):
+    """An answer that is not JSON, not the protocol's shape, or larger than the cap."""
+
+
+class ForgedReply(SmileError):
+    """An answer whose signature none of the keys made, or that speaks of another job than the one asked for."""
+
+
+class StaleReply(ForgedReply):
+    """A properly signed answer whose timestamp is too far from now, or can not be dated."""
+
+
+class SessionClosed(SmileError, RuntimeError):
+    """The session is not open: use it inside `async with SmileSession(...) as session:`."""
+
+
+class WrongLoop(SmileError, RuntimeError):
+    """The session belongs to another event loop: make one session per loop."""

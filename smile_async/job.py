@@ -1,0 +1,275 @@
+"""What a user says: a job about a person, and the ticket that is left when it is on its way.
+
+Everything that can be known without opening a file is checked when the job is made, because a job is billed when it
+arrives, not when it succeeds.
+"""
+
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from types import MappingProxyType
+from typing import Any, Self
+
+import orjson
+
+from smile_async.errors import InvalidJob
+from smile_async.image import Image, flaw
+from smile_async.urls import url_flaw
+
+__all__ = ["MAX_ID_LENGTH", "ImageSource", "Job", "JobType", "Ticket"]
+
+#: What a picture may be given as; a `str` is always a path (base64 goes through `Image.from_base64`).
+ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | Image
+
+#: Characters; our own cap, no length is published.
+MAX_ID_LENGTH = 255
+
+_RESERVED = ("user_id", "job_id", "job_type")
+
+
+class JobType(IntEnum):
+    """Smile ID's products, by the names its SDKs use (protocol.md §3)."""
+
+    BIOMETRIC_KYC = 1
+    SMART_SELFIE_AUTHENTICATION = 2
+    SMART_SELFIE_REGISTRATION = 4
+    ENHANCED_KYC = 5
+    DOCUMENT_VERIFICATION = 6
+    BUSINESS_VERIFICATION = 7
+    UPDATE_PHOTO = 8
+    COMPARE_USER_INFO = 9
+    ENHANCED_DOCUMENT_VERIFICATION = 11
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """The stub that finds a job again: keep it in your database, it is small and JSON.
+
+    `user_id` and `job_id` are what Smile ID asks for; `smile_job_id` is its own number, None until it is known.
+    """
+
+    user_id: str
+    job_id: str
+    job_type: int
+    smile_job_id: str | None = None
+
+    def to_json(self) -> str:
+        """One line of JSON that `from_json` reads."""
+        return orjson.dumps(self.to_dict()).decode()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The four fields as plain values."""
+        return {
+            "user_id": self.user_id,
+            "job_id": self.job_id,
+            "job_type": int(self.job_type),
+            "smile_job_id": self.smile_job_id,
+        }
+
+    @classmethod
+    def from_json(cls, text: str | bytes | Mapping[str, Any]) -> Self:
+        """The ticket that `to_json` wrote (or its fields as a mapping); raises InvalidJob if it is none."""
+        try:
+            found = text if isinstance(text, Mapping) else orjson.loads(text)
+            number = found.get("smile_job_id")
+            ticket = cls(found["user_id"], found["job_id"], job_type(found["job_type"]), number)
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InvalidJob(f"not a ticket ({type(error).__name__}): give what ticket.to_json() wrote") from None
+        if not all(isinstance(part, str) for part in (ticket.user_id, ticket.job_id, number or "")):
+            raise InvalidJob("not a ticket: user_id, job_id and smile_job_id are texts")
+        return ticket
+
+
+def job_type(value: object) -> int:
+    """*value* (an int, or a text such as "2": Smile ID sends both) as a JobType, or as an int if it is a new one."""
+    number = int(value) if isinstance(value, int | str) else -1
+    if number < 0:
+        raise InvalidJob(f"job_type is {type(value).__name__}: give a JobType")
+    return JobType(number) if number in JobType.__members__.values() else number
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Job:
+    """One selfie job; make it with `Job.authenticate` or `Job.register`.
+
+    Immutable, and cheap to keep: a path is read only when the upload starts. Raises InvalidJob at once for ids that
+    are empty, longer than 255 characters or hold control characters, for partner_params that are not text, for a
+    callback_url that is not https, and for bytes that are not a colour JPEG or PNG.
+    """
+
+    user_id: str
+    job_type: int
+    selfie: Image | None = None
+    liveness: tuple[Image, ...] = ()
+    job_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    partner_params: Mapping[str, str] = field(default_factory=dict)
+    callback_url: str | None = None
+    use_enrolled_image: bool = False
+    allow_new_enroll: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("user_id", "job_id"):
+            why = _id_flaw(getattr(self, name))
+            if why:
+                raise InvalidJob(f"{name} {why}", job=self)
+        why = _params_flaw(self.partner_params) or _options_flaw(self) or _content_flaw(self)
+        if why:
+            raise InvalidJob(f"job {self.job_id} of user {self.user_id}: {why}", job=self)
+        object.__setattr__(self, "partner_params", MappingProxyType(dict(self.partner_params)))
+
+    @classmethod
+    def authenticate(
+        cls,
+        user_id: str,
+        selfie: ImageSource | None = None,
+        *,
+        liveness: Iterable[ImageSource] = (),
+        job_id: str | None = None,
+        partner_params: Mapping[str, str] | None = None,
+        callback_url: str | None = None,
+        use_enrolled_image: bool = False,
+    ) -> "Job":
+        """Is this the person who is on file as *user_id*? (job type 2)
+
+        *liveness*: 6 to 8 frames of the same moment prove that a living person was there; 0 asks for no such proof.
+        *job_id* must never have been used before; by default it is a fresh UUID. *partner_params* (text to text)
+        come back with the verdict. *selfie* may be left out only with *use_enrolled_image*.
+        """
+        # Rebound, so that no frame of a later traceback holds raw image bytes.
+        selfie, liveness = _pictures(selfie, liveness, user_id)
+        return cls(
+            user_id=user_id,
+            job_type=JobType.SMART_SELFIE_AUTHENTICATION,
+            selfie=selfie,
+            liveness=liveness,
+            job_id=str(uuid.uuid4()) if job_id is None else job_id,
+            partner_params={} if partner_params is None else partner_params,
+            callback_url=callback_url,
+            use_enrolled_image=use_enrolled_image,
+        )
+
+    @classmethod
+    def register(
+        cls,
+        user_id: str,
+        selfie: ImageSource,
+        *,
+        liveness: Iterable[ImageSource] = (),
+        job_id: str | None = None,
+        partner_params: Mapping[str, str] | None = None,
+        callback_url: str | None = None,
+        allow_new_enroll: bool = False,
+    ) -> "Job":
+        """Put this person on file as *user_id* (job type 4), who must be new unless *allow_new_enroll*."""
+        registered, frames = _pictures(selfie, liveness, user_id)
+        del selfie, liveness
+        return cls(
+            user_id=user_id,
+            job_type=JobType.SMART_SELFIE_REGISTRATION,
+            selfie=registered,
+            liveness=frames,
+            job_id=str(uuid.uuid4()) if job_id is None else job_id,
+            partner_params={} if partner_params is None else partner_params,
+            callback_url=callback_url,
+            allow_new_enroll=allow_new_enroll,
+        )
+
+    @property
+    def ticket(self) -> Ticket:
+        """Exists from birth: after a cancellation `await session.wait(job.ticket)` still finds the job."""
+        return Ticket(self.user_id, self.job_id, self.job_type)
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """The selfie, if there is one, then the liveness frames."""
+        return (self.selfie, *self.liveness) if self.selfie else self.liveness
+
+    def named_images(self) -> Iterator[tuple[str, Image]]:
+        """Each picture with the name a message gives it: `selfie`, `liveness[0]`, …."""
+        if self.selfie:
+            yield "selfie", self.selfie
+        for number, frame in enumerate(self.liveness):
+            yield f"liveness[{number}]", frame
+
+    def spent(self) -> "Job":
+        """The same job without image content: what outcomes and errors carry once it is accepted."""
+        if all(image.content is None for image in self.images):
+            return self
+        return replace(
+            self,
+            selfie=self.selfie and self.selfie.spent(),
+            liveness=tuple(image.spent() for image in self.liveness),
+        )
+
+
+def _pictures(
+    selfie: ImageSource | None, liveness: Iterable[ImageSource], user_id: str
+) -> tuple[Image | None, tuple[Image, ...]]:
+    kind = type(liveness).__name__
+    if isinstance(liveness, str | bytes | bytearray | os.PathLike | Image) or not isinstance(liveness, Iterable):
+        del selfie, liveness
+        raise InvalidJob(f"user {user_id!r}: liveness is one {kind}: give a list of pictures")
+    face = None if selfie is None else _picture(selfie, "selfie", user_id)
+    return face, tuple(_picture(frame, f"liveness[{n}]", user_id) for n, frame in enumerate(liveness))
+
+
+def _picture(source: ImageSource, name: str, user_id: str) -> Image:
+    if isinstance(source, Image):
+        return source
+    if isinstance(source, str | os.PathLike):
+        return Image.from_path(source)
+    if isinstance(source, bytes | bytearray | memoryview):
+        # Judged by Job itself, which can say whose picture it is.
+        return Image(content=bytes(source), size=len(source))
+    raise InvalidJob(f"user {user_id!r}: {name} is {type(source).__name__}: give a path, bytes or an Image")
+
+
+def _content_flaw(job: "Job") -> str:
+    for name, image in job.named_images():
+        why = "" if image.content is None else flaw(image.content)
+        if why:
+            return f"{name} {why}"
+    return ""
+
+
+def _id_flaw(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        return f"is {value!r}: give a text that is not empty" if isinstance(value, str) else "is not a text: give a str"
+    if len(value) > MAX_ID_LENGTH:
+        return f"has {len(value)} characters: at most {MAX_ID_LENGTH} are allowed"
+    if not value.isprintable() or value != value.strip():
+        return f"{value!r} has control characters or outer blanks: strip them"
+    return ""
+
+
+def _params_flaw(params: object) -> str:
+    if not isinstance(params, Mapping):
+        return f"partner_params is {type(params).__name__}: give a dict of texts"
+    for name, value in params.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            return f"partner_params[{name!r}] is {type(value).__name__}: names and values must be texts"
+        if name in _RESERVED:
+            return f"partner_params[{name!r}] is set by the job itself: leave it out"
+        if not _encodes(name + value):
+            return f"partner_params[{name!r}] holds half a surrogate pair: give valid text"
+    return ""
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _options_flaw(job: Job) -> str:
+    if job.selfie is None and not job.use_enrolled_image:
+        return "there is no selfie: give one, or set use_enrolled_image"
+    if job.callback_url is not None:
+        why = url_flaw(job.callback_url)
+        if why:
+            return f"callback_url {why}"
+    return ""

@@ -1,0 +1,88 @@
+"""Sign a request, check a reply: HMAC-SHA256 over timestamp, partner id and a fixed word, nothing else.
+
+The signature covers neither the body nor the direction (protocol.md §2.1): it proves that somebody holds the key, not
+that what stands beside it is true. Everything that believes a reply has to remember this.
+"""
+
+import base64
+import hmac
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import NoReturn
+
+from smile_async.errors import BadConfiguration
+
+__all__ = ["Secret", "Signer", "format_timestamp", "parse_timestamp"]
+
+
+class Secret:
+    """A text that shows itself to nobody by accident: `reveal()` is the only way to it."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: "str | Secret") -> None:
+        self._text: str = text.reveal() if isinstance(text, Secret) else text
+
+    def reveal(self) -> str:
+        """The text itself."""
+        return self._text
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __repr__(self) -> str:
+        return "Secret('********')"
+
+    __str__ = __repr__
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret can not be pickled or copied into another process: read it from the environment")
+
+
+class Signer:
+    """Signs as one partner, and checks what claims to come from Smile ID.
+
+    *previous* keys are only used for checking, so that a key can be rotated without losing replies under way.
+    """
+
+    __slots__ = ("_keys", "partner_id")
+
+    def __init__(self, partner_id: str, api_key: Secret, previous: Sequence[Secret] = ()) -> None:
+        if (
+            not isinstance(partner_id, str)
+            or not partner_id
+            or any(c.isspace() or not c.isprintable() for c in partner_id)
+        ):
+            raise BadConfiguration("partner_id is empty or has blanks: give it as the portal shows it, e.g. '085'")
+        if not all(isinstance(key.reveal(), str) and key.reveal().strip() for key in (api_key, *previous)):
+            raise BadConfiguration("api_key is empty: copy it from the portal of this environment")
+        self.partner_id = partner_id
+        self._keys = tuple(Secret(key) for key in (api_key, *previous))
+
+    def sign(self, timestamp: str) -> str:
+        """The base64 signature that goes with *timestamp*, for a request of this partner (protocol.md §2.1)."""
+        return self._made_by(self._keys[0], timestamp)
+
+    def confirms(self, timestamp: str, signature: str) -> bool:
+        """Whether one of the keys made *signature* for exactly this *timestamp* text; takes constant time."""
+        given = signature.encode("utf-8", "surrogatepass")
+        # A list, not a generator: every key is tried, so the time does not tell which one fits.
+        return any([hmac.compare_digest(self._made_by(key, timestamp).encode(), given) for key in self._keys])  # noqa: C419
+
+    def _made_by(self, key: Secret, timestamp: str) -> str:
+        message = f"{timestamp}{self.partner_id}sid_request".encode("utf-8", "surrogatepass")
+        return base64.b64encode(hmac.digest(key.reveal().encode(), message, "sha256")).decode()
+
+
+def format_timestamp(now: float) -> str:
+    """*now* (seconds since 1970 UTC) as the official Python SDK writes it: microseconds and `+00:00`."""
+    return datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds")
+
+
+def parse_timestamp(text: str) -> float | None:
+    """Seconds since 1970 UTC of an ISO 8601 *text* with a zone; None if it can not be dated for certain."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.timestamp() if moment.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,78 @@
+"""Which addresses we are willing to send a face to.
+
+https everywhere; plain http only where the host is this very machine, so that a sandbox can be talked to. The presigned
+URL comes from an unsigned reply (protocol.md §2.3), so its host is checked against a list before a selfie travels.
+"""
+
+import ipaddress
+from collections.abc import Iterable
+from urllib.parse import SplitResult, urlsplit
+
+__all__ = ["DEFAULT_UPLOAD_HOSTS", "is_loopback", "upload_url_flaw", "url_flaw"]
+
+#: Where the documented presigned URLs live (protocol.md §4). Pin the exact bucket host seen in your account.
+DEFAULT_UPLOAD_HOSTS = ("*.amazonaws.com",)
+
+
+def _split(url: str) -> SplitResult | None:
+    if not isinstance(url, str) or any(c.isspace() or not c.isprintable() for c in url):
+        return None
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts if parts.hostname else None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether *host* names this machine: localhost, *.localhost or a loopback address."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        # 2130706433, 0x7f.1 and friends are addresses to a resolver though not to this module.
+        return host.rsplit(".", 1)[-1].lower().removeprefix("0x").isdigit()
+    return True
+
+
+def url_flaw(url: str) -> str:
+    """What is wrong with *url* as a place to talk to, and the cure; "" if nothing is."""
+    parts = _split(url)
+    if parts is None:
+        return "is not a URL: give https://host/path"
+    if parts.username is not None or parts.password is not None:
+        return "carries a user name or password: take it out"
+    if parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or "")):
+        return ""
+    return "is not https: faces and signatures travel encrypted (http is only for loopback)"
+
+
+def upload_url_flaw(url: str, *, api_host: str, allowed: Iterable[str]) -> str:
+    """What is wrong with the presigned *url*, "" if its host is *api_host* or matches one of *allowed*.
+
+    `*.amazonaws.com` matches whole labels only. An IP address is believed on loopback alone, and only if the API
+    itself is there. The text never contains the URL: its query is a bearer credential.
+    """
+    parts = _split(url)
+    why = url_flaw(url)
+    if why or parts is None or parts.hostname is None:
+        return f"the upload URL {why}"
+    host = parts.hostname.rstrip(".")
+    if host == api_host or (is_loopback(host) and is_loopback(api_host)):
+        return ""
+    if _is_address(host):
+        return "the upload URL names an IP address instead of a host"
+    for pattern in allowed:
+        bare = pattern.lower().removeprefix("*.")
+        if host == bare if bare == pattern.lower() else host.endswith(f".{bare}"):
+            return ""
+    return f"the upload URL names the host {host}, which is not allowed: if it is Smile ID's, add it to upload_hosts"
