@@ -1,0 +1,97 @@
+"""A job as a zip whose length is known before its first byte.
+
+JPEG does not shrink, so members are STORED, with CRC and sizes in the local header: streaming readers choke on data
+descriptors, and S3 refuses a body without a Content-Length (protocol.md §5.4). Equal jobs give equal bytes: names come
+from us and the time of day is 1980.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+
+from smile_async.image import Image, media_type
+from smile_async.job import Job
+
+__all__ = ["PIECE_BYTES", "Archive", "pack", "pictures"]
+
+#: httpcore cuts an HTTP/2 body into frames by re-slicing what is left: pieces above 64 KiB make that quadratic.
+PIECE_BYTES = 65_536
+
+_LOCAL = struct.Struct("<4s5H3I2H")
+_CENTRAL = struct.Struct("<4s6H3I5H2I")
+_END = struct.Struct("<4s4H2IH")
+_VERSION = 20
+_UNIX = 3 << 8
+_MIDNIGHT, _FIRST_OF_1980 = 0, 0x21
+_REGULAR_FILE = 0o100600 << 16
+
+
+class Archive:
+    """The zip of *members* (name, content), info.json first; iterate to get it in pieces of at most 64 KiB.
+
+    It can be iterated again for a retry. Contents are referred to, never copied as a whole, and show in no repr.
+    """
+
+    __slots__ = ("_members", "length")
+
+    def __init__(self, members: Sequence[tuple[str, bytes]]) -> None:
+        self._members = tuple((name.encode("ascii"), content, zlib.crc32(content)) for name, content in members)
+        #: Bytes of the whole zip, by arithmetic.
+        self.length: int = _END.size + sum(
+            _LOCAL.size + _CENTRAL.size + 2 * len(name) + len(content) for name, content, _ in self._members
+        )
+
+    def __repr__(self) -> str:
+        return f"<Archive of {len(self._members)} members, {self.length:,} bytes>"
+
+    def __iter__(self) -> Iterator[bytes]:
+        waiting: list[bytes | memoryview] = []
+        room = PIECE_BYTES
+        for part in self._parts():
+            rest = memoryview(part)
+            while len(rest) >= room:
+                waiting.append(rest[:room])
+                yield b"".join(waiting)
+                rest, waiting, room = rest[room:], [], PIECE_BYTES
+            if rest:
+                waiting.append(rest)
+                room -= len(rest)
+        if waiting:
+            yield b"".join(waiting)
+
+    def _parts(self) -> Iterator[bytes]:
+        directory, at = [], 0
+        for name, content, crc in self._members:
+            size = len(content)
+            about = (_MIDNIGHT, _FIRST_OF_1980, crc, size, size, len(name), 0)
+            yield _LOCAL.pack(b"PK\3\4", _VERSION, 0, 0, *about) + name
+            yield content
+            directory.append(
+                _CENTRAL.pack(b"PK\1\2", _UNIX | _VERSION, _VERSION, 0, 0, *about, 0, 0, 0, _REGULAR_FILE, at) + name
+            )
+            at += _LOCAL.size + len(name) + size
+        index = b"".join(directory)
+        count = len(self._members)
+        yield index + _END.pack(b"PK\5\6", 0, 0, count, count, len(index), at, 0)
+
+
+def pictures(job: Job, contents: Sequence[bytes]) -> list[tuple[str, Image]]:
+    """Each image of *job* with its content and its name in the zip: `selfie.jpg`, `liveness_0.png`, ….
+
+    Names are never taken from the user's paths: equal base names overwrite each other in the official SDK.
+    """
+    stems = ["selfie"] if job.selfie else []
+    stems += [f"liveness_{number}" for number in range(len(job.liveness))]
+    return [
+        (
+            f"{stem}.{'png' if media_type(content) == 'image/png' else 'jpg'}",
+            Image(content=content, inline=image.inline, size=len(content)),
+        )
+        for stem, image, content in zip(stems, job.images, contents, strict=True)
+    ]
+
+
+def pack(info: bytes, named: Sequence[tuple[str, Image]]) -> Archive:
+    """The archive of *info* (the bytes of info.json) and the *named* pictures that are not inline in it."""
+    files = [(name, image.content or b"") for name, image in named if not image.inline]
+    return Archive([("info.json", info), *files])

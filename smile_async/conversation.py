@@ -1,0 +1,279 @@
+"""The life of one job, told as the steps a driver must take; no socket, no clock, no signature.
+
+A `Submission` is a story in two chapters: reserve a place for the zip, put the zip there. Each step is a value the
+driver performs and answers, or throws a `Fault` back; the story knows what may be repeated without a second bill:
+
+* `/upload` that may have arrived is sent again with the same job_id. If Smile ID then says 2215, the job may be ours:
+  `/job_status` is asked, and only "no zip yet" (2314) lets us go on, with `retry: true`. A zip that this story did not
+  send belongs to somebody else's selfie, and the story ends with JobExists, never with that job's verdict.
+* A PUT that may have arrived is followed by `/job_status` before it is repeated.
+* A URL that has expired is replaced by a fresh one for the same job.
+
+A `Pursuit` is what remains afterwards: a few numbers that say when to ask again, and a verdict that only moves forward.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Any, TypeVar
+
+from smile_async.errors import JobExists, JobNotFound, SmileError
+from smile_async.job import Job, Ticket
+from smile_async.pacing import Rhythm, failing_delay
+from smile_async.verdict import JobStatus, Verdict
+from smile_async.wire import Slot
+
+__all__ = ["ATTEMPTS", "Ask", "Fault", "Pause", "Prepare", "Pursuit", "Put", "Reach", "Sent", "Step", "Submission"]
+
+#: Attempts a leg, the first included (guarantee G4).
+ATTEMPTS = 3
+#: Seconds in which /job_status may not know a job that we have just uploaded.
+FORGETFUL_FOR = 10.0
+
+
+class Sent(StrEnum):
+    """Whose word it is that a step failed; unknown means ambiguous."""
+
+    UNSENT = "unsent"
+    AMBIGUOUS = "ambiguous"
+    ANSWERED = "answered"
+
+
+class Reach(IntEnum):
+    """How far a job may have come at Smile ID."""
+
+    NOTHING = 0
+    RESERVED = 1
+    UPLOADED = 2
+
+
+@dataclass(eq=False)
+class Fault(Exception):
+    """A step that failed: the error a caller would see, and what a story needs to decide whether to go on."""
+
+    error: SmileError
+    sent: Sent
+    #: Another attempt may succeed.
+    transient: bool = False
+    #: The presigned URL is no longer good.
+    expired: bool = False
+    #: The server asked us to slow down, for so many seconds if it said how long.
+    throttled: bool = False
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """POST /upload; answered by a Slot."""
+
+    retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """PUT the zip into *slot*; answered by None."""
+
+    slot: Slot
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """POST /job_status; answered by a JobStatus."""
+
+    ticket: Ticket
+    history: bool = False
+    image_links: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Back off before attempt number *attempt* (1 is the first retry) because of *fault*; answered by None."""
+
+    attempt: int
+    fault: Fault = field(repr=False)
+
+
+Step = Prepare | Put | Ask | Pause
+Answer = TypeVar("Answer")
+Conversation = Generator[Step, Any, Answer]
+
+
+class Submission:
+    """One job on its way, and how far it may have come: what a caller must know if it is cut short.
+
+    *reach* is what an earlier, unfinished submission of the same pictures under the same job_id may have reached.
+    """
+
+    __slots__ = ("job", "left", "reach", "ticket")
+
+    def __init__(self, job: Job, reach: Reach = Reach.NOTHING) -> None:
+        self.job = job
+        self.ticket: Ticket = job.ticket
+        self.reach = reach
+        #: Whether any request about this job may have left.
+        self.left = reach > Reach.NOTHING
+
+    def steps(self) -> Conversation[Ticket]:
+        """The whole story; it ends with the ticket of a job whose zip has arrived. Faults it can not mend go through."""
+        slot = yield from self._reserved()
+        if slot is not None:
+            yield from self._uploaded(slot)
+        return self.ticket
+
+    def _reserved(self, retry: bool = False) -> Conversation[Slot | None]:
+        """A slot, or None if the zip that this story sent has already arrived."""
+        for attempt in range(1, ATTEMPTS + 1):
+            before, self.reach, left, self.left = self.reach, max(self.reach, Reach.RESERVED), self.left, True
+            try:
+                slot: Slot = yield Prepare(retry)
+            except Fault as fault:
+                if fault.sent is Sent.UNSENT:
+                    self.reach, self.left = before, left
+                if fault.sent is Sent.ANSWERED:
+                    self.reach = before
+                if isinstance(fault.error, JobExists) and before > Reach.NOTHING:
+                    if (yield from self._arrived(fault)):
+                        return None
+                    retry = True
+                elif not fault.transient or attempt == ATTEMPTS:
+                    raise
+                else:
+                    yield Pause(attempt, fault)
+            else:
+                self._numbered(slot.smile_job_id)
+                return slot
+        raise fault
+
+    def _arrived(self, exists: Fault) -> Conversation[bool]:
+        """Whether our own zip is there already; raises *exists* if the zip that is there is not ours."""
+        try:
+            status = yield from insist(Ask(self.ticket))
+        except Fault as fault:
+            if isinstance(fault.error, JobNotFound):
+                raise exists from None
+            raise
+        if status.waiting_for_zip:
+            return False
+        if self.reach < Reach.UPLOADED:
+            raise exists
+        self._numbered(status.ticket.smile_job_id)
+        return True
+
+    def _uploaded(self, slot: Slot) -> Conversation[None]:
+        renewed = False
+        for attempt in range(1, ATTEMPTS + 1):
+            before, self.reach = self.reach, Reach.UPLOADED
+            try:
+                yield Put(slot)
+                return
+            except Fault as fault:
+                if fault.sent is not Sent.AMBIGUOUS:
+                    self.reach = before
+                elif (yield from self._landed()):
+                    return
+                if fault.expired and not renewed:
+                    renewed = True
+                    fresh = yield from self._reserved(retry=True)
+                    if fresh is None:
+                        return
+                    slot = fresh
+                elif not fault.transient or attempt == ATTEMPTS:
+                    raise
+                else:
+                    yield Pause(attempt, fault)
+
+    def _landed(self) -> Conversation[bool]:
+        """Whether a PUT of which we heard nothing has arrived after all."""
+        try:
+            status = yield from insist(Ask(self.ticket))
+        except Fault as fault:
+            if isinstance(fault.error, JobNotFound):
+                return False
+            raise
+        return not status.waiting_for_zip
+
+    def _numbered(self, smile_job_id: str | None) -> None:
+        if smile_job_id is not None:
+            self.ticket = Ticket(self.ticket.user_id, self.ticket.job_id, self.ticket.job_type, smile_job_id)
+
+
+def insist(step: Ask) -> Conversation[JobStatus]:
+    """Ask, and ask again after a passing fault: a status query may always be repeated."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            status: JobStatus = yield step
+            return status
+        except Fault as fault:
+            if not fault.transient or attempt == ATTEMPTS:
+                raise
+            yield Pause(attempt, fault)
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+class Pursuit:
+    """What is known of a job that is waiting for its verdict: when to ask next, and the latest word.
+
+    *since* is the moment, in seconds of a monotonic clock, from which its age counts: its upload if *ours* (then its
+    duration teaches the rhythm), else the moment somebody began to wait.
+    """
+
+    __slots__ = ("asked", "failures", "latency", "ours", "reviewed_since", "seen", "since", "ticket", "verdict")
+
+    def __init__(self, ticket: Ticket, since: float, *, ours: bool) -> None:
+        self.ticket = ticket
+        self.since = since
+        self.ours = ours
+        self.verdict: Verdict | None = None
+        self.asked = 0
+        self.failures = 0
+        self.latency = 0.0
+        #: When it was last known not to be decided.
+        self.seen = since
+        self.reviewed_since: float | None = None
+
+    def delay(self, rhythm: Rhythm, now: float) -> float:
+        """Seconds from *now* until the next poll."""
+        if not self.asked and not self.ours and not self.failures:
+            return 0.0
+        reviewed = self.reviewed_since is not None
+        start = self.since if self.reviewed_since is None else self.reviewed_since
+        wait = rhythm.delay(int(self.ticket.job_type), max(0.0, now - start), self.asked, reviewed)
+        return failing_delay(self.failures, wait, latency=self.latency)
+
+    def heard(self, status: JobStatus, asked_at: float, rhythm: Rhythm) -> Verdict | None:
+        """Take in the answer to a query that left at *asked_at*; returns its verdict if it is news."""
+        self.failures, self.latency = 0, 0.0
+        self.asked += 1
+        self.ticket = status.ticket
+        if self.ours:
+            self._teach(status.verdict, asked_at, rhythm)
+        self.seen = asked_at
+        if status.verdict is None or not self.advance(status.verdict):
+            return None
+        if not status.verdict.final and self.reviewed_since is None:
+            self.reviewed_since, self.asked = asked_at, 0
+        return status.verdict
+
+    def advance(self, verdict: Verdict) -> bool:
+        """Move forward to *verdict*; False if it is old news: a final word stays, and the same word counts once."""
+        known = self.verdict
+        if known is not None and (known.final or (not verdict.final and known.code == verdict.code)):
+            return False
+        self.verdict = verdict
+        return True
+
+    def missed(self, latency: float) -> None:
+        """Take note of a query that failed after *latency* seconds."""
+        self.failures += 1
+        self.latency = latency
+
+    def may_be_unknown(self, now: float) -> bool:
+        """Whether "job not found" is still no news: our own upload is that fresh."""
+        return self.ours and now - self.since < FORGETFUL_FOR
+
+    def _teach(self, verdict: Verdict | None, asked_at: float, rhythm: Rhythm) -> None:
+        reviewed = self.reviewed_since is not None
+        start = self.since if self.reviewed_since is None else self.reviewed_since
+        done = verdict is not None and (verdict.final or not reviewed)
+        after, by = max(0.0, self.seen - start), max(0.0, asked_at - start)
+        rhythm.learn(int(self.ticket.job_type), after, by, done=done, reviewed=reviewed)
