@@ -1,0 +1,93 @@
+"""Things that go wrong on the way, on request: refusals, delays, broken replies, lost replies.
+
+The interesting failures are the ones after which the client cannot know what happened. `effect=True` makes exactly
+those: the request does its work and only the reply is bad.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import orjson
+from starlette.responses import Response
+
+__all__ = ["Fault", "Faults", "Leg"]
+
+#: The parts of a job's journey a fault can hit.
+Leg = Literal["upload", "put", "job_status", "callback"]
+
+
+@dataclass(slots=True)
+class Fault:
+    """One thing to go wrong; `times` counts down, None = always. See `Sandbox.fault` for the rest."""
+
+    status: int | None = None
+    body: bytes | str | Mapping[str, Any] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delay: float = 0.0
+    times: int | None = 1
+    effect: bool = False
+    cut: bool = False
+    tamper: Callable[[dict[str, Any]], None] | None = None
+    user_id: str | None = None
+    job_id: str | None = None
+
+    @property
+    def honest(self) -> bool:
+        """Whether the true reply is needed: it is only late, decorated or tampered with."""
+        return self.tamper is not None or (self.status is None and self.body is None and not self.cut)
+
+    def spoil(self, reply: Response | None) -> Response:
+        """The reply to give instead of *reply* (None where the request was not let through)."""
+        if reply is not None and self.tamper is not None and bytes(reply.body)[:1] == b"{":
+            content = orjson.loads(reply.body)
+            self.tamper(content)
+            reply = Response(orjson.dumps(content), reply.status_code, media_type="application/json")
+        if reply is None or not self.honest:
+            reply = self._invent(reply)
+        if self.status is not None:
+            reply.status_code = self.status
+        reply.headers.update(self.headers)
+        return reply
+
+    def _invent(self, reply: Response | None) -> Response:
+        body = self.body
+        if body is None:
+            body = b"" if reply is None or self.status is not None else bytes(reply.body)
+        if isinstance(body, Mapping):
+            return Response(orjson.dumps(dict(body)), media_type="application/json")
+        return Response(body)
+
+
+class Faults:
+    """The faults waiting to happen, per leg, in the order they were asked for."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Leg, list[Fault]] = {leg: [] for leg in get_args(Leg)}
+
+    def add(self, leg: Leg, fault: Fault) -> None:
+        """Let *fault* happen to the next request on *leg* it fits."""
+        if leg not in self._waiting:
+            raise ValueError(f"no leg is called {leg!r}: choose from {', '.join(self._waiting)}")
+        self._waiting[leg].append(fault)
+
+    def clear(self, leg: Leg | None = None) -> None:
+        """Forget the faults of *leg*, or of all legs."""
+        for name, waiting in self._waiting.items():
+            if leg in (None, name):
+                waiting.clear()
+
+    def pending(self, leg: Leg) -> bool:
+        """Whether anything may go wrong on *leg*."""
+        return bool(self._waiting[leg])
+
+    def take(self, leg: Leg, user_id: str | None = None, job_id: str | None = None) -> Fault | None:
+        """The fault for a request of that user and job, counted down; None = all goes well."""
+        for fault in self._waiting[leg]:
+            if fault.user_id in (None, user_id) and fault.job_id in (None, job_id):
+                if fault.times is not None:
+                    fault.times -= 1
+                    if fault.times <= 0:
+                        self._waiting[leg].remove(fault)
+                return fault
+        return None

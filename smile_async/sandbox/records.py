@@ -1,0 +1,125 @@
+"""What the sandbox remembers of a job, and what that means at a given moment.
+
+A job holds its plan: the results it will get and when. What a client may see of it is computed from the clock when
+somebody asks, so no timer runs per job, virtual time works, and a restart loses nothing.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from smile_async.clock import Clock, SystemClock
+
+from .outcomes import decision_of
+
+__all__ = ["CallbackSent", "ImageRecord", "JobRecord", "Message"]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One image of a zip: its member name ("" = inline), image_type_id (protocol.md §5.3), bytes, digest, pixels."""
+
+    name: str
+    image_type_id: int
+    size: int
+    sha256: str
+    width: int
+    height: int
+    media_type: str
+
+
+@dataclass(slots=True)
+class Message:
+    """One result a job gets: from `at` (epoch seconds) on, its latest result is `code`."""
+
+    at: float
+    code: str
+
+
+@dataclass(slots=True)
+class CallbackSent:
+    """One attempt to deliver one result: when, where to, which code, and the HTTP status (None = no answer)."""
+
+    at: float
+    url: str
+    code: str
+    status: int | None
+
+
+@dataclass(kw_only=True)
+class JobRecord:
+    """One provider job.
+
+    `submissions` counts how many provider jobs were created for this job_id (1, or something is badly wrong),
+    `prep_uploads` the upload URLs handed out, `uploads` the PUTs accepted, `processed` the zips read, `polls` the
+    answered /job_status queries, `refusals` the codes later /upload calls for the same job_id were refused with.
+    `complaint` says in words why a zip was found wanting.
+    """
+
+    user_id: str
+    job_id: str
+    job_type: int
+    smile_job_id: str
+    ref_id: str
+    created_at: float
+    partner_params: dict[str, Any] = field(default_factory=dict)
+    callback_url: str = ""
+    use_enrolled_image: bool = False
+    submissions: int = 1
+    prep_uploads: int = 1
+    uploads: int = 0
+    processed: int = 0
+    polls: int = 0
+    refusals: list[str] = field(default_factory=list)
+    zip_at: float | None = None
+    zip_bytes: int = 0
+    complaint: str = ""
+    images: list[ImageRecord] = field(default_factory=list)
+    plan: list[Message] = field(default_factory=list)
+    callbacks: list[CallbackSent] = field(default_factory=list)
+    # The underscore keeps the clock out of the saved state: orjson skips such fields.
+    _clock: Clock = field(default_factory=SystemClock, repr=False, compare=False)
+
+    @classmethod
+    def restore(cls, saved: dict[str, Any], clock: Clock) -> Self:
+        """The record that was saved as *saved*."""
+        nested = {"images": ImageRecord, "plan": Message, "callbacks": CallbackSent}
+        known = {name: value for name, value in saved.items() if name in cls.__dataclass_fields__}
+        for name, kind in nested.items():
+            known[name] = [kind(**item) for item in known.get(name, ())]
+        return cls(**known, _clock=clock)
+
+    @property
+    def history(self) -> list[Message]:
+        """The results so far, newest first."""
+        now = self._clock.time()
+        return [message for message in reversed(self.plan) if message.at <= now]
+
+    @property
+    def latest(self) -> Message | None:
+        """The result as of now; None while there is none."""
+        now = self._clock.time()
+        return next((message for message in reversed(self.plan) if message.at <= now), None)
+
+    @property
+    def code(self) -> str | None:
+        """The result code as of now; None while there is none."""
+        return self.latest.code if self.latest else None
+
+    @property
+    def decision(self) -> str:
+        """`approved`, `provisional`, `rejected`, `error` or `unknown` as of now; "" while there is no result."""
+        return decision_of(self.latest.code, self.job_type) if self.latest else ""
+
+    @property
+    def final(self) -> bool:
+        """Whether the result as of now is the last word."""
+        return self.decision not in ("", "provisional")
+
+    @property
+    def state(self) -> str:
+        """`awaiting_zip`, `processing`, `provisional` or `final`, as of now."""
+        if self.zip_at is None:
+            return "awaiting_zip"
+        if not self.decision:
+            return "processing"
+        return "final" if self.final else "provisional"

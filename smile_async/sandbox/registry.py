@@ -1,0 +1,175 @@
+"""The account's books: its jobs, its enrolled users, and what was scripted for them.
+
+All changes happen here, between two awaits, so that concurrent requests for one job_id can never create two jobs.
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .inspection import Inspection
+from .intake import PrepUpload, Refusal
+from .journal import Journal
+from .outcomes import APPROVED, FINAL, PROVISIONAL, REGISTRATIONS, REJECTED, decision_of
+from .records import JobRecord, Message
+from .settings import Settings
+
+__all__ = ["Registry", "Script", "as_script"]
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What jobs of a user come to: `code` after `after` seconds (None = the latency), then each of `then`."""
+
+    code: str
+    after: float | None
+    then: tuple[tuple[float, str], ...]
+
+
+class Registry:
+    """The books of one partner account."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._clock = settings.clock
+        self.jobs: dict[str, JobRecord] = {}
+        self.scripts: dict[str, Script] = {}
+        self._by_ref: dict[str, JobRecord] = {}
+        self._enrolments: dict[str, list[JobRecord]] = {}
+        self._enrolled: set[str] = set()
+        self._journal = Journal(Path(settings.state) if settings.state is not None else None)
+        for key, saved in self._journal.open().items():
+            self._restore(key, saved)
+        settings.ensure_key()
+        self._journal.write("api_key", settings.api_key)
+
+    def _restore(self, key: str, saved: object) -> None:
+        if key == "api_key" and isinstance(saved, str):
+            self._settings.api_key = self._settings.api_key or saved
+        elif key.startswith("user:"):
+            self._enrolled.add(key.removeprefix("user:"))
+        elif isinstance(saved, dict):
+            self._add(JobRecord.restore(saved, self._clock))
+
+    def save(self, job: JobRecord) -> None:
+        """Remember a job as it is now."""
+        self._journal.write(f"job:{job.job_id}", job)
+
+    def enroll(self, user_id: str) -> None:
+        """Make *user_id* an enrolled user."""
+        self._enrolled.add(user_id)
+        self._journal.write(f"user:{user_id}", True)
+
+    def enrolled(self, user_id: str) -> bool:
+        """Whether *user_id* is enrolled as of now: by hand, or by a registration that is at least provisional."""
+        return user_id in self._enrolled or any(
+            job.decision in ("approved", "provisional") for job in self._enrolments.get(user_id, ())
+        )
+
+    def by_ref(self, ref_id: str) -> JobRecord | None:
+        """The job whose upload URLs carry *ref_id*."""
+        return self._by_ref.get(ref_id)
+
+    def prepare(self, prep: PrepUpload) -> JobRecord:
+        """The job an /upload call is about: a new one, or on `retry` the one that still waits for its zip.
+
+        Raises `Refusal` 2215, 2209 or 2210; nothing is created then.
+        """
+        job = self.jobs.get(prep.job_id)
+        if job is not None:
+            same = (job.user_id, job.job_type) == (prep.user_id, prep.job_type)
+            if not prep.retry or not same or job.zip_at is not None:
+                job.refusals.append("2215")
+                # The text is Smile's own (protocol.md §4).
+                raise Refusal("2215", "Job already exists. Did you mean to set the retry flag to true?")
+            job.prep_uploads += 1
+            return job
+        enrolled = self.enrolled(prep.user_id)
+        if prep.job_type in REGISTRATIONS and enrolled and not prep.allow_new_enroll:
+            raise Refusal("2209", "wrong user id: a user is already enrolled under it")
+        if prep.job_type == 2 and not enrolled:
+            raise Refusal("2210", "no enrolled user found under this user id")
+        return self._create(prep)
+
+    def _create(self, prep: PrepUpload) -> JobRecord:
+        smile_job_id = f"{len(self.jobs) + 1:010}"
+        job = JobRecord(
+            user_id=prep.user_id,
+            job_id=prep.job_id,
+            job_type=prep.job_type,
+            smile_job_id=smile_job_id,
+            ref_id=f"{self._settings.partner_id}-{smile_job_id}-{secrets.token_hex(12)}",
+            created_at=self._clock.time(),
+            partner_params=prep.partner_params,
+            callback_url=prep.callback_url,
+            use_enrolled_image=prep.use_enrolled_image,
+            _clock=self._clock,
+        )
+        self._add(job)
+        self.save(job)
+        return job
+
+    def _add(self, job: JobRecord) -> None:
+        self.jobs[job.job_id] = job
+        self._by_ref[job.ref_id] = job
+        if job.job_type in REGISTRATIONS:
+            self._enrolments.setdefault(job.user_id, []).append(job)
+
+    def land(self, job: JobRecord, size: int) -> bool:
+        """Note that a zip of *size* bytes arrived; whether it is the first, the one that counts."""
+        job.uploads += 1
+        if job.zip_at is not None:
+            return False
+        job.zip_at, job.zip_bytes = self._clock.time(), size
+        return True
+
+    def decide(self, job: JobRecord, found: Inspection) -> None:
+        """Fix what *job* will come to, now that its zip was read."""
+        job.processed += 1
+        job.images = [record for record, _ in found.images]
+        job.complaint = found.complaint
+        arrived = self._clock.time() if job.zip_at is None else job.zip_at
+        if found.code is not None:
+            job.plan = [Message(arrived + self._settings.latency, found.code)]
+        else:
+            job.plan = self._plan(job, arrived)
+        self.save(job)
+
+    def _plan(self, job: JobRecord, arrived: float) -> list[Message]:
+        forced = job.partner_params.get("sandbox_result")
+        script = self.scripts.get(job.user_id)
+        first = arrived + self._settings.latency
+        plan = [Message(first, APPROVED[job.job_type])]
+        if forced is not None:
+            code = {"0": APPROVED, "1": REJECTED, "2": PROVISIONAL}[forced].get(job.job_type)
+            plan = [Message(first, code)] if code else []
+        elif script is not None:
+            plan = _scripted(script, first if script.after is None else arrived + script.after)
+        undecided = not plan or decision_of(plan[-1].code, job.job_type) == "provisional"
+        if undecided and self._settings.review is not None:
+            last = plan[-1].at if plan else first
+            plan.append(Message(last + self._settings.review, FINAL["approve"][job.job_type]))
+        return plan
+
+    def review(self, job: JobRecord, code: str) -> None:
+        """Let *code* be the result of *job* from now on, instead of what was planned for later."""
+        job.plan = [*reversed(job.history), Message(self._clock.time(), code)]
+        self.save(job)
+
+
+def _scripted(script: Script, first: float) -> list[Message]:
+    plan = [Message(first, script.code)]
+    for seconds, code in script.then:
+        plan.append(Message(plan[-1].at + seconds, code))
+    return plan
+
+
+def as_script(code: str, after: float | None, then: Sequence[tuple[float, str]]) -> Script:
+    """A checked `Script`; raises ValueError for what is no result code or would run backwards in time."""
+    for each in (code, *(later for _, later in then)):
+        if not (isinstance(each, str) and len(each) == 4 and each.isascii() and each.isdigit()):
+            raise ValueError(f"a result code is a text of four digits such as '0820', not {each!r}")
+    if any(not seconds >= 0 for seconds in (after or 0.0, *(seconds for seconds, _ in then))):
+        raise ValueError("seconds cannot be negative")
+    return Script(code, after, tuple(then))

@@ -1,0 +1,88 @@
+"""What the API says: the bodies of its replies and callbacks, built from a job as it stands now."""
+
+from typing import Any
+
+from .credentials import Keys, timestamp_at
+from .outcomes import actions_of, text_of
+from .records import JobRecord, Message
+from .settings import Settings
+
+__all__ = ["link_path", "result_body", "status_body", "upload_body", "upload_path"]
+
+
+def upload_path(settings: Settings, job: JobRecord) -> str:
+    """Where the zip of *job* goes (protocol.md §4)."""
+    return f"/videos/{settings.partner_id}/{job.ref_id}/selfie.zip"
+
+
+def link_path(settings: Settings, job: JobRecord, index: int) -> str:
+    """Where the image number *index* of *job* can be fetched; the sample in the SDK's fixtures ends like this."""
+    name = "SID_Preview_FULL.jpg" if job.images[index].image_type_id in (0, 2) else f"image_{index}.jpg"
+    return f"/results/{settings.partner_id}/{job.ref_id}/{index}/{name}"
+
+
+def upload_body(settings: Settings, keys: Keys, job: JobRecord, storage: str) -> dict[str, Any]:
+    """The reply to /upload: an upload URL under *storage* (protocol.md §4). It is not signed."""
+    expires = int(settings.clock.time() + settings.url_lifetime)
+    return {
+        "upload_url": keys.presign_put(storage, upload_path(settings, job), expires),
+        "ref_id": job.ref_id,
+        "smile_job_id": job.smile_job_id,
+        "camera_config": None,
+        "code": "2202",
+    }
+
+
+def result_body(keys: Keys, job: JobRecord, message: Message) -> dict[str, Any]:
+    """One result, signed: what `result` and each entry of `history` hold, and what a callback sends flat."""
+    timestamp = timestamp_at(message.at)
+    decision = {"pass": "99", "fail": "0"}
+    actions = actions_of(message.code, job.job_type)
+    return {
+        "ResultCode": message.code,
+        "ResultText": text_of(message.code, job.job_type),
+        "SmileJobID": job.smile_job_id,
+        "PartnerParams": job.partner_params,
+        "Actions": actions,
+        "ConfidenceValue": decision["fail" if "Failed" in actions.values() else "pass"],
+        "Source": "WebAPI",
+        "timestamp": timestamp,
+        "signature": keys.sign(timestamp),
+    }
+
+
+def status_body(settings: Settings, keys: Keys, job: JobRecord, storage: str, **asked: bool) -> dict[str, Any]:
+    """The reply to /job_status, signed; *asked* may ask for `history` and `image_links` (protocol.md §6)."""
+    timestamp = timestamp_at(settings.clock.time())
+    body: dict[str, Any] = {"timestamp": timestamp, "signature": keys.sign(timestamp)}
+    latest = job.latest
+    if latest is None:
+        # 2314 and its text: Java SDK test; what is said between zip and result is our inference.
+        waiting = job.zip_at is None
+        body |= (
+            {"code": "2314", "result": "No zip file received"}
+            if waiting
+            else {"code": "2302", "result": "No result yet"}
+        )
+        body |= {"job_complete": False, "job_success": False}
+    else:
+        settled = job.final or settings.complete_on_provisional
+        body |= {
+            "code": "2302",
+            "job_complete": settled,
+            "job_success": settled and job.decision in ("approved", "provisional"),
+            "result": result_body(keys, job, latest),
+        }
+    if asked.get("image_links"):
+        body["image_links"] = _image_links(settings, keys, job, storage)
+    if asked.get("history"):
+        body["history"] = [result_body(keys, job, message) for message in job.history]
+    return body
+
+
+def _image_links(settings: Settings, keys: Keys, job: JobRecord, storage: str) -> dict[str, str]:
+    selfie = next((index for index, image in enumerate(job.images) if image.image_type_id in (0, 2)), None)
+    if selfie is None:
+        return {"error": "No selfie image found"}  # the shape is documented, the text is ours (protocol.md §6)
+    expires = int(settings.clock.time() + settings.url_lifetime)
+    return {"selfie_image": keys.presign_get(storage, link_path(settings, job, selfie), expires)}

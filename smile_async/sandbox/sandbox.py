@@ -1,0 +1,156 @@
+"""The sandbox itself: one partner account you can script, break and look into while clients use it."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import anyio
+from starlette.types import ASGIApp
+
+from .album import Album
+from .api import api_routes
+from .credentials import Keys
+from .desk import build_app
+from .faults import Fault, Faults, Leg
+from .outcomes import FINAL
+from .records import JobRecord
+from .registry import Registry, as_script
+from .server import Serving
+from .settings import Settings
+from .storage import storage_routes
+
+__all__ = ["Sandbox"]
+
+
+class _Serve:
+    """Makes `serve` callable on the class, which makes a sandbox first, and on a sandbox you already have."""
+
+    def __get__(self, sandbox: "Sandbox | None", owner: "type[Sandbox]") -> "Callable[..., Serving]":
+        if sandbox is not None:
+            return sandbox.open_sockets
+
+        def serve(*, host: str = "127.0.0.1", port: int = 0, storage_port: int = 0, **settings: Any) -> Serving:
+            return owner(**settings).open_sockets(host=host, port=port, storage_port=storage_port)
+
+        return serve
+
+
+class Sandbox:
+    """A Smile ID partner account on your desk; the keyword arguments are those of `Settings`.
+
+    `app` is the whole of it as one ASGI app (for httpx.ASGITransport). `async with Sandbox.serve(**settings) as
+    running:` opens real sockets, as does `sandbox.serve()`; both take `host`, `port` and `storage_port` (0 = any free
+    port) and give a `RunningSandbox`.
+    """
+
+    serve = _Serve()
+
+    def __init__(self, partner_id: str = "001", api_key: str | None = None, **settings: Any) -> None:
+        self.settings = Settings(partner_id=partner_id, api_key=api_key or "", **settings)
+        self.registry = Registry(self.settings)
+        self.keys = Keys(self.settings.partner_id, self.settings.api_key)
+        state = self.settings.state
+        self.album = Album(self.settings.image_memory, Path(state) / "images" if state is not None else None)
+        self.faults = Faults()
+        self.storage_url: str | None = None
+        self.closing: anyio.Event | None = None
+        self.api_app: ASGIApp = build_app(self, *api_routes(self))
+        self.storage_app: ASGIApp = build_app(self, *storage_routes(self))
+        self.app: ASGIApp = build_app(self, *api_routes(self), *storage_routes(self))
+
+    def __repr__(self) -> str:
+        return f"<Sandbox of partner {self.partner_id}: {len(self.registry.jobs)} jobs>"
+
+    @property
+    def partner_id(self) -> str:
+        """The partner account."""
+        return self.settings.partner_id
+
+    @property
+    def api_key(self) -> str:
+        """The account's key."""
+        return self.settings.api_key
+
+    def open_sockets(self, *, host: str = "127.0.0.1", port: int = 0, storage_port: int = 0) -> Serving:
+        """What `sandbox.serve` is: an async context manager that serves until it is left."""
+        return Serving(self, host, port, storage_port)
+
+    def enroll(self, user_id: str) -> None:
+        """Make *user_id* an enrolled user, as if a registration had been approved."""
+        self.registry.enroll(user_id)
+
+    def script(
+        self, user_id: str, *, code: str, after: float | None = None, then: Sequence[tuple[float, str]] = ()
+    ) -> None:
+        """Let the next and all following jobs of *user_id* come to *code*, *after* seconds from the arrival of the zip.
+
+        *after* None = the sandbox's latency. *then* holds later results, each (seconds after the one before, code):
+        `code="0822", then=[(7200, "1220")]` is a review of two hours. Codes nobody has documented are allowed; a zip
+        that is corrupt still comes to 0903 or 0001. Raises ValueError.
+        """
+        self.registry.scripts[user_id] = as_script(code, after, then)
+
+    def fault(
+        self,
+        leg: Leg,
+        *,
+        status: int | None = None,
+        body: bytes | str | Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        delay: float = 0.0,
+        times: int | None = 1,
+        effect: bool = False,
+        cut: bool = False,
+        tamper: Callable[[dict[str, Any]], None] | None = None,
+        user_id: str | None = None,
+        job_id: str | None = None,
+    ) -> None:
+        """Let something go wrong for the next *times* requests (None = all) on *leg*.
+
+        Legs: "upload", "put", "job_status", "callback". *status* and *body* (bytes, text, or a mapping sent as JSON)
+        replace the reply, *headers* are added to it, *delay* (real seconds) holds it back, *cut* drops the connection
+        in the middle of it, *tamper* edits the JSON of the true reply. With *effect* the request does its work first
+        and only the reply is faulty; otherwise it has no effect, unless nothing but *delay*, *headers* or *tamper* is
+        asked for. *user_id* and *job_id* choose the victim. For "callback" see `CallbackSender`.
+        """
+        self.faults.add(
+            leg,
+            Fault(status, body, dict(headers or {}), delay, times, effect, cut, tamper, user_id, job_id),
+        )
+
+    def mend(self, leg: Leg | None = None) -> None:
+        """Forget the faults of *leg*, or of all legs."""
+        self.faults.clear(leg)
+
+    def review(self, job_id: str, judgement: str) -> None:
+        """Be the human reviewer of a job: *judgement* is "approve", "reject", "spoof" or a result code.
+
+        It is the job's result from now on and replaces what was planned for later. Raises KeyError for a job that
+        does not exist and ValueError for one without a zip or a judgement that is none.
+        """
+        job = self.registry.jobs[job_id]
+        if job.zip_at is None:
+            raise ValueError(f"job {job_id} has no zip to review yet")
+        code = FINAL[judgement][job.job_type] if judgement in FINAL else judgement
+        self.registry.review(job, as_script(code, None, ()).code)
+        self.notify()
+
+    @property
+    def jobs(self) -> Mapping[str, JobRecord]:
+        """Every job by its job_id, oldest first."""
+        return MappingProxyType(self.registry.jobs)
+
+    def count(self, job_id: str) -> int:
+        """How many provider jobs were created for *job_id*: 0 or 1, more would be a bug."""
+        job = self.registry.jobs.get(job_id)
+        return job.submissions if job else 0
+
+    def notify(self) -> None:
+        """A job has got a new plan: its callbacks may be due."""
+
+    @contextlib.asynccontextmanager
+    async def sending_callbacks(self) -> AsyncIterator[None]:
+        """Send callbacks as they fall due, for as long as the block lasts; `serve` does this by itself."""
+        yield

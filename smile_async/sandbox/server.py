@@ -1,0 +1,141 @@
+"""Real sockets for a sandbox: HTTP/2 over TLS for the API, HTTP/1.1 over TLS for storage, as in production.
+
+The servers run inside the caller's event loop, so a test keeps the sandbox object in its hands while real clients talk
+to it. One host task owns them: fixtures enter and leave in different tasks, which a task group would not bear.
+"""
+
+import asyncio
+import contextlib
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+
+from .certificates import is_wildcard, issue
+from .listener import Listener
+
+if TYPE_CHECKING:
+    from .sandbox import Sandbox
+
+__all__ = ["RunningSandbox", "Serving", "serve_forever"]
+
+
+@dataclass(frozen=True)
+class RunningSandbox:
+    """A sandbox with open sockets: `base_url` is the API's (it ends in /v1), `ca_file` what clients must trust."""
+
+    sandbox: "Sandbox"
+    base_url: str
+    storage_url: str
+    ca_file: str
+
+    @property
+    def partner_id(self) -> str:
+        """The partner account to sign for."""
+        return self.sandbox.partner_id
+
+    @property
+    def api_key(self) -> str:
+        """The key to sign with."""
+        return self.sandbox.api_key
+
+
+class Serving:
+    """`async with` this to open the sockets of *sandbox*; may be entered in one task and left in another.
+
+    Entering raises OSError if a port is taken. Leaving gives requests in flight 1 s and cancels nothing of the
+    caller's.
+    """
+
+    def __init__(self, sandbox: "Sandbox", host: str = "127.0.0.1", port: int = 0, storage_port: int = 0) -> None:
+        self._sandbox = sandbox
+        self._where = (host, port, storage_port)
+        self._leave = asyncio.Event()
+        self._host: asyncio.Task[None] | None = None
+        self._running: RunningSandbox | None = None
+
+    async def __aenter__(self) -> RunningSandbox:
+        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._host = asyncio.create_task(self._run(ready), name="sandbox host")
+        try:
+            await asyncio.wait({self._host, ready}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._host.cancel()
+            await asyncio.wait({self._host})
+            raise
+        if self._running is None:
+            await self._host  # raises what kept it from opening
+            raise RuntimeError("the sandbox ended before it began")  # pragma: no cover - it raised
+        return self._running
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave.set()
+        if self._host is not None:
+            await self._host
+
+    async def _run(self, ready: asyncio.Future[None]) -> None:
+        async with _open(self._sandbox, *self._where) as self._running:
+            ready.set_result(None)
+            await self._leave.wait()
+
+
+@contextlib.asynccontextmanager
+async def _open(sandbox: "Sandbox", host: str, port: int, storage_port: int) -> AsyncIterator[RunningSandbox]:
+    if sandbox.closing is not None:
+        raise RuntimeError("this sandbox is being served already")
+    state = Path(sandbox.settings.state) if sandbox.settings.state is not None else None
+    with tempfile.TemporaryDirectory(prefix="smile-sandbox-") as folder:
+        certificates = await anyio.to_thread.run_sync(issue, Path(folder), host, state)
+        api = Listener(sandbox.api_app, host, port, certificates, http1_only=False)
+        storage = Listener(sandbox.storage_app, host, storage_port, certificates, http1_only=True)
+        name = "127.0.0.1" if is_wildcard(host) else host
+        name = f"[{name}]" if ":" in name else name
+        sandbox.closing = anyio.Event()
+        try:
+            await api.start()
+            await storage.start()
+            sandbox.storage_url = f"https://{name}:{storage.port}"
+            base_url = f"https://{name}:{api.port}/v1"
+            async with sandbox.sending_callbacks():
+                yield RunningSandbox(sandbox, base_url, sandbox.storage_url, str(certificates.ca_file))
+        finally:
+            sandbox.closing.set()
+            with anyio.CancelScope(shield=True):
+                await asyncio.gather(api.stop(), storage.stop())
+            sandbox.storage_url = sandbox.closing = None
+
+
+async def serve_forever(
+    announce: Callable[[RunningSandbox], None],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8443,
+    storage_port: int = 8444,
+    **settings: Any,
+) -> None:
+    """Serve a sandbox made of *settings* until SIGINT or SIGTERM, then return.
+
+    *announce* is called once, when it accepts connections. Raises OSError if a port is taken.
+    """
+    from .sandbox import Sandbox  # noqa: PLC0415 - the two refer to each other
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    for each in signals:
+        loop.add_signal_handler(each, stop.set)
+    try:
+        async with Sandbox(**settings).serve(host=host, port=port, storage_port=storage_port) as running:
+            announce(running)
+            await stop.wait()
+    finally:
+        for each in signals:
+            loop.remove_signal_handler(each)

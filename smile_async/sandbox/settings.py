@@ -1,0 +1,68 @@
+"""What can be chosen about a sandbox: who the partner is, how long things take, how strict to be.
+
+Where no public source says how the real service behaves, there is a setting instead of a guess; the defaults are the
+reading of protocol.md that a careful client must survive.
+"""
+
+import re
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from smile_async.clock import Clock, SystemClock
+
+__all__ = ["Settings"]
+
+#: The partner id becomes part of object keys and reference ids (protocol.md §4).
+_PARTNER_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
+
+
+@dataclass(kw_only=True)
+class Settings:
+    """All knobs of a sandbox; times are seconds, sizes are bytes. They may be changed while it runs.
+
+    partner_id, api_key: the one account; without a key a random one is made.
+    latency: from the arrival of a zip to the first result. review: from a provisional result to the final one of a
+    human reviewer; None = nobody reviews. window: how far a request's timestamp may lie from our clock, either way
+    (unpublished; partners use 300). url_lifetime: of upload URLs and image links.
+    complete_on_provisional: whether `job_complete` and `job_success` are already true for a provisional result
+    (protocol.md §6: unknown). not_found_status: HTTP status of code 2304, of which only "not 2xx" is known.
+    max_zip: largest body storage takes. max_image: largest image inside a zip. image_memory: images are kept up to
+    this many bytes, oldest dropped first, unless there is a state directory.
+    state: directory that survives restarts, or None for memory only. clock: what time it is.
+    callback_url: the portal's default callback, "" = none. callback_retries: further attempts after one that was not
+    answered 2xx. callback_interval: wait before the first of these, doubled each time. callback_timeout: per attempt.
+    callback_ca_file: PEM file of the authority that callback receivers are checked against, None = the usual ones.
+    """
+
+    partner_id: str = "001"
+    api_key: str = field(default="", repr=False)
+    latency: float = 0.0
+    review: float | None = None
+    window: float = 300.0
+    url_lifetime: float = 900.0
+    complete_on_provisional: bool = False
+    not_found_status: int = 404
+    max_zip: int = 50_000_000
+    max_image: int = 20_000_000
+    image_memory: int = 64_000_000
+    state: Path | str | None = None
+    clock: Clock = field(default_factory=SystemClock, repr=False)
+    callback_url: str = ""
+    callback_retries: int = 3
+    callback_interval: float = 2.0
+    callback_timeout: float = 30.0
+    callback_ca_file: Path | str | None = None
+
+    def __post_init__(self) -> None:
+        if not _PARTNER_ID.fullmatch(self.partner_id):
+            raise ValueError(f"partner_id {self.partner_id!r} must be 1-32 letters, digits, '-' or '_'")
+        for name in ("latency", "window", "url_lifetime", "callback_interval"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} is a number of seconds and cannot be negative")
+        if self.review is not None and not self.review >= 0:
+            raise ValueError("review is a number of seconds and cannot be negative; None means that nobody reviews")
+
+    def ensure_key(self) -> None:
+        """Make a random API key where none was given."""
+        self.api_key = self.api_key or str(uuid.uuid4())
