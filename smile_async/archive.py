@@ -8,11 +8,12 @@ from us and the time of day is 1980.
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
-from smile_async.image import Image, media_type
+from smile_async.image import media_type
 from smile_async.job import Job
 
-__all__ = ["PIECE_BYTES", "Archive", "pack", "pictures"]
+__all__ = ["PIECE_BYTES", "Archive", "Member", "members"]
 
 #: httpcore cuts an HTTP/2 body into frames by re-slicing what is left: pieces above 64 KiB make that quadratic.
 PIECE_BYTES = 65_536
@@ -26,16 +27,31 @@ _MIDNIGHT, _FIRST_OF_1980 = 0, 0x21
 _REGULAR_FILE = 0o100600 << 16
 
 
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One picture of the zip, or, if *inline*, one that travels inside info.json instead."""
+
+    name: str
+    content: bytes = field(repr=False)
+    crc: int
+    inline: bool = False
+
+
 class Archive:
-    """The zip of *members* (name, content), info.json first; iterate to get it in pieces of at most 64 KiB.
+    """The zip of *info* (info.json, which comes first) and those of *pictures* that are not inline in it; iterate to
+    get it in pieces of at most 64 KiB.
 
     It can be iterated again for a retry. Contents are referred to, never copied as a whole, and show in no repr.
     """
 
     __slots__ = ("_members", "length")
 
-    def __init__(self, members: Sequence[tuple[str, bytes]]) -> None:
-        self._members = tuple((name.encode("ascii"), content, zlib.crc32(content)) for name, content in members)
+    def __init__(self, info: bytes, pictures: Sequence[Member] = ()) -> None:
+        files = ((picture.name, picture.content, picture.crc) for picture in pictures if not picture.inline)
+        self._members = tuple(
+            (name.encode("ascii"), content, crc)
+            for name, content, crc in (("info.json", info, zlib.crc32(info)), *files)
+        )
         #: Bytes of the whole zip, by arithmetic.
         self.length: int = _END.size + sum(
             _LOCAL.size + _CENTRAL.size + 2 * len(name) + len(content) for name, content, _ in self._members
@@ -75,7 +91,7 @@ class Archive:
         yield index + _END.pack(b"PK\5\6", 0, 0, count, count, len(index), at, 0)
 
 
-def pictures(job: Job, contents: Sequence[bytes]) -> list[tuple[str, Image]]:
+def members(job: Job, contents: Sequence[bytes]) -> list[Member]:
     """Each image of *job* with its content and its name in the zip: `selfie.jpg`, `liveness_0.png`, ….
 
     Names are never taken from the user's paths: equal base names overwrite each other in the official SDK.
@@ -83,15 +99,11 @@ def pictures(job: Job, contents: Sequence[bytes]) -> list[tuple[str, Image]]:
     stems = ["selfie"] if job.selfie else []
     stems += [f"liveness_{number}" for number in range(len(job.liveness))]
     return [
-        (
-            f"{stem}.{'png' if media_type(content) == 'image/png' else 'jpg'}",
-            Image(content=content, inline=image.inline, size=len(content)),
+        Member(
+            name=f"{stem}.{'png' if media_type(content) == 'image/png' else 'jpg'}",
+            content=content,
+            crc=0 if image.inline else zlib.crc32(content),
+            inline=image.inline,
         )
         for stem, image, content in zip(stems, job.images, contents, strict=True)
     ]
-
-
-def pack(info: bytes, named: Sequence[tuple[str, Image]]) -> Archive:
-    """The archive of *info* (the bytes of info.json) and the *named* pictures that are not inline in it."""
-    files = [(name, image.content or b"") for name, image in named if not image.inline]
-    return Archive([("info.json", info), *files])

@@ -15,7 +15,6 @@ import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from smile_async.errors import UnreadableReply
-from smile_async.image import Image
 from smile_async.job import Job, Ticket
 from smile_async.signature import Secret
 
@@ -200,23 +199,25 @@ def _partner_params(job: Job) -> dict[str, Any]:
 
 def info_json(
     job: Job,
-    pictures: Sequence[tuple[str, Image]],
+    pictures: Sequence[tuple[str, bytes | None]],
     slot: Slot,
     *,
     partner_id: str,
     stamp: SignedStamp,
     callback_url: str,
 ) -> bytes:
-    """The manifest of the zip (protocol.md §5.2); *pictures* pairs each member name with its image, in job order."""
+    """The manifest of the zip (protocol.md §5.2), for *pictures* in the job's order.
+
+    Each is its name in the zip and None, or a name and the content that travels inline as base64.
+    """
     images = []
-    for position, (name, image) in enumerate(pictures):
+    for position, (name, inline) in enumerate(pictures):
         selfie = job.selfie is not None and position == 0
-        if image.inline:
-            kind = _SELFIE_INLINE if selfie else _LIVENESS_INLINE
-            encoded = base64.b64encode(image.content or b"").decode()
-            images.append({"image_type_id": kind, "image": encoded, "file_name": ""})
-        else:
+        if inline is None:
             images.append({"image_type_id": _SELFIE if selfie else _LIVENESS, "image": "", "file_name": name})
+        else:
+            kind = _SELFIE_INLINE if selfie else _LIVENESS_INLINE
+            images.append({"image_type_id": kind, "image": base64.b64encode(inline).decode(), "file_name": ""})
     return orjson.dumps(
         {
             "package_information": {

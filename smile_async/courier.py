@@ -1,0 +1,334 @@
+"""Perform the steps of a conversation: sign each as it leaves, check each answer as it arrives.
+
+One call is one attempt. What went wrong becomes a Fault that says whether anything may have left, whether another
+attempt may help, and what the caller should be told; whether to go on is the story's business.
+"""
+
+import logging
+import random
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from smile_async.archive import Archive
+from smile_async.clock import Clock
+from smile_async.conversation import (
+    Answer,
+    Ask,
+    Conversation,
+    Fault,
+    Pause,
+    Prepare,
+    Put,
+    Sent,
+    Submission,
+    insist,
+)
+from smile_async.errors import (
+    AlreadyEnrolled,
+    ForgedReply,
+    JobExists,
+    JobNotFound,
+    NotAuthorized,
+    RateLimited,
+    Refused,
+    SmileError,
+    Unavailable,
+    UnreadableReply,
+    UploadFailed,
+    UserNotEnrolled,
+)
+from smile_async.gate import Gate
+from smile_async.intake import Cargo
+from smile_async.job import Ticket
+from smile_async.pacing import RetryBudget, backoff, retry_after
+from smile_async.pool import Pool
+from smile_async.settings import Settings
+from smile_async.signature import format_timestamp
+from smile_async.transport import NoReply, Reply
+from smile_async.urls import upload_url_flaw
+from smile_async.verdict import JobStatus, judge_status
+from smile_async.wire import (
+    Complaint,
+    SignedStamp,
+    Slot,
+    info_json,
+    prepare_body,
+    read_complaint,
+    read_slot,
+    status_body,
+)
+
+__all__ = ["API_SECONDS", "UPLOAD_SECONDS", "Courier"]
+
+_log = logging.getLogger("smile_async")
+
+#: Seconds one API request, or one upload, may take; the Java SDK allows 60 a phase and 120 in all (protocol.md §8).
+API_SECONDS, UPLOAD_SECONDS = 30.0, 120.0
+#: A Date header counts whole seconds and may lag behind; only more than this is a wrong clock.
+SKEW_SECONDS = 5.0
+
+_JSON = [("Content-Type", "application/json"), ("Accept", "application/json")]
+#: The very type the presigned URL was signed for; S3 answers 403 to any other (protocol.md §5.4).
+_ZIP = [("Content-Type", "application/zip")]
+
+#: "Internal system error" of the three families of calls (protocol.md §9), whatever HTTP status it comes with.
+_SYSTEM_ERRORS = frozenset({"2201", "2301", "2401"})
+_REFUSALS: dict[str, type[Refused]] = {
+    "2204": NotAuthorized,
+    "2205": NotAuthorized,
+    "2405": NotAuthorized,
+    "2207": UserNotEnrolled,
+    "2208": UserNotEnrolled,
+    "2210": UserNotEnrolled,
+    "2211": UserNotEnrolled,
+    "2216": UserNotEnrolled,
+    "2209": AlreadyEnrolled,
+    "2215": JobExists,
+    "2304": JobNotFound,
+}
+_CURES: dict[type[Refused], str] = {
+    NotAuthorized: "check partner id, key, environment and the clock",
+    UserNotEnrolled: "register the user first",
+    AlreadyEnrolled: "authenticate instead, or register with allow_new_enroll=True",
+    JobExists: "this job_id was used before; give the new selfie a new one",
+    JobNotFound: "check user_id, job_id and environment",
+    RateLimited: "slow down and call again",
+}
+
+
+class Courier:
+    """Carries steps to Smile ID and answers back, for one session."""
+
+    def __init__(self, settings: Settings, api: Pool, storage: Pool, gate: Gate, clock: Clock) -> None:
+        self._settings = settings
+        self._api = api
+        self._storage = storage
+        self._gate = gate
+        self._clock = clock
+        self._budget = RetryBudget()
+        #: Seconds the server's clock is ahead of ours, as its Date header told.
+        self.skew = 0.0
+        #: Attempts beyond the first, so far.
+        self.retries = 0
+
+    def server_now(self) -> float:
+        """Seconds since 1970 UTC as Smile ID's clock has it."""
+        return self._clock.time() + self.skew
+
+    def _stamp(self) -> SignedStamp:
+        text = format_timestamp(self.server_now())
+        return SignedStamp(text, self._settings.signer.sign(text))
+
+    async def walk(self, submission: Submission, cargo: Cargo, deadline: float) -> Ticket:
+        """Drive *submission* to its end, before *deadline* (monotonic seconds). Raises Fault."""
+        return await self._drive(submission.steps(), submission.job.job_id, cargo, deadline)
+
+    async def query(self, ask: Ask, deadline: float) -> JobStatus:
+        """*ask*, again after passing faults, before *deadline*. Raises Fault."""
+        return await self._drive(insist(ask), ask.ticket.job_id, None, deadline)
+
+    async def _drive(self, steps: Conversation[Answer], job_id: str, cargo: Cargo | None, deadline: float) -> Answer:
+        answer: Slot | JobStatus | None = None
+        fault: Fault | None = None
+        taken = 0
+        while True:
+            try:
+                step = steps.send(answer) if fault is None else steps.throw(fault)
+            except StopIteration as end:
+                self._budget.give(taken)
+                whole: Answer = end.value
+                return whole
+            answer = fault = None
+            try:
+                if isinstance(step, Pause):
+                    taken += await self._pause(step, job_id, deadline)
+                elif isinstance(step, Ask):
+                    answer = await self.ask(step, deadline)
+                elif cargo is not None:
+                    answer = await self._send_off(step, cargo, deadline)
+            except Fault as told:
+                fault = told.with_traceback(None)
+
+    async def _send_off(self, step: Prepare | Put, cargo: Cargo, deadline: float) -> Slot | None:
+        if isinstance(step, Prepare):
+            return await self._prepare(cargo, deadline, retry=step.retry)
+        await self._put(cargo, step.slot, deadline)
+        return None
+
+    async def _pause(self, pause: Pause, job_id: str, deadline: float) -> int:
+        fault = pause.fault
+        taken = 0
+        if fault.throttled:
+            # The gate is closed for everybody: waiting in front of it spends neither sleep nor budget here.
+            wait = fault.retry_after or 0.0
+        else:
+            wait = backoff(pause.attempt - 1, draw=random.random())  # noqa: S311 - jitter, not a secret
+            taken = self._budget.take()
+        if self._clock.monotonic() + wait >= deadline or not (taken or fault.throttled):
+            raise fault
+        self.retries += 1
+        _log.warning(
+            "retry %d of job %s: %s",
+            pause.attempt,
+            job_id,
+            fault.error,
+            extra={"smile_job_id": job_id, "smile_attempt": pause.attempt, "smile_sent": str(fault.sent)},
+        )
+        await self._clock.sleep(0 if fault.throttled else wait)
+        return taken
+
+    async def _prepare(self, cargo: Cargo, deadline: float, *, retry: bool) -> Slot:
+        where = f"{self._settings.base_url}/upload"
+
+        def body() -> bytes:
+            return prepare_body(
+                cargo.job,
+                partner_id=self._settings.signer.partner_id,
+                stamp=self._stamp(),
+                callback_url=self._settings.callback_url,
+                retry=retry,
+            )
+
+        about = f"/upload for job {cargo.job.job_id} of user {cargo.job.user_id}"
+        reply = await self._api_call(where, body, about, deadline)
+        if reply.status == 200:
+            try:
+                slot = read_slot(reply.body)
+            except UnreadableReply as error:
+                raise Fault(error.with_traceback(None), Sent.AMBIGUOUS) from None
+            if isinstance(slot, Slot):
+                return self._trusted(slot)
+            raise self._refusal(reply, slot, about)
+        raise self._refusal(reply, read_complaint(reply.body), about)
+
+    def _trusted(self, slot: Slot) -> Slot:
+        why = upload_url_flaw(
+            slot.upload_url.reveal(), api_host=self._settings.api_host, allowed=self._settings.upload_hosts
+        )
+        if why:
+            raise Fault(ForgedReply(f"no image was sent: {why}"), Sent.AMBIGUOUS)
+        return slot
+
+    async def _put(self, cargo: Cargo, slot: Slot, deadline: float) -> None:
+        info = info_json(
+            cargo.job,
+            [(picture.name, picture.content if picture.inline else None) for picture in cargo.pictures],
+            slot,
+            partner_id=self._settings.signer.partner_id,
+            stamp=self._stamp(),
+            callback_url=self._settings.callback_url,
+        )
+        archive = Archive(info, cargo.pictures)
+        del info
+        about = f"the upload of job {cargo.job.job_id} of user {cargo.job.user_id}"
+        within = self._within(UPLOAD_SECONDS, deadline, about)
+        try:
+            reply = await self._storage.send("PUT", slot.upload_url.reveal(), _ZIP, archive, within)
+        except NoReply as told:
+            raise _unheard(told, about) from None
+        if reply.status == 200:
+            return
+        # S3 says SlowDown with 503 and InternalError with 500; a 4xx is about this URL or this body.
+        transient = reply.status >= 500 or reply.status in (408, 429)
+        error = UploadFailed(f"the storage refused {about}: HTTP {reply.status}")
+        sent = Sent.AMBIGUOUS if reply.status >= 500 else Sent.ANSWERED
+        raise Fault(error, sent, transient=transient, expired=reply.status == 403)
+
+    async def ask(self, ask: Ask, deadline: float) -> JobStatus:
+        """One signed status query, its answer believed. Raises Fault."""
+        ticket = ask.ticket
+
+        def body() -> bytes:
+            return status_body(
+                ticket,
+                partner_id=self._settings.signer.partner_id,
+                stamp=self._stamp(),
+                history=ask.history,
+                image_links=ask.image_links,
+            )
+
+        about = f"/job_status for job {ticket.job_id} of user {ticket.user_id}"
+        reply = await self._api_call(f"{self._settings.base_url}/job_status", body, about, deadline)
+        if reply.status != 200:
+            raise self._refusal(reply, read_complaint(reply.body), about)
+        try:
+            return judge_status(reply.body, ticket, self._settings.signer, self.server_now())
+        except SmileError as error:
+            raise Fault(error.with_traceback(None), Sent.ANSWERED) from None
+
+    async def _api_call(self, url: str, body: Any, about: str, deadline: float) -> Reply:
+        """Send once; once more if the server's Date shows that it was signed with a wrong clock (guarantee G9)."""
+        for _ in range(2):
+            before = self.skew
+            reply = await self._send(url, body, about, deadline)
+            self._learn_skew(reply)
+            if reply.status < 400 or abs(self.skew - before) < SKEW_SECONDS:
+                break
+        return reply
+
+    async def _send(self, url: str, body: Any, about: str, deadline: float) -> Reply:
+        if not await self._gate.enter(deadline):
+            raise Fault(Unavailable(f"{about} did not get its turn in time"), Sent.UNSENT)
+        well = False
+        try:
+            within = self._within(API_SECONDS, deadline, about)
+            reply = await self._api.send("POST", url, _JSON, body(), within)
+            well = reply.status < 500 and reply.status != 429
+            if reply.status in (429, 503):
+                self._gate.close_for(self._asked_for(reply))
+            return reply
+        except NoReply as told:
+            raise _unheard(told, about) from None
+        finally:
+            self._gate.leave(well=well)
+
+    def _within(self, leg: float, deadline: float, about: str) -> float:
+        left = deadline - self._clock.monotonic()
+        if left <= 0:
+            raise Fault(Unavailable(f"no time left for {about}"), Sent.UNSENT)
+        return min(leg, left)
+
+    def _asked_for(self, reply: Reply) -> float | None:
+        said = reply.headers.get("retry-after")
+        return None if said is None else retry_after(said, self.server_now())
+
+    def _learn_skew(self, reply: Reply) -> None:
+        try:
+            said = parsedate_to_datetime(reply.headers.get("date", "")).timestamp()
+        except (ValueError, TypeError, OverflowError):
+            return
+        skew = said - self._clock.time()
+        if abs(skew - self.skew) >= SKEW_SECONDS:
+            self.skew = skew if abs(skew) >= SKEW_SECONDS else 0.0
+            _log.warning("this machine's clock is %.0f s off; signing with the server's time", -skew)
+
+    def _refusal(self, reply: Reply, complaint: Complaint, about: str) -> Fault:
+        status = reply.status
+        if complaint.code in _SYSTEM_ERRORS or (status >= 500 and complaint.code not in _REFUSALS):
+            error: SmileError = Unavailable(f"{about} was answered by HTTP {status} {complaint.code}".rstrip())
+            asked = self._asked_for(reply)
+            return Fault(error, Sent.AMBIGUOUS, transient=True, throttled=status == 503, retry_after=asked)
+        if status == 429:
+            limited = RateLimited(_told(RateLimited, about, status, complaint), **_facts(status, complaint))
+            limited.retry_after = self._asked_for(reply)
+            return Fault(limited, Sent.ANSWERED, transient=True, throttled=True, retry_after=limited.retry_after)
+        if 300 <= status < 400 or (status < 400 and not complaint.code):
+            return Fault(UnreadableReply(f"{about} was answered by HTTP {status} without a code"), Sent.AMBIGUOUS)
+        kind = _REFUSALS.get(complaint.code, NotAuthorized if status in (401, 403) else Refused)
+        return Fault(kind(_told(kind, about, status, complaint), **_facts(status, complaint)), Sent.ANSWERED)
+
+
+def _facts(status: int, complaint: Complaint) -> dict[str, Any]:
+    return {"status": status, "code": complaint.code, "message": complaint.message}
+
+
+def _told(kind: type[Refused], about: str, status: int, complaint: Complaint) -> str:
+    said = f"{complaint.code} {complaint.message}".strip() or "no reason given"
+    return f"smile id refused {about}: {said} (HTTP {status}): {_CURES.get(kind, 'see explain(error.code)')}"
+
+
+def _unheard(told: NoReply, about: str) -> Fault:
+    """A request without a reply; an oversized one is an answer, but not a readable one."""
+    if told.sent is Sent.ANSWERED:
+        return Fault(UnreadableReply(f"{about}: {told.why}"), Sent.AMBIGUOUS)
+    return Fault(Unavailable(f"{about} got no answer ({told.why})"), told.sent, transient=True)

@@ -1,0 +1,83 @@
+"""Read a job's pictures once, off the event loop, and look at them before anything is billed.
+
+What is read here is what is sent: Content-Length and checksums come from these bytes, not from a file that somebody may
+be writing to. A `Cargo` is the only thing that holds image content, and it lives as long as its upload.
+"""
+
+import hashlib
+import os
+import stat
+from collections.abc import Sequence
+
+import anyio.to_thread
+
+from smile_async.archive import Member, members
+from smile_async.errors import InvalidJob
+from smile_async.image import MAX_IMAGE_BYTES, flaw
+from smile_async.job import Job
+
+__all__ = ["Cargo", "load"]
+
+
+class Cargo:
+    """The pictures of one job, in memory; its repr shows their number and size alone."""
+
+    __slots__ = ("job", "pictures")
+
+    def __init__(self, job: Job, pictures: Sequence[Member]) -> None:
+        self.job = job
+        self.pictures = pictures
+
+    def __repr__(self) -> str:
+        size = sum(len(picture.content) for picture in self.pictures)
+        return f"<Cargo of {len(self.pictures)} pictures, {size:,} bytes>"
+
+    def digest(self) -> bytes:
+        """SHA-256 over all pictures: whether another call carries the same faces."""
+        whole = hashlib.sha256()
+        for picture in self.pictures:
+            whole.update(hashlib.sha256(picture.content).digest())
+        return whole.digest()
+
+
+async def load(job: Job) -> Cargo:
+    """The cargo of *job*; raises InvalidJob naming the file, what is wrong with it, and the cure."""
+    return await anyio.to_thread.run_sync(_load, job)
+
+
+def _load(job: Job) -> Cargo:
+    contents = []
+    for name, image in job.named_images():
+        if image.content is not None:
+            contents.append(image.content)
+        elif image.path is not None:
+            content, why = _read(image.path)
+            if why:
+                del content, contents
+                raise InvalidJob(f"job {job.job_id} of user {job.user_id}: {name} ({image.path}) {why}", job=job)
+            contents.append(content)
+        else:
+            raise InvalidJob(
+                f"job {job.job_id} of user {job.user_id}: {name} has no content any more: make the job anew", job=job
+            )
+    return Cargo(job, members(job, contents))
+
+
+def _read(path: str) -> tuple[bytes, str]:
+    """The content of the file and "", or what is wrong with it."""
+    try:
+        # O_NONBLOCK: opening a named pipe nobody writes to would hang this thread for ever.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except OSError as error:
+        return b"", f"can not be opened ({error.strerror}): check the path"
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode):
+            return b"", "is not a regular file: give the path of a picture"
+        if about.st_size > MAX_IMAGE_BYTES:
+            return b"", f"has {about.st_size:,} bytes: shrink it below {MAX_IMAGE_BYTES:,}"
+        try:
+            content = file.read(MAX_IMAGE_BYTES + 1) or b""
+        except OSError as error:
+            return b"", f"can not be read ({error.strerror}): check the disk"
+    return content, flaw(content)

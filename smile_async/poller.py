@@ -1,0 +1,295 @@
+"""The job-status poller: one coroutine that asks about every waiting job when its time has come.
+
+A job that waits is a small object in a heap, not a task, so a hundred thousand of them cost memory for a hundred
+thousand small objects. Who waits for a job is a `Listener`; any number may share one `Watch`, and so its polls. The
+poller never waits for a listener, only for the clock.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from heapq import heapify, heappop, heappush
+from itertools import count
+from typing import Generic, Literal, TypeVar
+
+import anyio
+from anyio.abc import TaskGroup
+
+from smile_async.clock import Clock
+from smile_async.conversation import Ask, Fault, Pursuit
+from smile_async.courier import API_SECONDS, Courier
+from smile_async.errors import JobNotFound, SmileError, StillPending
+from smile_async.job import Ticket
+from smile_async.pacing import Rhythm
+from smile_async.verdict import Verdict
+
+__all__ = ["Listener", "Poller", "Until", "Watch"]
+
+_log = logging.getLogger("smile_async")
+
+Until = Literal["decision", "final"]
+Key = tuple[str, str]
+Item = TypeVar("Item")
+
+#: Seconds: polls due within the same few milliseconds leave together, so that timers do not outnumber requests.
+COALESCE = 0.01
+
+
+class Listener:
+    """Somebody who waits for verdicts of one job, until *deadline* (monotonic seconds)."""
+
+    __slots__ = ("_entry", "deadline", "until", "watch")
+
+    def __init__(self, until: Until, deadline: float) -> None:
+        self.until = until
+        self.deadline = deadline
+        self.watch: Watch | None = None
+        self._entry: _Entry[Listener] | None = None
+
+    def tell(self, verdict: Verdict) -> bool:
+        """Take a new verdict; True if that is enough."""
+        raise NotImplementedError
+
+    def fail(self, error: SmileError) -> None:
+        """Take note that no verdict will come to this listener any more."""
+        raise NotImplementedError
+
+
+class Watch:
+    """One job somebody waits for."""
+
+    __slots__ = ("asking", "entry", "history", "image_links", "listeners", "pursuit")
+
+    def __init__(self, pursuit: Pursuit) -> None:
+        self.pursuit = pursuit
+        self.listeners: list[Listener] = []
+        self.history = False
+        self.image_links = False
+        self.asking = False
+        self.entry: _Entry[Watch] | None = None
+
+    @property
+    def ticket(self) -> Ticket:
+        """The job's ticket, as complete as it is known."""
+        return self.pursuit.ticket
+
+
+class _Entry(list[object], Generic[Item]):
+    """[when, number, item]: a list, because lists compare in C and an item can be crossed out in place."""
+
+    __slots__ = ()
+
+
+class Agenda(Generic[Item]):
+    """What is due when; crossing an entry out is cheap, and crossed-out entries never outnumber the others."""
+
+    __slots__ = ("_crossed", "_entries", "_numbers")
+
+    def __init__(self) -> None:
+        self._entries: list[_Entry[Item]] = []
+        self._numbers = count()
+        self._crossed = 0
+
+    def __len__(self) -> int:
+        return len(self._entries) - self._crossed
+
+    def add(self, when: float, item: Item) -> "_Entry[Item]":
+        """Note *item* for *when*."""
+        entry: _Entry[Item] = _Entry((when, next(self._numbers), item))
+        heappush(self._entries, entry)
+        return entry
+
+    def cross_out(self, entry: "_Entry[Item] | None") -> None:
+        """Forget *entry*."""
+        if entry is None or entry[2] is None:
+            return
+        entry[2] = None
+        self._crossed += 1
+        if self._crossed > 64 and self._crossed * 2 > len(self._entries):
+            self._entries = [kept for kept in self._entries if kept[2] is not None]
+            heapify(self._entries)
+            self._crossed = 0
+
+    def next_at(self) -> float | None:
+        """When the first entry is due, None if there is none."""
+        while self._entries and self._entries[0][2] is None:
+            heappop(self._entries)
+            self._crossed -= 1
+        return float(self._entries[0][0]) if self._entries else None  # type: ignore[arg-type]
+
+    def pop_due(self, now: float) -> Item | None:
+        """Take the first item that is due by *now*, None if none is."""
+        when = self.next_at()
+        if when is None or when > now:
+            return None
+        entry = heappop(self._entries)
+        item, entry[2] = entry[2], None
+        return item  # type: ignore[return-value]
+
+
+class Poller:
+    """Watches jobs for their listeners; `run` is its one coroutine."""
+
+    def __init__(self, courier: Courier, rhythm: Rhythm, clock: Clock, at_once: int) -> None:
+        self._courier = courier
+        self._rhythm = rhythm
+        self._clock = clock
+        self._at_once = at_once
+        self._watches: dict[Key, Watch] = {}
+        self._polls: Agenda[Watch] = Agenda()
+        self._deadlines: Agenda[Listener] = Agenda()
+        self._wake = anyio.Event()
+        self._asking = 0
+        #: Status queries sent so far by the poller.
+        self.polls = 0
+        #: Called with every verdict that is news.
+        self.on_news: Callable[[Verdict], None] = lambda _verdict: None
+
+    def __len__(self) -> int:
+        return len(self._watches)
+
+    def watch_of(self, ticket: Ticket) -> Watch | None:
+        """The watch of this job, None if nobody waits for it."""
+        return self._watches.get((ticket.user_id, ticket.job_id))
+
+    def listen(
+        self, ticket: Ticket, listener: Listener, *, ours: bool, history: bool = False, image_links: bool = False
+    ) -> None:
+        """Let *listener* hear of this job; *ours* if its zip was uploaded just now by this session."""
+        key = (ticket.user_id, ticket.job_id)
+        watch = self._watches.get(key)
+        now = self._clock.monotonic()
+        if watch is None:
+            watch = self._watches[key] = Watch(Pursuit(ticket, now, ours=ours))
+            self._schedule(watch, now)
+        watch.history |= history
+        watch.image_links |= image_links
+        known = watch.pursuit.verdict
+        if known is not None and listener.tell(known):
+            self._forget_if_idle(watch)
+            return
+        listener.watch = watch
+        watch.listeners.append(listener)
+        if listener.deadline < float("inf"):
+            listener._entry = self._deadlines.add(listener.deadline, listener)  # noqa: SLF001 - ours to keep
+            self._rouse(listener.deadline)
+
+    def leave(self, listener: Listener) -> None:
+        """Let *listener* hear no more; the others go on."""
+        watch, listener.watch = listener.watch, None
+        if watch is None:
+            return
+        self._deadlines.cross_out(listener._entry)  # noqa: SLF001
+        watch.listeners.remove(listener)
+        self._forget_if_idle(watch)
+
+    def hear(self, verdict: Verdict) -> None:
+        """Take a confirmed verdict from elsewhere (a callback): wake who waits, and put off the pending poll."""
+        watch = self.watch_of(verdict.ticket)
+        if watch is None or not watch.pursuit.advance(verdict):
+            return
+        self._spread(watch, verdict)
+        if watch.listeners and not watch.asking:
+            self._schedule(watch, self._clock.monotonic())
+
+    async def run(self, tasks: TaskGroup) -> None:
+        """Poll for ever; queries run as tasks of *tasks*."""
+        while True:
+            now = self._clock.monotonic()
+            while (late := self._deadlines.pop_due(now)) is not None:
+                self._expire(late)
+            while self._asking < self._at_once and (watch := self._polls.pop_due(now + COALESCE)) is not None:
+                watch.entry = None
+                watch.asking = True
+                self._asking += 1
+                tasks.start_soon(self._ask, watch)
+            moments = [self._deadlines.next_at()]
+            if self._asking < self._at_once:
+                moments.append(self._polls.next_at())
+            due = [moment for moment in moments if moment is not None]
+            if self._wake.is_set():
+                self._wake = anyio.Event()
+            await self._clock.wait(self._wake, max(0.0, min(due) - self._clock.monotonic()) if due else None)
+
+    async def _ask(self, watch: Watch) -> None:
+        asked_at = self._clock.monotonic()
+        self.polls += 1
+        ask = Ask(watch.ticket, watch.history, watch.image_links)
+        try:
+            status = await self._courier.ask(ask, asked_at + API_SECONDS)
+        except Fault as fault:
+            self._missed(watch, fault, asked_at)
+        else:
+            news = watch.pursuit.heard(status, asked_at, self._rhythm)
+            if news is not None:
+                self._spread(watch, news)
+        finally:
+            self._asking -= 1
+            watch.asking = False
+            if watch.listeners:
+                self._schedule(watch, self._clock.monotonic())
+            self._rouse(0.0)
+
+    def _missed(self, watch: Watch, fault: Fault, asked_at: float) -> None:
+        now = self._clock.monotonic()
+        watch.pursuit.missed(now - asked_at)
+        unknown_yet = isinstance(fault.error, JobNotFound) and watch.pursuit.may_be_unknown(now)
+        if fault.transient or unknown_yet:
+            _log.debug("poll of job %s failed: %s", watch.ticket.job_id, fault.error)
+            return
+        for listener in tuple(watch.listeners):
+            self.leave(listener)
+            listener.fail(_about(fault.error, watch.ticket))
+
+    def _spread(self, watch: Watch, verdict: Verdict) -> None:
+        self.on_news(verdict)
+        for listener in tuple(watch.listeners):
+            if listener.tell(verdict):
+                self.leave(listener)
+
+    def _expire(self, listener: Listener) -> None:
+        watch = listener.watch
+        if watch is None:
+            return
+        waited = self._clock.monotonic() - watch.pursuit.since
+        error = StillPending(_still_pending(watch.ticket, waited), ticket=watch.ticket)
+        error.verdict = watch.pursuit.verdict
+        self.leave(listener)
+        listener.fail(error)
+
+    def _schedule(self, watch: Watch, now: float) -> None:
+        self._polls.cross_out(watch.entry)
+        when = now + watch.pursuit.delay(self._rhythm, now)
+        watch.entry = self._polls.add(when, watch)
+        self._rouse(when)
+
+    def _forget_if_idle(self, watch: Watch) -> None:
+        if not watch.listeners:
+            self._polls.cross_out(watch.entry)
+            self._watches.pop((watch.ticket.user_id, watch.ticket.job_id), None)
+
+    def _rouse(self, when: float) -> None:
+        """Wake the coroutine if *when* comes before what it sleeps for."""
+        firsts = (self._polls.next_at(), self._deadlines.next_at())
+        if all(first is None or when <= first for first in firsts):
+            self._wake.set()
+
+    def fail_all(self, make: Callable[[Ticket], SmileError]) -> None:
+        """Tell every listener that nothing will come any more."""
+        for watch in tuple(self._watches.values()):
+            for listener in tuple(watch.listeners):
+                self.leave(listener)
+                listener.fail(make(watch.ticket))
+
+    def tickets(self, listeners: Iterable[Listener]) -> list[Ticket]:
+        """The tickets of the jobs that *listeners* still wait for."""
+        return [listener.watch.ticket for listener in listeners if listener.watch is not None]
+
+
+def _about(error: SmileError, ticket: Ticket) -> SmileError:
+    error.ticket = ticket
+    return error
+
+
+def _still_pending(ticket: Ticket, waited: float) -> str:
+    whose = f"user {ticket.user_id}, job {ticket.job_id}"
+    return f"still pending after {waited:.3g} s ({whose}): await session.wait(error.ticket)"

@@ -1,0 +1,118 @@
+"""The shared HTTP/2 pool: shards of one connection each, retired before they make anybody else ill.
+
+httpcore gives an origin one HTTP/2 connection of at most 100 streams, leaks a stream for each cancelled request, and
+fails every neighbour on GOAWAY. So a shard takes fewer requests than a connection has streams, a sick or worn one takes
+no more and is closed when its last request is back, and another opens in its place.
+"""
+
+import logging
+from time import monotonic
+
+import anyio
+
+from smile_async.conversation import Sent
+from smile_async.transport import Body, Engine, EngineFactory, NoReply, Reply
+
+__all__ = ["Pool"]
+
+_log = logging.getLogger("smile_async")
+
+#: Below the 100 streams that servers commonly allow, with room for those that cancelled requests leak.
+REQUESTS_AT_ONCE = 80
+#: Cancelled requests whose streams may still be open: 80 + 16 < 100.
+CANCELLED_AT_MOST = 16
+#: Requests a connection serves in its life: nginx says GOAWAY after 1,000 (its keepalive_requests), ALB after 10,000.
+REQUESTS_IN_ALL = 900
+
+
+class _Shard:
+    __slots__ = ("abandoned", "busy", "engine", "heard_at", "retired", "served")
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.busy = 0
+        self.served = 0
+        self.abandoned = 0
+        self.heard_at = 0.0
+        self.retired = False
+
+
+class Pool:
+    """Sends requests over as few shards as will do, or, not *sharded*, over one engine that never retires."""
+
+    __slots__ = ("_make", "_sharded", "_shards", "http2", "retired", "versions")
+
+    def __init__(self, make: EngineFactory, *, http2: bool, sharded: bool) -> None:
+        self._make = make
+        self._sharded = sharded
+        self._shards: list[_Shard] = []
+        self.http2 = http2
+        #: Connections given up so far because they were sick or worn.
+        self.retired = 0
+        #: HTTP versions seen, and how many replies came over each.
+        self.versions: dict[str, int] = {}
+
+    @property
+    def busy(self) -> int:
+        """Requests in flight."""
+        return sum(shard.busy for shard in self._shards)
+
+    async def send(
+        self, method: str, url: str, headers: list[tuple[str, str]], body: bytes | Body, within: float
+    ) -> Reply:
+        """One whole reply within so many seconds, or NoReply. Cancelling abandons the request."""
+        shard = self._choose()
+        shard.busy += 1
+        shard.served += 1
+        started = monotonic()
+        back = False
+        try:
+            with anyio.move_on_after(within):
+                reply = await shard.engine.send(method, url, headers, body)
+                back = True
+                shard.heard_at = monotonic()
+                self.versions[reply.http_version] = self.versions.get(reply.http_version, 0) + 1
+                return reply
+        except NoReply as told:
+            back = True
+            if told.sent is Sent.AMBIGUOUS:
+                self._retire(shard, told.why)
+            raise
+        finally:
+            shard.busy -= 1
+            shard.abandoned += not back
+            if not back and shard.heard_at < started and monotonic() - started >= within:
+                self._retire(shard, "silent")
+            await self._look_after(shard)
+        raise NoReply(Sent.AMBIGUOUS, f"no answer within {within:.3g} s")
+
+    def _choose(self) -> _Shard:
+        free = [shard for shard in self._shards if shard.busy < REQUESTS_AT_ONCE or not self._sharded]
+        if free:
+            return min(free, key=lambda shard: shard.busy)
+        shard = _Shard(self._make(self.http2))
+        self._shards.append(shard)
+        return shard
+
+    def _retire(self, shard: _Shard, why: str) -> None:
+        if shard.retired or not self._sharded or shard not in self._shards:
+            return
+        shard.retired = True
+        self.retired += 1
+        self._shards.remove(shard)
+        _log.debug("connection retired", extra={"smile_why": why, "smile_requests": shard.served})
+
+    async def _look_after(self, shard: _Shard) -> None:
+        if shard.abandoned >= CANCELLED_AT_MOST:
+            self._retire(shard, "too many abandoned requests")
+        elif self.http2 and shard.served >= REQUESTS_IN_ALL:
+            self._retire(shard, "worn")
+        if shard.retired and not shard.busy:
+            # Shielded: a cancelled caller must not leave a half-closed connection behind.
+            with anyio.move_on_after(1, shield=True):
+                await shard.engine.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections; what is still in flight fails."""
+        while self._shards:
+            await self._shards.pop().engine.aclose()

@@ -1,0 +1,268 @@
+"""Many jobs through one session: a lazy source on one side, outcomes in order of finishing on the other.
+
+A few workers pull jobs, hold their images for the length of an upload, and leave a listener with the poller. A reader
+that stops reading stops the pulling, and nobody else. The workers run under the session's own host task, so that
+leaving the block in any way, from any task, ends them before it is left.
+"""
+
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import anyio
+
+from smile_async.conversation import Submission
+from smile_async.errors import InvalidJob, SessionClosed, SmileError
+from smile_async.job import Job, Ticket
+from smile_async.poller import Listener, Until
+from smile_async.verdict import Verdict
+
+if TYPE_CHECKING:
+    from smile_async.session import SmileSession
+
+__all__ = ["Failed", "Finished", "Follow", "Outcome", "Stream"]
+
+#: Seconds a job of a stream may take to be accepted, patience or not: its own clock starts at its accepted upload.
+SUBMIT_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A job of a stream that got its verdict; `job` carries no image content any more."""
+
+    job: Job
+    ticket: Ticket
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A job of a stream that got no verdict; `ticket` None means that no request left for it."""
+
+    job: Job
+    ticket: Ticket | None
+    error: SmileError
+
+
+Outcome = Finished | Failed
+
+
+class _JobListener(Listener):
+    __slots__ = ("job", "stream")
+
+    def __init__(self, stream: "Stream", job: Job, deadline: float) -> None:
+        super().__init__(stream.until, deadline)
+        self.stream = stream
+        self.job = job
+
+    def tell(self, verdict: Verdict) -> bool:
+        if not verdict.final and self.until == "final":
+            return False
+        self.stream.over(self, Finished(self.job, verdict.ticket, verdict))
+        return True
+
+    def fail(self, error: SmileError) -> None:
+        error.job = self.job
+        self.stream.over(self, Failed(self.job, error.ticket, error))
+
+
+class Stream:
+    """The outcomes of many jobs; made by `SmileSession.stream`, used once, in `async with`, by one reader."""
+
+    def __init__(
+        self, session: "SmileSession", jobs: Iterable[Job] | AsyncIterable[Job], until: Until, patience: float
+    ) -> None:
+        self.until: Until = until
+        self._session = session
+        self._patience = patience
+        self._limits = session.limits
+        self._source: Iterator[Job] | AsyncIterator[Job] = (
+            aiter(jobs) if isinstance(jobs, AsyncIterable) else iter(jobs)
+        )
+        self._turn = anyio.Lock()
+        self._room = anyio.Event()
+        self._news = anyio.Event()
+        self._done = anyio.Event()
+        self._scope: anyio.CancelScope | None = None
+        self._ready: deque[Outcome] = deque()
+        self._waiting: set[_JobListener] = set()
+        self._sending: set[Submission] = set()
+        self._dry = False
+        self._error: BaseException | None = None
+        self._left: list[Ticket] = []
+
+    async def __aenter__(self) -> Self:
+        self._session.start(self._run)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._left = self.pending
+        if self._scope is not None:
+            self._scope.cancel()
+        with anyio.CancelScope(shield=True):
+            await self._done.wait()
+        for listener in tuple(self._waiting):
+            self._session.poller.leave(listener)
+        self._waiting.clear()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Outcome:
+        while not self._ready:
+            if self._dry and not self._waiting and not self._sending:
+                if self._error is not None:
+                    raise self._error
+                raise StopAsyncIteration
+            if self._done.is_set() and not self._dry:
+                raise SessionClosed("the session was closed under its stream: see outcomes.pending")
+            self._news = anyio.Event()
+            await self._news.wait()
+        outcome = self._ready.popleft()
+        self._make_room()
+        return outcome
+
+    @property
+    def pending(self) -> list[Ticket]:
+        """The tickets of jobs that may have arrived and have no outcome yet; after the block, those left behind."""
+        listening = (listener.watch.ticket for listener in self._waiting if listener.watch is not None)
+        on_the_way = (submission.ticket for submission in self._sending if submission.left)
+        return [*listening, *on_the_way] or list(self._left)
+
+    def over(self, listener: _JobListener | None, outcome: Outcome) -> None:
+        """Take note of an outcome; never waits for the reader."""
+        if listener is not None:
+            self._waiting.discard(listener)
+        self._ready.append(outcome)
+        self._session.count(outcome)
+        self._make_room()
+        self._news.set()
+
+    def _make_room(self) -> None:
+        if self._has_room():
+            self._room.set()
+
+    def _has_room(self) -> bool:
+        return len(self._ready) < self._limits.uploads and len(self._waiting) < self._limits.pending
+
+    async def _run(self) -> None:
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._scope = tasks.cancel_scope
+                for _ in range(self._limits.uploads):
+                    tasks.start_soon(self._work)
+        except Exception as error:  # noqa: BLE001 - a defect of ours ends this stream, not the session
+            self._error, self._dry = error, True
+        finally:
+            self._left = self.pending
+            self._sending.clear()
+            self._done.set()
+            self._news.set()
+
+    async def _work(self) -> None:
+        while (job := await self._next()) is not None:
+            submission = Submission(job)
+            self._sending.add(submission)
+            try:
+                await self._session.paced()
+                ticket = await self._session.carry(submission, self._session.now() + self._submit_seconds)
+            except SmileError as error:
+                self._sending.discard(submission)
+                self.over(None, Failed(job, error.ticket, error))
+            else:
+                self._sending.discard(submission)
+                listener = _JobListener(self, job.spent(), self._session.now() + self._patience)
+                self._waiting.add(listener)
+                self._session.poller.listen(ticket, listener, ours=True)
+            # Neither the job nor its story outlives its upload: they may hold image bytes.
+            del job, submission
+
+    @property
+    def _submit_seconds(self) -> float:
+        return max(SUBMIT_SECONDS, self._patience)
+
+    async def _next(self) -> Job | None:
+        """The next job of the source, when there is room for it; None at its end."""
+        async with self._turn:
+            while not self._dry and not self._has_room():
+                self._room = anyio.Event()
+                await self._room.wait()
+            if self._dry:
+                return None
+            try:
+                job = await self._pull()
+            except (StopIteration, StopAsyncIteration):
+                job = None
+            except Exception as error:  # noqa: BLE001 - the source's own error is the reader's to see
+                self._error, job = error, None
+            if job is None:
+                self._dry = True
+                self._news.set()
+            return job
+
+    async def _pull(self) -> Job:
+        if isinstance(self._source, AsyncIterator):
+            job = await anext(self._source)
+        else:
+            job = next(self._source, _END)
+            if job is _END:
+                raise StopAsyncIteration
+        if not isinstance(job, Job):
+            raise InvalidJob(f"the source gave {type(job).__name__}: it must give Job objects")
+        return job
+
+
+_END: Job = object()  # type: ignore[assignment]  # next()'s default, told apart by identity
+
+
+class Follow(Listener):
+    """Each new verdict of one job; made by `SmileSession.follow`, used once, in `async with`."""
+
+    __slots__ = ("_error", "_news", "_over", "_session", "_ticket", "_verdicts")
+
+    def __init__(self, session: "SmileSession", ticket: Ticket, deadline: float) -> None:
+        super().__init__("final", deadline)
+        self._session = session
+        self._ticket = ticket
+        self._verdicts: deque[Verdict] = deque()
+        self._news = anyio.Event()
+        self._error: SmileError | None = None
+        self._over = False
+
+    async def __aenter__(self) -> Self:
+        self._session.poller.listen(self._ticket, self, ours=False)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._session.poller.leave(self)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Verdict:
+        while not self._verdicts:
+            if self._error is not None:
+                raise self._error
+            if self._over:
+                raise StopAsyncIteration
+            self._news = anyio.Event()
+            await self._news.wait()
+        return self._verdicts.popleft()
+
+    def tell(self, verdict: Verdict) -> bool:
+        """Hand on a new verdict; a final one is the last."""
+        self._verdicts.append(verdict)
+        self._over = verdict.final
+        self._news.set()
+        return verdict.final
+
+    def fail(self, error: SmileError) -> None:
+        """End with *error* once the verdicts that came before it are read."""
+        self._error = error
+        self._news.set()
