@@ -114,7 +114,7 @@ class Submission:
         self.left = reach > Reach.NOTHING
 
     def steps(self) -> Conversation[Ticket]:
-        """The whole story; it ends with the ticket of a job whose zip has arrived. Faults it can not mend go through."""
+        """The whole story, up to the ticket of a job whose zip has arrived; a Fault it can not mend goes through."""
         slot = yield from self._reserved()
         if slot is not None:
             yield from self._uploaded(slot)
@@ -122,27 +122,30 @@ class Submission:
 
     def _reserved(self, retry: bool = False) -> Conversation[Slot | None]:
         """A slot, or None if the zip that this story sent has already arrived."""
-        for attempt in range(1, ATTEMPTS + 1):
-            before, self.reach, left, self.left = self.reach, max(self.reach, Reach.RESERVED), self.left, True
+        attempt = doubted = 0
+        while True:
+            before, left = self.reach, self.left
+            self.reach, self.left = max(before, Reach.RESERVED), True
             try:
                 slot: Slot = yield Prepare(retry)
             except Fault as fault:
-                if fault.sent is Sent.UNSENT:
-                    self.reach, self.left = before, left
-                if fault.sent is Sent.ANSWERED:
+                if fault.sent is not Sent.AMBIGUOUS:
                     self.reach = before
-                if isinstance(fault.error, JobExists) and before > Reach.NOTHING:
+                if fault.sent is Sent.UNSENT:
+                    self.left = left
+                if isinstance(fault.error, JobExists) and before > Reach.NOTHING and doubted < ATTEMPTS:
                     if (yield from self._arrived(fault)):
                         return None
-                    retry = True
-                elif not fault.transient or attempt == ATTEMPTS:
+                    retry, doubted = True, doubted + 1
+                    continue
+                attempt += 1
+                if not fault.transient or attempt == ATTEMPTS:
                     raise
-                else:
-                    yield Pause(attempt, fault)
+                pause = Pause(attempt, fault)
             else:
                 self._numbered(slot.smile_job_id)
                 return slot
-        raise fault
+            yield pause
 
     def _arrived(self, exists: Fault) -> Conversation[bool]:
         """Whether our own zip is there already; raises *exists* if the zip that is there is not ours."""
@@ -217,7 +220,7 @@ class Pursuit:
     duration teaches the rhythm), else the moment somebody began to wait.
     """
 
-    __slots__ = ("asked", "failures", "latency", "ours", "reviewed_since", "seen", "since", "ticket", "verdict")
+    __slots__ = ("asked", "failures", "latency", "ours", "reviewed", "seen", "since", "ticket", "verdict")
 
     def __init__(self, ticket: Ticket, since: float, *, ours: bool) -> None:
         self.ticket = ticket
@@ -229,15 +232,15 @@ class Pursuit:
         self.latency = 0.0
         #: When it was last known not to be decided.
         self.seen = since
-        self.reviewed_since: float | None = None
+        #: A provisional verdict was seen: what is awaited now is a person's.
+        self.reviewed = False
 
     def delay(self, rhythm: Rhythm, now: float) -> float:
         """Seconds from *now* until the next poll."""
         if not self.asked and not self.ours and not self.failures:
             return 0.0
-        reviewed = self.reviewed_since is not None
-        start = self.since if self.reviewed_since is None else self.reviewed_since
-        wait = rhythm.delay(int(self.ticket.job_type), max(0.0, now - start), self.asked, reviewed)
+        age = max(0.0, now - self.since)
+        wait = rhythm.delay(int(self.ticket.job_type), age, self.asked, self.reviewed)
         return failing_delay(self.failures, wait, latency=self.latency)
 
     def heard(self, status: JobStatus, asked_at: float, rhythm: Rhythm) -> Verdict | None:
@@ -250,8 +253,7 @@ class Pursuit:
         self.seen = asked_at
         if status.verdict is None or not self.advance(status.verdict):
             return None
-        if not status.verdict.final and self.reviewed_since is None:
-            self.reviewed_since, self.asked = asked_at, 0
+        self.reviewed = not status.verdict.final
         return status.verdict
 
     def advance(self, verdict: Verdict) -> bool:
@@ -272,8 +274,6 @@ class Pursuit:
         return self.ours and now - self.since < FORGETFUL_FOR
 
     def _teach(self, verdict: Verdict | None, asked_at: float, rhythm: Rhythm) -> None:
-        reviewed = self.reviewed_since is not None
-        start = self.since if self.reviewed_since is None else self.reviewed_since
-        done = verdict is not None and (verdict.final or not reviewed)
-        after, by = max(0.0, self.seen - start), max(0.0, asked_at - start)
-        rhythm.learn(int(self.ticket.job_type), after, by, done=done, reviewed=reviewed)
+        done = verdict is not None and (verdict.final or not self.reviewed)
+        after, by = max(0.0, self.seen - self.since), max(0.0, asked_at - self.since)
+        rhythm.learn(int(self.ticket.job_type), after, by, done=done, reviewed=self.reviewed)

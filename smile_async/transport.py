@@ -255,8 +255,7 @@ def _pyreqwest_engine(ca_file: str | None, proxy: str | None, http2: bool) -> En
     builder = ClientBuilder().follow_redirects(False).connect_timeout(timedelta(seconds=CONNECT_TIMEOUT))
     builder = builder.min_tls_version("TLSv1.2").gzip(False).brotli(False).zstd(False).deflate(False)
     builder = builder.proxy(ProxyBuilder.all(proxy)) if proxy else builder.no_proxy()
-    if not http2:
-        builder = builder.http1_only()
+    builder = builder.http2(http2)
     if ca_file:
         tls_context(ca_file, http2=http2)
         builder = builder.add_root_certificate_pem(Path(ca_file).read_bytes())
