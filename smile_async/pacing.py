@@ -10,43 +10,47 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from itertools import accumulate, pairwise
+from operator import add, mul, sub
 from typing import Final
 
 __all__ = ["Pace", "RetryBudget", "Rhythm", "backoff", "failing_delay", "retry_after"]
 
 #: Ages are binned where age ** (1/5) is evenly spaced: 0.3 s apart at 10 s, 20 s at half an hour. Good
 #: gaps between polls grow like the square root of the age: even steps of its logarithm would be too coarse late.
-_ROOT: Final = 0.2
-_FIRST: Final = 0.1**_ROOT
-_STEP: Final = 0.01
+_ROOT, _FIRST, _STEP = 0.2, 0.1**0.2, 0.01
 #: Beyond six hours the best gap exceeds the default ceiling anyway, so there is nothing left to plan.
 _LAST: Final = 21_600.0
 _CELLS: Final = math.ceil((_LAST**_ROOT - _FIRST) / _STEP)
 _EDGES: Final = [0.0, *((_FIRST + _STEP * k) ** 5 for k in range(1, _CELLS + 1))]
-_MIDDLES: Final = [(a + b) / 2 for a, b in pairwise(_EDGES)]
 
-#: Before any answer: log-logistic (median seconds, shape). "Most jobs need only a few seconds" is all the provider says
-#: (protocol.md §8); the shapes give heavy tails so that surprise is cheap.
-_PRIOR: Final = (5.0, 1.3)
-_PRIOR_REVIEWED: Final = (900.0, 1.3)
-#: The prior counts as much as this many jobs: enough for a start, little after twenty answers.
-_PRIOR_JOBS: Final = 4.0
+#: Before any answer: log-logistic parts (share, median seconds, shape), for all that is documented is "a few
+#: seconds", longer with human review (protocol.md §8). Heavy tails, so that being wrong is cheap.
+_PRIOR, _PRIOR_REVIEWED = ((0.96, 5.0, 1.6), (0.04, 1500.0, 2.0)), ((1.0, 1200.0, 1.5),)
+#: Pseudo-events the prior weighs in one cell (estimation) and in one smoothing window (planning); found by simulation.
+_PRIOR_CELL, _PRIOR_WINDOW = 0.03, 0.5
+#: A smoothing window reaches until it holds the square root of all events (the usual bias-variance compromise), at most
+#: this many cells to either side, lest what is known of one age pass for knowledge of quite another.
+_REACH: Final = 40
 #: Jobs after which an observation weighs 1/e: 5 % of reviewed jobs still leave a hundred to learn the review tail from.
 _MEMORY: Final = 2000.0
-#: Answers before the first replanning, and the most between two.
-_SOON, _SELDOM = 32, 4096
-#: Distinct intervals kept for re-estimation; the lightest of the others are settled for good (bounds memory and time).
-_KEPT: Final = 600
-_ROUNDS: Final = 6
+#: Replanning after this much news (a job done is 4, a "not yet" 1), then ever more seldom: amortised < 3 us an answer.
+_SOON, _GROWTH, _SELDOM = 64.0, 1.4, 4096.0
+#: Distinct intervals kept for re-estimation (lighter ones are settled for good: bounds memory and time), and rounds of
+#: estimation at each replanning: each continues the last, so a few are enough.
+_KEPT, _ROUNDS = 600, 4
+#: Polls are placed as if lateness cost this much more: a poll also buys knowledge, and estimates blur where a law ends.
+_ZEAL: Final = 1.3
 #: One gap in so many is cut short at a place that sweeps it: otherwise jobs that became faster would never be noticed.
 _PROBE: Final = 1 / 40
-#: Width of the jitter around each gap: spreads a burst of uploads and refines what is learned.
-_JITTER: Final = 0.08
-#: Change detection (CUSUM of surprise in nats): slack an answer, alarm level, and how much less the past then weighs.
-_SLACK, _ALARM, _FORGET = 0.1, 25.0, 50.0
-_GOLDEN: Final = (math.sqrt(5) - 1) / 2
+#: Width of the jitter around each gap (spreads bursts, refines what is learned), and the golden section that steps
+#: through probes and jitter evenly without random numbers.
+_JITTER, _GOLDEN = 0.06, (math.sqrt(5) - 1) / 2
+#: Drift is watched for once plans are this far apart: two CUSUM tests for odds that rose or fell by a factor, one false
+#: alarm in e^12 = 160,000 answers (Lorden's bound); after an alarm the past weighs so much less.
+_SETTLED, _ODDS, _ALARM, _FORGET = 300.0, 4.0, 12.0, 50.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class Pace:
 
     price: float = 0.5
     floor: float = 0.25
+    #: Every five minutes: even 10,000 jobs under review are then no more than 33 polls a second.
     ceiling: float = 300.0
     steady: tuple[float, int, float] | None = None
 
@@ -67,15 +72,13 @@ class Pace:
             raise ValueError(f"price is polls per second of lateness, more than 0, not {self.price!r}")
         if not 0 < self.floor <= self.ceiling < math.inf:
             raise ValueError(f"0 < floor <= ceiling seconds between polls, not {self.floor!r} and {self.ceiling!r}")
-        if self.steady is None:
-            return
-        first, times, then = self.steady
+        first, times, then = self.steady or (1.0, 0, 1.0)
         if not (0 < first < math.inf and times >= 0 and 0 < then < math.inf):
-            raise ValueError(f"a fixed rhythm is (seconds, times, seconds), seconds more than 0, not {self.steady!r}")
+            raise ValueError(f"a fixed rhythm is seconds, times, seconds, each more than 0, not {self.steady!r}")
 
     @classmethod
     def fixed(cls, first: float = 2.0, times: int = 3, then: float = 4.0) -> Pace:
-        """`times` polls `first` seconds apart, then every `then` seconds; by default as the official SDK (protocol.md §8)."""
+        """`times` polls `first` seconds apart, then every `then` seconds: the official SDK's (protocol.md §8)."""
         return cls(steady=(first, times, then))
 
     def rhythm(self) -> Rhythm:
@@ -102,8 +105,8 @@ class Rhythm:
         steady = self._pace.steady
         if steady is not None:
             return steady[0] if asked < steady[1] else steady[2]
-        curve = self._curves.get((job_type, reviewed)) or self._curve(job_type, reviewed)
-        gap = curve.plan[_edge(age)] - age
+        curve = self._curves.get((job_type, reviewed)) or self._begin(job_type, reviewed)
+        gap = min(curve.plan[_edge(age)] - age, self._pace.ceiling)
         phase = self._phase = (self._phase + _GOLDEN) % 1.0
         gap *= phase / _PROBE if phase < _PROBE else 1.0 + _JITTER * (phase - 0.5)
         return min(max(gap, self._pace.floor), self._pace.ceiling)
@@ -114,11 +117,12 @@ class Rhythm:
         Report the "not done" answers too: without them the quick jobs, which report first, would pass for all jobs.
         """
         if self._pace.steady is None:
-            curve = self._curves.get((job_type, reviewed)) or self._curve(job_type, reviewed)
+            curve = self._curves.get((job_type, reviewed)) or self._begin(job_type, reviewed)
             curve.learn(_edge(after), _edge(by), done)
 
-    def _curve(self, job_type: int, reviewed: bool) -> _Curve:
-        return self._curves.setdefault((job_type, reviewed), _Curve(self._pace, reviewed))
+    def _begin(self, job_type: int, reviewed: bool) -> _Curve:
+        curve = self._curves[job_type, reviewed] = _Curve(self._pace, reviewed)
+        return curve
 
 
 def _edge(age: float) -> int:
@@ -129,18 +133,16 @@ def _edge(age: float) -> int:
 class _Curve:
     """When one kind of job is done: learned from censored answers, and turned into the age of the next poll."""
 
-    __slots__ = ("alive", "due", "entered", "every", "pace", "plan", "prior", "recent", "settled", "surprise", "weight")
-
     def __init__(self, pace: Pace, reviewed: bool) -> None:
         self.pace = pace
-        median, shape = _PRIOR_REVIEWED if reviewed else _PRIOR
-        self.prior = [1 / (1 + (age / median) ** shape) for age in _EDGES]
-        self.alive = self.prior
+        parts = _PRIOR_REVIEWED if reviewed else _PRIOR
+        self.alive = self.smooth = [sum(w / (1 + (age / m) ** k) for w, m, k in parts) for age in _EDGES]
+        self.hazards = [1 - b / a for a, b in pairwise(self.alive)]
         self.entered = [0.0] * (_CELLS + 1)
         self.settled = [0.0] * _CELLS
         self.recent: dict[tuple[int, int], float] = {}
         self.weight = 1.0
-        self.surprise = 0.0
+        self.quicker = self.slower = 0.0
         self.due = self.every = _SOON
         self.plan = _plan(self.alive, pace)
 
@@ -148,45 +150,43 @@ class _Curve:
         by = max(by, after + done)
         if by > _CELLS:
             return
-        weight, alive = self.weight, self.alive
-        self._watch(alive[by] / alive[after], done)
+        if self.every > _SETTLED:
+            self._watch(self.smooth[by] / self.smooth[after], done)
+        weight = self.weight
         self.entered[after] += weight
         if done:
             self.recent[after, by] = self.recent.get((after, by), 0.0) + weight
             self.weight = weight * (1 + 1 / _MEMORY)
         else:
             self.entered[by] -= weight
-        self.due -= 1
+        self.due -= 4 if done else 1
         if self.due <= 0:
             self.replan()
 
     def _watch(self, survival: float, done: bool) -> None:
-        """Notice that the past no longer predicts the answers, and then let it weigh little."""
-        survival = min(max(survival, 0.001), 0.999)
-        odds = math.log(survival / (1 - survival))
-        # log-loss minus its expectation under the forecast: (expected - actual) x log-odds
-        self.surprise = max(0.0, self.surprise - _SLACK + odds * (survival - (not done)))
-        if self.surprise > _ALARM:
-            self.surprise = 0.0
+        """Notice that jobs became quicker or slower than the past lets expect, and then let the past weigh little."""
+        quicker = 1 + (_ODDS - 1) * (1 - survival)
+        slower = 1 + (1 / _ODDS - 1) * (1 - survival)
+        self.quicker = max(0.0, self.quicker + math.log((_ODDS if done else 1) / quicker))
+        self.slower = max(0.0, self.slower + math.log((1 / _ODDS if done else 1) / slower))
+        if max(self.quicker, self.slower) > _ALARM:
+            self.quicker = self.slower = 0.0
             self.weight *= _FORGET
-            self.due, self.every = 0, _SOON
+            self.due, self.every = 0.0, _SOON
 
     def replan(self) -> None:
         """Estimate afresh, place the polls afresh; a few milliseconds, ever more seldom."""
-        self._rescale()
-        for _ in range(_ROUNDS):
-            self.alive = self._survival(self._spread(self.recent))
-        if len(self.recent) > _KEPT:
-            self._settle()
-        self.plan = _plan(self.alive, self.pace)
-        self.every = min(2 * self.every, _SELDOM)
-        self.due = self.every
-
-    def _rescale(self) -> None:
         scale, self.weight = 1 / self.weight, 1.0
         self.entered = [scale * x for x in self.entered]
         self.settled = [scale * x for x in self.settled]
         self.recent = {key: scale * x for key, x in self.recent.items()}
+        for _ in range(_ROUNDS):
+            self.alive = self._survival(0, _PRIOR_CELL)
+        self.smooth = self._survival(_REACH, _PRIOR_WINDOW)
+        self.plan = _plan(self.smooth, self.pace)
+        self._settle()
+        self.every = min(_GROWTH * self.every, _SELDOM)
+        self.due = self.every
 
     def _spread(self, intervals: dict[tuple[int, int], float]) -> list[float]:
         """Each interval's weight over its cells, in proportion to the present estimate."""
@@ -196,29 +196,36 @@ class _Curve:
             share = weight / (alive[after] - alive[by] or math.inf)
             change[after] += share
             change[by] -= share
-        return [c * (a - b) for c, a, b in zip(accumulate(change), alive, alive[1:], strict=False)]
+        return [max(0.0, c * (a - b)) for c, a, b in zip(accumulate(change), alive, alive[1:], strict=False)]
 
-    def _survival(self, spread: list[float]) -> list[float]:
-        """Survival from events and jobs at risk, a cell's ratio each: pending jobs count as far as they have come."""
-        done = [a + b for a, b in zip(spread, self.settled, strict=True)]
-        risk = [e - d for e, d in zip(accumulate(self.entered), accumulate(done, initial=0.0), strict=True)]
-        done, risk = _smooth(done), _smooth(risk[:-1])
-        alive, result = 1.0, [1.0]
-        for events, jobs, start, end in zip(done, risk, self.prior, self.prior[1:], strict=False):
-            hazard = (events + _PRIOR_JOBS * (start - end)) / (max(jobs, events) + _PRIOR_JOBS * start)
-            alive *= 1 - min(max(hazard, 1e-9), 0.9)
+    def _survival(self, most: int, prior: float) -> list[float]:
+        """Survival from jobs done and jobs at risk, in windows of up to `most` cells to either side.
+
+        A cell's hazard is the prior's times (done + `prior`) / (expected by the prior of those at risk + `prior`). Jobs
+        still pending are at risk as far as they have come, so it does not matter that quick jobs report first.
+        """
+        done = [*map(add, self._spread(self.recent), self.settled)]
+        seen = [*accumulate(done, initial=0.0)]
+        # at least those that are done: settled weights need not balance to the last digit
+        risk = map(max, map(sub, accumulate(self.entered), seen), done)
+        expected = [*accumulate(map(mul, risk, self.hazards), initial=0.0)]
+        enough = math.sqrt(seen[-1])
+        alive, result, reach = 1.0, [1.0], 0
+        for k, hazard in enumerate(self.hazards):
+            low, high = max(k - reach, 0), min(k + reach + 1, _CELLS)
+            events, forecast = seen[high] - seen[low], expected[high] - expected[low]
+            if events < enough and reach < most:
+                reach += 1
+            elif reach:
+                reach -= 1
+            alive = max(alive * (1 - min(hazard * (events + prior) / (forecast + prior), 0.9)), 1e-200)
             result.append(alive)
         return result
 
     def _settle(self) -> None:
-        light = sorted(self.recent, key=self.recent.__getitem__)[: len(self.recent) - _KEPT]
+        light = sorted(self.recent, key=self.recent.__getitem__, reverse=True)[_KEPT:]
         spread = self._spread({key: self.recent.pop(key) for key in light})
-        self.settled = [a + b for a, b in zip(self.settled, spread, strict=True)]
-
-
-def _smooth(values: list[float]) -> list[float]:
-    padded = [values[0], *values, values[-1]]
-    return [(a + 2 * b + c) / 4 for a, b, c in zip(padded, padded[1:], padded[2:], strict=False)]
+        self.settled = [*map(add, self.settled, spread)]
 
 
 def _plan(alive: list[float], pace: Pace) -> list[float]:
@@ -229,14 +236,14 @@ def _plan(alive: list[float], pace: Pace) -> list[float]:
     decreases with i, as S decreases, which bounds the search from above.
     """
     rest = [0.0] * (_CELLS + 1)
-    ages = [_LAST + pace.ceiling] * (_CELLS + 1)
+    ages = [math.inf] * (_CELLS + 1)
     low = best = _CELLS
     for i in range(_CELLS - 1, -1, -1):
         while low > i + 1 and _EDGES[low - 1] >= _EDGES[i] + pace.floor:
             low -= 1
         while best > low and _EDGES[best] > _EDGES[i] + pace.ceiling:
             best -= 1
-        slope = pace.price * alive[i]
+        slope = _ZEAL * pace.price * alive[i]
         costs = [r + slope * age for r, age in zip(rest[low : best + 1], _EDGES[low : best + 1], strict=True)]
         least = min(costs)
         best = low + costs.index(least)
@@ -260,37 +267,35 @@ def failing_delay(failures: int, delay: float, *, latency: float = 0.0, cap: flo
 
 
 class RetryBudget:
-    """Tokens that retries must buy, so that a failing API meets no storm (500; 14 transient, 5 throttled)."""
+    """Tokens that retries must buy (14, or 5 if throttled), so that a failing API meets no storm; `tokens` are left."""
 
-    __slots__ = ("_tokens", "capacity")
+    __slots__ = ("capacity", "tokens")
 
     def __init__(self, capacity: int = 500) -> None:
-        self.capacity = capacity
-        self._tokens = capacity
-
-    @property
-    def tokens(self) -> int:
-        """Tokens left."""
-        return self._tokens
+        self.capacity = self.tokens = capacity
 
     def take(self, *, throttled: bool = False) -> int:
         """Buy one retry: the tokens it cost, to be given back if it succeeds, or 0: no retry."""
         cost = 5 if throttled else 14
-        if cost > self._tokens:
+        if cost > self.tokens:
             return 0
-        self._tokens -= cost
+        self.tokens -= cost
         return cost
 
     def give(self, taken: int = 0) -> None:
         """A request succeeded: put back what its retries took, or one token if it took none."""
-        self._tokens = min(self.capacity, self._tokens + max(taken, 1))
+        self.tokens = min(self.capacity, self.tokens + max(taken, 1))
 
 
 def retry_after(value: str, now: float) -> float | None:
     """Seconds a Retry-After header asks for (a number, or an HTTP date seen at epoch `now`), None if senseless."""
     text = value.strip()
     try:
-        seconds = float(text) if text.isdecimal() else parsedate_to_datetime(text).timestamp() - now
-    except (ValueError, TypeError, OverflowError):
+        if text.replace(".", "", 1).isdecimal():
+            seconds = float(text)
+        else:
+            date = parsedate_to_datetime(text)
+            seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
+    except (ValueError, OverflowError):
         return None
     return seconds if 0 <= seconds <= 86_400 else None
