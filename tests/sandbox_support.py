@@ -6,15 +6,13 @@ import hmac
 import io
 import json
 import ssl
-import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-import anyio
+import anyio.lowlevel
 import httpx
 from PIL import Image as Picture
 
@@ -39,26 +37,30 @@ class HandClock:
         self.now += seconds
 
     async def wait(self, event: anyio.Event, timeout: float | None) -> bool:
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         return event.is_set()
 
 
 def iso(moment: float) -> str:
+    """*moment* as JavaScript and Android write it."""
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def sign(timestamp: str, partner_id: str = "001", key: str = KEY) -> str:
+    """The signature of protocol.md §2.1."""
     digest = hmac.new(key.encode(), f"{timestamp}{partner_id}sid_request".encode(), hashlib.sha256).digest()
     return base64.b64encode(digest).decode()
 
 
 def jpeg(size: tuple[int, int] = (64, 80), colour: tuple[int, int, int] = (200, 150, 120)) -> bytes:
+    """A real JPEG."""
     out = io.BytesIO()
     Picture.new("RGB", size, colour).save(out, "JPEG")
     return out.getvalue()
 
 
 def png() -> bytes:
+    """A real PNG."""
     out = io.BytesIO()
     Picture.new("RGB", (30, 20)).save(out, "PNG")
     return out.getvalue()
@@ -78,11 +80,8 @@ def zipped(info: object = None, /, **members: bytes) -> bytes:
 
 
 def entry(kind: int, file_name: str = "", image: str = "") -> dict[str, Any]:
+    """One entry of `images` in info.json."""
     return {"image_type_id": kind, "image": image, "file_name": file_name}
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 class Partner:

@@ -77,7 +77,7 @@ class Keys:
 
     def verify(self, timestamp: str, signature: str) -> bool:
         """Whether *signature* is ours for *timestamp*, in constant time."""
-        return hmac.compare_digest(self.sign(timestamp).encode(), signature.encode(errors="surrogatepass"))
+        return hmac.compare_digest(self.sign(timestamp).encode(), signature.encode())
 
     def presign_put(self, base: str, path: str, expires: int) -> str:
         """An upload URL of the documented form (protocol.md §4), good until *expires* (epoch seconds)."""
@@ -120,7 +120,7 @@ class Keys:
 
     def _check(self, method: str, path: str, content_type: str, given: dict[str, str], now: float) -> None:
         expected = self._storage_signature(method, path, content_type, given["Expires"])
-        genuine = hmac.compare_digest(expected.encode(), given["Signature"].encode(errors="surrogatepass"))
+        genuine = hmac.compare_digest(expected.encode(), given["Signature"].encode())
         if not genuine or given["AWSAccessKeyId"] != self._access_key_id:
             raise _MISMATCH
         if now > int(given["Expires"]):
@@ -129,7 +129,7 @@ class Keys:
     def _storage_signature(self, method: str, path: str, content_type: str, expires: str) -> str:
         # The layout of AWS signature version 2 for query strings, which the documented URLs use.
         encryption = f"{_SSE}:AES256\n" if method == "PUT" else ""
-        message = f"{method}\n\n{content_type}\n{expires}\n{encryption}{path}".encode(errors="surrogatepass")
+        message = f"{method}\n\n{content_type}\n{expires}\n{encryption}{path}".encode()
         return base64.b64encode(hmac.digest(self._storage_key, message, hashlib.sha1)).decode()
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
 from email.utils import formatdate
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .album import Album
 from .credentials import Keys
 from .faults import Faults, Leg
+from .records import JobRecord
 from .registry import Registry
 from .settings import Settings
 
@@ -30,13 +32,15 @@ class Desk(Protocol):
     registry: Registry
     album: Album
     faults: Faults
+    #: Threads of its own: those of the loop may all be busy with blocking clients that wait for this sandbox.
+    readers: Executor
     #: Where storage listens, such as `https://127.0.0.1:8444`; None = on the same host and port as the API.
     storage_url: str | None
     #: Set when the server is about to stop; None without a server.
     closing: anyio.Event | None
 
-    def notify(self) -> None:
-        """A job has got a new plan: its callbacks may be due."""
+    def notify(self, job: JobRecord) -> None:
+        """*job* has got a new plan: callbacks may be due."""
         ...
 
 

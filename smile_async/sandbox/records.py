@@ -52,7 +52,7 @@ class JobRecord:
     `submissions` counts how many provider jobs were created for this job_id (1, or something is badly wrong),
     `prep_uploads` the upload URLs handed out, `uploads` the PUTs accepted, `processed` the zips read, `polls` the
     answered /job_status queries, `refusals` the codes later /upload calls for the same job_id were refused with.
-    `complaint` says in words why a zip was found wanting.
+    `complaint` says in words why a zip was found wanting. `notified` counts the results whose callback was tried.
     """
 
     user_id: str
@@ -76,6 +76,7 @@ class JobRecord:
     images: list[ImageRecord] = field(default_factory=list)
     plan: list[Message] = field(default_factory=list)
     callbacks: list[CallbackSent] = field(default_factory=list)
+    notified: int = 0
     # The underscore keeps the clock out of the saved state: orjson skips such fields.
     _clock: Clock = field(default_factory=SystemClock, repr=False, compare=False)
 

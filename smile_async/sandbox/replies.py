@@ -33,10 +33,9 @@ def upload_body(settings: Settings, keys: Keys, job: JobRecord, storage: str) ->
     }
 
 
-def result_body(keys: Keys, job: JobRecord, message: Message) -> dict[str, Any]:
+def result_body(keys: Keys, job: JobRecord, message: Message, signed_at: float | None = None) -> dict[str, Any]:
     """One result, signed: what `result` and each entry of `history` hold, and what a callback sends flat."""
-    timestamp = timestamp_at(message.at)
-    decision = {"pass": "99", "fail": "0"}
+    timestamp = timestamp_at(message.at if signed_at is None else signed_at)
     actions = actions_of(message.code, job.job_type)
     return {
         "ResultCode": message.code,
@@ -44,7 +43,7 @@ def result_body(keys: Keys, job: JobRecord, message: Message) -> dict[str, Any]:
         "SmileJobID": job.smile_job_id,
         "PartnerParams": job.partner_params,
         "Actions": actions,
-        "ConfidenceValue": decision["fail" if "Failed" in actions.values() else "pass"],
+        "ConfidenceValue": "0" if "Failed" in actions.values() else "99",
         "Source": "WebAPI",
         "timestamp": timestamp,
         "signature": keys.sign(timestamp),

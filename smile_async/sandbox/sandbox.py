@@ -1,16 +1,20 @@
 """The sandbox itself: one partner account you can script, break and look into while clients use it."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import anyio
+import httpx
 from starlette.types import ASGIApp
 
 from .album import Album
 from .api import api_routes
+from .callbacks import CallbackSender
 from .credentials import Keys
 from .desk import build_app
 from .faults import Fault, Faults, Leg
@@ -54,8 +58,10 @@ class Sandbox:
         state = self.settings.state
         self.album = Album(self.settings.image_memory, Path(state) / "images" if state is not None else None)
         self.faults = Faults()
+        self.readers: Executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix="sandbox-zip")
         self.storage_url: str | None = None
         self.closing: anyio.Event | None = None
+        self._sender: CallbackSender | None = None
         self.api_app: ASGIApp = build_app(self, *api_routes(self))
         self.storage_app: ASGIApp = build_app(self, *storage_routes(self))
         self.app: ASGIApp = build_app(self, *api_routes(self), *storage_routes(self))
@@ -113,7 +119,10 @@ class Sandbox:
         replace the reply, *headers* are added to it, *delay* (real seconds) holds it back, *cut* drops the connection
         in the middle of it, *tamper* edits the JSON of the true reply. With *effect* the request does its work first
         and only the reply is faulty; otherwise it has no effect, unless nothing but *delay*, *headers* or *tamper* is
-        asked for. *user_id* and *job_id* choose the victim. For "callback" see `CallbackSender`.
+        asked for. *user_id* and *job_id* choose the victim.
+
+        A "callback" is sent with another *body*, or late, or tampered with; with *status* (or *cut*: no answer) it is
+        not sent but counts as answered so, and is retried; with *effect* as well it is sent and still retried.
         """
         self.faults.add(
             leg,
@@ -135,7 +144,7 @@ class Sandbox:
             raise ValueError(f"job {job_id} has no zip to review yet")
         code = FINAL[judgement][job.job_type] if judgement in FINAL else judgement
         self.registry.review(job, as_script(code, None, ()).code)
-        self.notify()
+        self.notify(job)
 
     @property
     def jobs(self) -> Mapping[str, JobRecord]:
@@ -147,10 +156,38 @@ class Sandbox:
         job = self.registry.jobs.get(job_id)
         return job.submissions if job else 0
 
-    def notify(self) -> None:
-        """A job has got a new plan: its callbacks may be due."""
+    def notify(self, job: JobRecord) -> None:
+        """*job* has got a new plan: callbacks may be due."""
+        if self._sender is not None:
+            self._sender.expect(job)
+
+    def resend(self, job_id: str) -> None:
+        """Send the callback of a job's latest result once more, freshly signed.
+
+        Raises KeyError for a job that does not exist, ValueError for one without a result, RuntimeError outside
+        `sending_callbacks`.
+        """
+        job = self.registry.jobs[job_id]
+        if self._sender is None:
+            raise RuntimeError("callbacks are sent only while the sandbox is served, or inside sending_callbacks()")
+        if job.latest is None:
+            raise ValueError(f"job {job_id} has no result yet")
+        self._sender.again(job, job.latest)
 
     @contextlib.asynccontextmanager
-    async def sending_callbacks(self) -> AsyncIterator[None]:
-        """Send callbacks as they fall due, for as long as the block lasts; `serve` does this by itself."""
-        yield
+    async def sending_callbacks(self, transport: httpx.AsyncBaseTransport | None = None) -> AsyncIterator[None]:
+        """Send callbacks as they fall due, for as long as the block lasts; `serve` does this by itself.
+
+        *transport* reaches the receiver, such as `httpx.ASGITransport(receiver)`; None = the network.
+        """
+        sender = self._sender = CallbackSender(self, transport)
+        # A plain task, not a task group: fixtures enter and leave in different tasks, and the block's own exception
+        # must come out as it is.
+        sending = asyncio.create_task(sender.run(), name="sandbox callbacks")
+        try:
+            yield
+        finally:
+            self._sender = None
+            sending.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await sending

@@ -5,13 +5,12 @@ change nothing. Once a zip has landed its job is decided even if the client has 
 to a PUT ambiguous.
 """
 
+import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from functools import partial
 from xml.sax.saxutils import escape
 
-import anyio
-import anyio.to_thread
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -86,11 +85,19 @@ def _check_length(request: Request) -> None:
 async def _receive(desk: Desk, job: JobRecord, zipped: bytes) -> None:
     if not desk.registry.land(job, len(zipped)):
         return
-    # Shielded: a client that hangs up now must find its job decided, not stuck for ever.
-    with anyio.CancelScope(shield=True):
-        found = await anyio.to_thread.run_sync(_read, desk.album, zipped, job, desk.settings.max_image)
-        desk.registry.decide(job, found)
-    desk.notify()
+    loop = asyncio.get_running_loop()
+    reading = loop.run_in_executor(desk.readers, _read, desk.album, zipped, job, desk.settings.max_image)
+    # The verdict hangs on the future, not on this request: a client that hangs up now must find its job decided.
+    reading.add_done_callback(partial(_decide, desk, job))
+    await asyncio.shield(reading)
+
+
+def _decide(desk: Desk, job: JobRecord, reading: asyncio.Future[Inspection]) -> None:
+    if reading.cancelled() or reading.exception() is not None:
+        job.zip_at = None  # our own fault (a full disk, say): let the client try again
+        return
+    desk.registry.decide(job, reading.result())
+    desk.notify(job)
 
 
 def _read(album: Album, zipped: bytes, job: JobRecord, max_image: int) -> Inspection:

@@ -1,0 +1,156 @@
+"""Sending results to the partner's callback URL: signed, flat, in order, and again when nobody answered 2xx.
+
+What v1 retries, how often and how fast is not published (protocol.md §7), so it is a setting. A retry repeats the same
+bytes; a callback sent again by hand is signed anew, or a receiver would rightly call it stale.
+"""
+
+import heapq
+import itertools
+import ssl
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import httpx
+import orjson
+
+from .desk import Desk
+from .faults import Fault
+from .records import CallbackSent, JobRecord, Message
+from .replies import result_body
+
+__all__ = ["CallbackSender", "is_callable_url"]
+
+
+def is_callable_url(url: str) -> bool:
+    """Whether callbacks can be sent to *url*: https anywhere, plain http on this machine only."""
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError):
+        return False
+    loopback = parsed.host in ("localhost", "127.0.0.1", "::1")
+    return bool(parsed.host) and (parsed.scheme == "https" or (parsed.scheme == "http" and loopback))
+
+
+@dataclass(frozen=True, slots=True)
+class _Letter:
+    """One result on its way: `attempt` counts from 0; `body` is empty until it was signed."""
+
+    job: JobRecord
+    message: Message
+    attempt: int = 0
+    body: bytes = b""
+    held: bool = False
+
+
+class CallbackSender:
+    """Sends each job's results when they fall due, while `run` runs."""
+
+    def __init__(self, desk: Desk, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._desk = desk
+        self._settings = desk.settings
+        self._transport = transport
+        self._due: list[tuple[float, int, _Letter]] = []
+        self._order = itertools.count()
+        self._expected: dict[int, Message] = {}
+        self._news = anyio.Event()
+        for job in desk.registry.jobs.values():
+            self.expect(job)
+
+    def expect(self, job: JobRecord) -> None:
+        """Send what *job* comes to; called again when its plan changes."""
+        if not self._url(job):
+            return
+        for message in job.plan[job.notified :]:
+            if id(message) in self._expected:
+                continue
+            self._expected[id(message)] = message
+            self._post(message.at, _Letter(job, message))
+
+    def again(self, job: JobRecord, message: Message) -> None:
+        """Send *message* now, whether or not it was sent before."""
+        self._post(self._settings.clock.time(), _Letter(job, message))
+
+    def _url(self, job: JobRecord) -> str:
+        # The job's own URL wins over the portal's (protocol.md §7).
+        url = job.callback_url or self._settings.callback_url
+        return url if is_callable_url(url) else ""
+
+    def _post(self, due: float, letter: _Letter) -> None:
+        heapq.heappush(self._due, (due, next(self._order), letter))
+        self._news.set()
+
+    async def run(self) -> None:
+        """Send callbacks until cancelled."""
+        clock = self._settings.clock
+        transport = self._transport or httpx.AsyncHTTPTransport(verify=self._trust(), trust_env=False)
+        async with transport, anyio.create_task_group() as sending:
+            while True:
+                self._news = anyio.Event()
+                while self._due and self._due[0][0] <= clock.time():
+                    letter = heapq.heappop(self._due)[2]
+                    sending.start_soon(self._send, transport, letter)
+                await clock.wait(self._news, self._due[0][0] - clock.time() if self._due else None)
+
+    def _trust(self) -> ssl.SSLContext:
+        ca_file = self._settings.callback_ca_file
+        return ssl.create_default_context(cafile=str(ca_file) if ca_file is not None else None)
+
+    async def _send(self, transport: httpx.AsyncBaseTransport, letter: _Letter) -> None:
+        job, message = letter.job, letter.message
+        index = next((index for index, planned in enumerate(job.plan) if planned is message), None)
+        if index is None:
+            self._expected.pop(id(message), None)  # a reviewer has decided otherwise in the meantime
+            return
+        fault = self._desk.faults.take("callback", job.user_id, job.job_id) if not letter.held else None
+        now = self._settings.clock.time()
+        body = letter.body or orjson.dumps(result_body(self._desk.keys, job, message, signed_at=now))
+        if fault is not None and fault.delay:
+            body = self._spoil(fault, body)
+            self._post(now + fault.delay, _Letter(job, message, letter.attempt, body, held=True))
+            return
+        status = await self._attempt(transport, self._url(job), body, fault)
+        job.callbacks.append(CallbackSent(now, self._url(job), message.code, status))
+        job.notified = max(job.notified, index + 1)
+        self._desk.registry.save(job)
+        answered = status is not None and 200 <= status < 300
+        if answered or letter.attempt >= self._settings.callback_retries:
+            self._expected.pop(id(message), None)
+        else:
+            wait = self._settings.callback_interval * 2**letter.attempt
+            self._post(self._settings.clock.time() + wait, _Letter(job, message, letter.attempt + 1, body))
+
+    async def _attempt(
+        self, transport: httpx.AsyncBaseTransport, url: str, body: bytes, fault: Fault | None
+    ) -> int | None:
+        """The HTTP status of one attempt, None for no answer; a fault may keep it back or belie the answer."""
+        headers = {"content-type": "application/json"}
+        if fault is not None:
+            if not (fault.effect or fault.status is None) or fault.cut:
+                return None if fault.cut else fault.status
+            body = self._spoil(fault, body)
+            headers |= fault.headers
+        limits = dict.fromkeys(("connect", "read", "write", "pool"), self._settings.callback_timeout)
+        request = httpx.Request("POST", url, content=body, headers=headers, extensions={"timeout": limits})
+        status = None
+        # The transport, not a client: httpx's client logs whole URLs, and callback URLs may carry a token.
+        with anyio.move_on_after(self._settings.callback_timeout):
+            try:
+                response = await transport.handle_async_request(request)
+                await response.aclose()
+                status = response.status_code
+            except httpx.TransportError:
+                status = None
+        return status if fault is None or fault.status is None else fault.status
+
+    @staticmethod
+    def _spoil(fault: Fault, body: bytes) -> bytes:
+        if fault.tamper is not None:
+            content: dict[str, Any] = orjson.loads(body)
+            fault.tamper(content)
+            return orjson.dumps(content)
+        if fault.body is None:
+            return body
+        if isinstance(fault.body, bytes):
+            return fault.body
+        return fault.body.encode() if isinstance(fault.body, str) else orjson.dumps(dict(fault.body))
