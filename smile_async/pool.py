@@ -40,12 +40,13 @@ class _Shard:
 class Pool:
     """Sends requests over as few shards as will do, or, not *sharded*, over one engine that never retires."""
 
-    __slots__ = ("_make", "_sharded", "_shards", "http2", "retired", "versions")
+    __slots__ = ("_closed", "_make", "_sharded", "_shards", "http2", "retired", "versions")
 
     def __init__(self, make: EngineFactory, *, http2: bool, sharded: bool) -> None:
         self._make = make
         self._sharded = sharded
         self._shards: list[_Shard] = []
+        self._closed = False
         self.http2 = http2
         #: Connections given up so far because they were sick or worn.
         self.retired = 0
@@ -61,6 +62,8 @@ class Pool:
         self, method: str, url: str, headers: list[tuple[str, str]], body: bytes | Body, within: float
     ) -> Reply:
         """One whole reply within so many seconds, or NoReply. Cancelling abandons the request."""
+        if self._closed:
+            raise NoReply(Sent.UNSENT, "the session is closed")
         shard = self._choose()
         shard.busy += 1
         shard.served += 1
@@ -114,5 +117,6 @@ class Pool:
 
     async def aclose(self) -> None:
         """Close all connections; what is still in flight fails."""
+        self._closed = True
         while self._shards:
             await self._shards.pop().engine.aclose()

@@ -22,7 +22,7 @@ from smile_async.verdict import Verdict
 if TYPE_CHECKING:
     from smile_async.session import SmileSession
 
-__all__ = ["Failed", "Finished", "Follow", "Outcome", "Stream"]
+__all__ = ["Failed", "Finished", "Outcome", "Stream"]
 
 #: Seconds a job of a stream may take to be accepted, patience or not: its own clock starts at its accepted upload.
 SUBMIT_SECONDS = 120.0
@@ -94,7 +94,7 @@ class Stream:
         self._left: list[Ticket] = []
 
     async def __aenter__(self) -> Self:
-        self._session.start(self._run)
+        self._session.host.run(self._run)
         return self
 
     async def __aexit__(
@@ -138,7 +138,7 @@ class Stream:
         if listener is not None:
             self._waiting.discard(listener)
         self._ready.append(outcome)
-        self._session.count(outcome)
+        self._session.note(outcome.ticket, outcome.error if isinstance(outcome, Failed) else outcome.verdict)
         self._make_room()
         self._news.set()
 
@@ -168,8 +168,7 @@ class Stream:
             submission = Submission(job)
             self._sending.add(submission)
             try:
-                await self._session.paced()
-                ticket = await self._session.carry(submission, self._session.now() + self._submit_seconds)
+                ticket = await self._session.sender.send(submission, self._session.now() + self._submit_seconds)
             except SmileError as error:
                 self._sending.discard(submission)
                 self.over(None, Failed(job, error.ticket, error))
@@ -217,52 +216,3 @@ class Stream:
 
 
 _END: Job = object()  # type: ignore[assignment]  # next()'s default, told apart by identity
-
-
-class Follow(Listener):
-    """Each new verdict of one job; made by `SmileSession.follow`, used once, in `async with`."""
-
-    __slots__ = ("_error", "_news", "_over", "_session", "_ticket", "_verdicts")
-
-    def __init__(self, session: "SmileSession", ticket: Ticket, deadline: float) -> None:
-        super().__init__("final", deadline)
-        self._session = session
-        self._ticket = ticket
-        self._verdicts: deque[Verdict] = deque()
-        self._news = anyio.Event()
-        self._error: SmileError | None = None
-        self._over = False
-
-    async def __aenter__(self) -> Self:
-        self._session.poller.listen(self._ticket, self, ours=False)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._session.poller.leave(self)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Verdict:
-        while not self._verdicts:
-            if self._error is not None:
-                raise self._error
-            if self._over:
-                raise StopAsyncIteration
-            self._news = anyio.Event()
-            await self._news.wait()
-        return self._verdicts.popleft()
-
-    def tell(self, verdict: Verdict) -> bool:
-        """Hand on a new verdict; a final one is the last."""
-        self._verdicts.append(verdict)
-        self._over = verdict.final
-        self._news.set()
-        return verdict.final
-
-    def fail(self, error: SmileError) -> None:
-        """End with *error* once the verdicts that came before it are read."""
-        self._error = error
-        self._news.set()

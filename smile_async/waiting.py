@@ -1,0 +1,88 @@
+"""Who waits for one job: a task that wants one verdict, or a reader who wants each of them."""
+
+from collections import deque
+from types import TracebackType
+from typing import Self
+
+import anyio
+
+from smile_async.errors import SmileError
+from smile_async.job import Ticket
+from smile_async.poller import Listener, Poller, Until
+from smile_async.verdict import Verdict
+
+__all__ = ["Follow", "Waiter"]
+
+
+class Waiter(Listener):
+    """A task that waits for one verdict."""
+
+    __slots__ = ("error", "ready", "verdict")
+
+    def __init__(self, until: Until, deadline: float) -> None:
+        super().__init__(until, deadline)
+        self.ready = anyio.Event()
+        self.verdict: Verdict | None = None
+        self.error: SmileError | None = None
+
+    def tell(self, verdict: Verdict) -> bool:
+        """Keep the verdict if it is what was waited for, and wake the task."""
+        if not verdict.final and self.until == "final":
+            return False
+        self.verdict = verdict
+        self.ready.set()
+        return True
+
+    def fail(self, error: SmileError) -> None:
+        """Keep the error, and wake the task."""
+        self.error = error
+        self.ready.set()
+
+
+class Follow(Listener):
+    """Each new verdict of one job; made by `SmileSession.follow`, used once, in `async with`."""
+
+    __slots__ = ("_error", "_news", "_over", "_poller", "_ticket", "_verdicts")
+
+    def __init__(self, poller: Poller, ticket: Ticket, deadline: float) -> None:
+        super().__init__("final", deadline)
+        self._poller = poller
+        self._ticket = ticket
+        self._verdicts: deque[Verdict] = deque()
+        self._news = anyio.Event()
+        self._error: SmileError | None = None
+        self._over = False
+
+    async def __aenter__(self) -> Self:
+        self._poller.listen(self._ticket, self, ours=False)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._poller.leave(self)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Verdict:
+        while not self._verdicts:
+            if self._error is not None:
+                raise self._error
+            if self._over:
+                raise StopAsyncIteration
+            self._news = anyio.Event()
+            await self._news.wait()
+        return self._verdicts.popleft()
+
+    def tell(self, verdict: Verdict) -> bool:
+        """Hand on a new verdict; a final one is the last."""
+        self._verdicts.append(verdict)
+        self._over = verdict.final
+        self._news.set()
+        return verdict.final
+
+    def fail(self, error: SmileError) -> None:
+        """End with *error* once the verdicts that came before it are read."""
+        self._error = error
+        self._news.set()
