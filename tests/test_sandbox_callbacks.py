@@ -1,4 +1,4 @@
-"""The sandbox calls back as the real service does: signed, flat, in order, again when nobody said 2xx."""
+"""The sandbox calls back as the real service does: signed, flat, again when nobody said 2xx."""
 
 import asyncio
 import itertools
@@ -133,6 +133,28 @@ async def test_a_reviewer_replaces_the_callback_to_come(partner: Partner) -> Non
     assert receiver.codes == ["0822", "1222"]
 
 
+async def test_a_review_while_a_callback_is_on_its_way_sends_nothing_twice(partner: Partner) -> None:
+    """A provisional callback still in flight is not queued again by the judgement that follows it."""
+
+    class Slow(Receiver):
+        going = anyio.Event()
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            reply = await super().handle_async_request(request)
+            await self.going.wait()
+            return reply
+
+    receiver = Slow()
+    async with partner.sandbox.sending_callbacks(receiver):
+        await partner.submit("ada", "j1", sandbox_result="2")
+        await until(lambda: bool(receiver.got))
+        partner.sandbox.review("j1", "reject")
+        receiver.going.set()
+        await until(lambda: len(partner.sandbox.jobs["j1"].callbacks) == 2)
+        await anyio.sleep(0.02)
+    assert sorted(receiver.codes) == ["0822", "1221"]
+
+
 async def test_resending_signs_anew(partner: Partner) -> None:
     """A callback sent again by hand carries a fresh timestamp, so that receivers do not call it stale."""
     receiver = Receiver()
@@ -189,7 +211,7 @@ def test_callbacks_go_to_https_or_to_this_machine() -> None:
     """Plain http is for loopback only; what is no URL is never called."""
     assert all(map(is_callable_url, ["https://a.example/x", "http://localhost:1/", "http://[::1]/"]))
     assert not any(
-        map(is_callable_url, ["", "http://a.example", "ftp://localhost", "https://", "http://[", "nonsense"])
+        map(is_callable_url, ["", "http://a.example", "ftp://localhost", "https://", "http://[::1", "nonsense"])
     )
 
 

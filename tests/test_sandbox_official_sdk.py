@@ -118,11 +118,10 @@ async def test_history_and_image_links(running: RunningSandbox, files: list[dict
 
 
 async def test_the_sdk_polls_until_the_job_is_complete(running: RunningSandbox, files: list[dict[str, Any]]) -> None:
-    """With a latency the SDK asks again; with a review it gives up after 20 polls and returns what it has."""
-    running.sandbox.settings.latency = 0.05
+    """Not yet complete, the SDK asks again; with a review it gives up after 20 polls and returns what it has."""
+    running.sandbox.fault("job_status", times=2, tamper=lambda reply: reply.update(job_complete=False))
     assert (await submit(running, files, "ada", "r1", 4))["job_complete"] is True
-    assert running.sandbox.jobs["r1"].polls > 1
-    running.sandbox.settings.latency = 0
+    assert running.sandbox.jobs["r1"].polls == 3
     reply = await submit(running, files, "ada", "a1", 2, params={"sandbox_result": "2", "note": "x"})
     assert (reply["job_complete"], reply["result"]["ResultCode"]) == (False, "0822")
     assert reply["result"]["PartnerParams"]["note"] == "x"

@@ -6,6 +6,7 @@ at all.
 
 from collections import OrderedDict
 from pathlib import Path
+from threading import Lock
 
 from .journal import write_private
 
@@ -20,6 +21,7 @@ class Album:
         self._folder = folder
         self._pages: OrderedDict[str, bytes] = OrderedDict()
         self._size = 0
+        self._lock = Lock()
         if folder is not None:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -29,13 +31,12 @@ class Album:
             if not (self._folder / sha256).exists():
                 write_private(self._folder / sha256, content)
             return
-        if sha256 in self._pages:
+        with self._lock:  # several zips are read at once, each in a thread
+            self._size += 0 if sha256 in self._pages else len(content)
+            self._pages[sha256] = content
             self._pages.move_to_end(sha256)
-            return
-        self._pages[sha256] = content
-        self._size += len(content)
-        while self._size > self._capacity:
-            self._size -= len(self._pages.popitem(last=False)[1])
+            while self._size > self._capacity:
+                self._size -= len(self._pages.popitem(last=False)[1])
 
     def get(self, sha256: str) -> bytes | None:
         """The image, or None if it had to make room."""

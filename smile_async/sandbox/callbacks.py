@@ -1,4 +1,4 @@
-"""Sending results to the partner's callback URL: signed, flat, in order, and again when nobody answered 2xx.
+"""Sending results to the partner's callback URL: signed, flat, and again when nobody answered 2xx.
 
 What v1 retries, how often and how fast is not published (protocol.md §7), so it is a setting. A retry repeats the same
 bytes; a callback sent again by hand is signed anew, or a receiver would rightly call it stale.
@@ -26,7 +26,7 @@ def is_callable_url(url: str) -> bool:
     """Whether callbacks can be sent to *url*: https anywhere, plain http on this machine only."""
     try:
         parsed = httpx.URL(url)
-    except (httpx.InvalidURL, TypeError):
+    except httpx.InvalidURL:
         return False
     loopback = parsed.host in ("localhost", "127.0.0.1", "::1")
     return bool(parsed.host) and (parsed.scheme == "https" or (parsed.scheme == "http" and loopback))

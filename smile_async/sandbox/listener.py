@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,6 +141,14 @@ def _hang_up(port: int) -> None:
     """Shut down this process's connections on local *port*: granian offers no way to close them."""
     with contextlib.suppress(OSError):
         for name in os.listdir("/dev/fd"):  # noqa: PTH208
-            with contextlib.suppress(OSError, ValueError), socket.socket(fileno=os.dup(int(name))) as twin:
-                if twin.family in (socket.AF_INET, socket.AF_INET6) and twin.getsockname()[1] == port:
-                    twin.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError, ValueError):
+                _shut_down(int(name), port)
+
+
+def _shut_down(descriptor: int, port: int) -> None:
+    # Asked first, for `socket` neither takes nor closes a descriptor that is no socket.
+    if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+        return
+    with socket.socket(fileno=os.dup(descriptor)) as twin:
+        if twin.family in (socket.AF_INET, socket.AF_INET6) and twin.getsockname()[1] == port:
+            twin.shutdown(socket.SHUT_RDWR)
