@@ -36,8 +36,8 @@ _PRIOR_CELL, _PRIOR_WINDOW = 0.03, 0.5
 _REACH: Final = 40
 #: Jobs after which an observation weighs 1/e: 5 % of reviewed jobs still leave a hundred to learn the review tail from.
 _MEMORY: Final = 2000.0
-#: Replanning after this much news (a job done is 4, a "not yet" 1), then ever more seldom: amortised < 3 us an answer.
-_SOON, _GROWTH, _SELDOM = 64.0, 1.4, 4096.0
+#: Replanning after this much news (a job done is 4, a "not yet" 1), then more and more seldom: 2 to 4 us an answer.
+_SOON, _GROWTH, _SELDOM = 64.0, 1.4, 8192.0
 #: Distinct intervals kept for re-estimation (lighter ones are settled for good: bounds memory and time), and rounds of
 #: estimation at each replanning: each continues the last, so a few are enough.
 _KEPT, _ROUNDS = 600, 4
@@ -106,7 +106,7 @@ class Rhythm:
         if steady is not None:
             return steady[0] if asked < steady[1] else steady[2]
         curve = self._curves.get((job_type, reviewed)) or self._begin(job_type, reviewed)
-        gap = min(curve.plan[_edge(age)] - age, self._pace.ceiling)
+        gap = min(curve.plan[_edge(age)] - min(age, _LAST), self._pace.ceiling)
         phase = self._phase = (self._phase + _GOLDEN) % 1.0
         gap *= phase / _PROBE if phase < _PROBE else 1.0 + _JITTER * (phase - 0.5)
         return min(max(gap, self._pace.floor), self._pace.ceiling)
@@ -121,8 +121,7 @@ class Rhythm:
             curve.learn(_edge(after), _edge(by), done)
 
     def _begin(self, job_type: int, reviewed: bool) -> _Curve:
-        curve = self._curves[job_type, reviewed] = _Curve(self._pace, reviewed)
-        return curve
+        return self._curves.setdefault((job_type, reviewed), _Curve(self._pace, reviewed))
 
 
 def _edge(age: float) -> int:
