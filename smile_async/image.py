@@ -6,6 +6,7 @@ is seen here. Pixels are never decoded: that would cost more than the whole job 
 
 import base64
 import binascii
+import hashlib
 import os
 from dataclasses import dataclass, field
 
@@ -39,7 +40,7 @@ class Image:
     inline: bool = False
     #: Bytes; None while unread.
     size: int | None = None
-    #: Hex SHA-256 of the content; None while unread.
+    #: Hex SHA-256 of the content; None until it is spent.
     sha256: str | None = field(default=None, repr=False)
 
     @classmethod
@@ -77,10 +78,11 @@ class Image:
         return cls.from_bytes(whole, inline=inline)
 
     def spent(self) -> "Image":
-        """The same picture without its content."""
+        """The same picture without its content: what is left is its size and its digest."""
         if self.content is None:
             return self
-        return Image(path=self.path, inline=self.inline, size=len(self.content), sha256=self.sha256)
+        digest = self.sha256 or hashlib.sha256(self.content).hexdigest()
+        return Image(path=self.path, inline=self.inline, size=len(self.content), sha256=digest)
 
 
 def _decoded(text: str | bytes) -> tuple[bytes, str]:

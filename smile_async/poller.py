@@ -20,6 +20,7 @@ from smile_async.courier import API_SECONDS, Courier
 from smile_async.errors import JobNotFound, SmileError, StillPending
 from smile_async.job import Ticket
 from smile_async.pacing import Rhythm
+from smile_async.telemetry import span, waited
 from smile_async.verdict import Verdict
 
 __all__ = ["Listener", "Poller", "Until", "Watch"]
@@ -141,8 +142,6 @@ class Poller:
         self._asking = 0
         #: Status queries sent so far by the poller.
         self.polls = 0
-        #: Called with every verdict that is news.
-        self.on_news: Callable[[Verdict], None] = lambda _verdict: None
 
     def __len__(self) -> int:
         return len(self._watches)
@@ -215,7 +214,8 @@ class Poller:
         self.polls += 1
         ask = Ask(watch.ticket, watch.history, watch.image_links)
         try:
-            status = await self._courier.ask(ask, asked_at + API_SECONDS)
+            with span("poll", job_id=watch.ticket.job_id):
+                status = await self._courier.ask(ask, asked_at + API_SECONDS)
         except Fault as fault:
             self._missed(watch, fault, asked_at)
         else:
@@ -241,7 +241,8 @@ class Poller:
             listener.fail(_about(fault.error, watch.ticket))
 
     def _spread(self, watch: Watch, verdict: Verdict) -> None:
-        self.on_news(verdict)
+        if watch.pursuit.ours:
+            waited(self._clock.monotonic() - watch.pursuit.since, str(verdict.decision))
         for listener in tuple(watch.listeners):
             if listener.tell(verdict):
                 self.leave(listener)

@@ -23,6 +23,8 @@ REQUESTS_AT_ONCE = 80
 CANCELLED_AT_MOST = 16
 #: Requests a connection serves in its life: nginx says GOAWAY after 1,000 (its keepalive_requests), ALB after 10,000.
 REQUESTS_IN_ALL = 900
+#: The one reason that is no cause for alarm.
+WORN = "worn"
 
 
 class _Shard:
@@ -103,13 +105,14 @@ class Pool:
         shard.retired = True
         self.retired += 1
         self._shards.remove(shard)
-        _log.debug("connection retired", extra={"smile_why": why, "smile_requests": shard.served})
+        level = logging.DEBUG if why == WORN else logging.WARNING
+        _log.log(level, "connection retired (%s)", why, extra={"smile_why": why, "smile_requests": shard.served})
 
     async def _look_after(self, shard: _Shard) -> None:
         if shard.abandoned >= CANCELLED_AT_MOST:
             self._retire(shard, "too many abandoned requests")
         elif self.http2 and shard.served >= REQUESTS_IN_ALL:
-            self._retire(shard, "worn")
+            self._retire(shard, WORN)
         if shard.retired and not shard.busy:
             # Shielded: a cancelled caller must not leave a half-closed connection behind.
             with anyio.move_on_after(1, shield=True):

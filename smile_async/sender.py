@@ -17,6 +17,7 @@ from smile_async.gate import Pacer
 from smile_async.intake import Cargo, load
 from smile_async.job import Ticket
 from smile_async.settings import Limits
+from smile_async.telemetry import span
 
 __all__ = ["Sender"]
 
@@ -61,7 +62,8 @@ class Sender:
     async def _walk(self, submission: Submission, cargo: Cargo, deadline: float) -> Ticket:
         self._resume(submission, cargo)
         try:
-            ticket = await self._courier.walk(submission, cargo, deadline)
+            with span("upload", job_id=submission.job.job_id, job_type=int(submission.job.job_type)):
+                ticket = await self._courier.walk(submission, cargo, deadline)
         except Fault as fault:
             self._remember(submission, cargo)
             error = _explained(fault, submission)

@@ -29,6 +29,7 @@ from smile_async.sender import Sender
 from smile_async.settings import Limits, Settings, environment_settings
 from smile_async.signature import Secret
 from smile_async.stream import Stream
+from smile_async.telemetry import ended
 from smile_async.transport import engine_factory, tls_context
 from smile_async.verdict import JobStatus, Verdict
 from smile_async.waiting import Follow, Waiter
@@ -275,11 +276,13 @@ class SmileSession:
         whose = {"smile_job_id": ticket.job_id, "smile_user_id": ticket.user_id} if ticket else {}
         if isinstance(end, Verdict):
             self._finished += 1
+            ended(str(end.decision), end.code)
             facts = {**whose, "smile_decision": str(end.decision), "smile_code": end.code, "smile_final": end.final}
             _log.info("job %s: %s (%s)", end.ticket.job_id, end.decision, end.code, extra=facts)
             return
         if not isinstance(end, StillPending):
             self._failed += 1
+        ended(type(end).__name__)
         _log.info("%s: %s", type(end).__name__, end, extra={**whose, "smile_error": type(end).__name__})
 
 
