@@ -40,8 +40,8 @@ from smile_async.errors import (
 from smile_async.gate import Gate
 from smile_async.intake import Cargo
 from smile_async.job import Ticket
-from smile_async.pacing import RetryBudget, backoff, retry_after
 from smile_async.pool import Pool
+from smile_async.retrying import RetryBudget, backoff, retry_after
 from smile_async.settings import Settings
 from smile_async.signature import format_timestamp
 from smile_async.transport import NoReply, Reply

@@ -1,4 +1,4 @@
-"""When to ask again: the pace of polls, the back-off of retries and the budget that bounds them.
+"""When to ask again: the pace of polls, learned from the polls themselves.
 
 A verdict becomes available at a moment nobody tells us, and a poll only says "by now" or "not yet". The cheapest
 schedule follows from when such jobs are usually done: that is learned from the polls themselves, and the next poll is
@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from itertools import accumulate, pairwise
 from operator import add, mul, sub
 from typing import Final
 
-__all__ = ["Pace", "RetryBudget", "Rhythm", "backoff", "failing_delay", "retry_after"]
+__all__ = ["Pace", "Rhythm", "failing_delay"]
 
 #: Ages are binned where age ** (1/5) is evenly spaced: 0.3 s apart at 10 s, 20 s at half an hour. Good
 #: gaps between polls grow like the square root of the age: even steps of its logarithm would be too coarse late.
@@ -45,6 +43,9 @@ _KEPT, _ROUNDS = 600, 4
 _ZEAL: Final = 1.3
 #: One gap in so many is cut short at a place that sweeps it: otherwise jobs that became faster would never be noticed.
 _PROBE: Final = 1 / 40
+#: Until so many jobs were seen done, the first few to be uploaded are polled early, each time at half their age again:
+#: whoever tries the library on an instant sandbox must not wait for the prior's five seconds.
+_NOVICE, _EAGER = 8, 24
 #: Width of the jitter around each gap (spreads bursts, refines what is learned), and the golden section that steps
 #: through probes and jitter evenly without random numbers.
 _JITTER, _GOLDEN = 0.06, (math.sqrt(5) - 1) / 2
@@ -109,6 +110,8 @@ class Rhythm:
         gap = min(curve.plan[_edge(age)] - min(age, _LAST), self._pace.ceiling)
         phase = self._phase = (self._phase + _GOLDEN) % 1.0
         gap *= phase / _PROBE if phase < _PROBE else 1.0 + _JITTER * (phase - 0.5)
+        if not reviewed and curve.is_novice(asked):
+            gap = min(gap, self._pace.floor + age / 2)
         return min(max(gap, self._pace.floor), self._pace.ceiling)
 
     def learn(self, job_type: int, after: float, by: float, *, done: bool = True, reviewed: bool = False) -> None:
@@ -141,9 +144,15 @@ class _Curve:
         self.settled = [0.0] * _CELLS
         self.recent: dict[tuple[int, int], float] = {}
         self.weight = 1.0
+        self.begun = self.done = 0
         self.quicker = self.slower = 0.0
         self.due = self.every = _SOON
         self.plan = _plan(self.alive, pace)
+
+    def is_novice(self, asked: int) -> bool:
+        """Whether a job is among the first, while nearly nothing is known; `asked` 0 announces one more."""
+        self.begun += asked == 0
+        return self.done < _NOVICE and self.begun <= _EAGER
 
     def learn(self, after: int, by: int, done: bool) -> None:
         by = max(by, after + done)
@@ -154,6 +163,9 @@ class _Curve:
         weight = self.weight
         self.entered[after] += weight
         if done:
+            self.done += 1
+            if self.done == _NOVICE:
+                self.due, self.every = 0.0, _SOON / _GROWTH
             self.recent[after, by] = self.recent.get((after, by), 0.0) + weight
             self.weight = weight * (1 + 1 / _MEMORY)
         else:
@@ -251,11 +263,6 @@ def _plan(alive: list[float], pace: Pace) -> list[float]:
     return ages
 
 
-def backoff(attempt: int, *, base: float = 0.05, cap: float = 20.0, draw: float) -> float:
-    """Seconds before retry number `attempt` (0 is the first): full jitter, `draw` in [0, 1); `base` 1 if throttled."""
-    return draw * min(cap, base * 2.0 ** min(attempt, 64))
-
-
 def failing_delay(failures: int, delay: float, *, latency: float = 0.0, cap: float = 60.0) -> float:
     """Seconds to wait instead of `delay` after `failures` failed polls in a row, the last taking `latency` seconds.
 
@@ -263,38 +270,3 @@ def failing_delay(failures: int, delay: float, *, latency: float = 0.0, cap: flo
     """
     grown = max(delay, 1.0) * 2.0 ** min(failures, 64) if failures > 0 else delay
     return max(delay, min(cap, max(grown, 4 * latency)))
-
-
-class RetryBudget:
-    """Tokens that retries must buy (14, or 5 if throttled), so that a failing API meets no storm; `tokens` are left."""
-
-    __slots__ = ("capacity", "tokens")
-
-    def __init__(self, capacity: int = 500) -> None:
-        self.capacity = self.tokens = capacity
-
-    def take(self, *, throttled: bool = False) -> int:
-        """Buy one retry: the tokens it cost, to be given back if it succeeds, or 0: no retry."""
-        cost = 5 if throttled else 14
-        if cost > self.tokens:
-            return 0
-        self.tokens -= cost
-        return cost
-
-    def give(self, taken: int = 0) -> None:
-        """A request succeeded: put back what its retries took, or one token if it took none."""
-        self.tokens = min(self.capacity, self.tokens + max(taken, 1))
-
-
-def retry_after(value: str, now: float) -> float | None:
-    """Seconds a Retry-After header asks for (a number, or an HTTP date seen at epoch `now`), None if senseless."""
-    text = value.strip()
-    try:
-        if text.replace(".", "", 1).isdecimal():
-            seconds = float(text)
-        else:
-            date = parsedate_to_datetime(text)
-            seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
-    except (ValueError, OverflowError):
-        return None
-    return seconds if 0 <= seconds <= 86_400 else None

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 import random
-import string
-from email.utils import formatdate
 
 import pytest
 from clairvoyant import EVEN, MIX, QUICK, REVIEW, Even, Law, Street, draws, optimum, pay, sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smile_async.pacing import Pace, RetryBudget, Rhythm, backoff, failing_delay, retry_after
+from smile_async.pacing import Pace, Rhythm, failing_delay
 
 AGES = st.floats(min_value=0, max_value=1e9) | st.sampled_from([0.0, 1e-300, 0.1, 21_600.0, math.inf])
-NOW = 1_700_000_000.0
 
 
 def after(law: Law, jobs: int, *, rate: float, seed: int, pace: Pace | None = None) -> Street:
@@ -199,13 +196,6 @@ def test_knowledge_stays_small() -> None:
 # -- failing
 
 
-@given(st.integers(0, 10_000), st.floats(0, 1, exclude_max=True), st.floats(0.001, 10), st.floats(0.001, 100))
-def test_backoff_is_full_jitter_within_its_cap(attempt: int, draw: float, base: float, cap: float) -> None:
-    """A back-off is the draw's share of base doubled each attempt, never past the cap."""
-    assert 0 <= backoff(attempt, base=base, cap=cap, draw=draw) <= cap
-    assert backoff(attempt, draw=draw) == pytest.approx(draw * min(20.0, 0.05 * 2.0 ** min(attempt, 60)))
-
-
 @given(st.integers(0, 10_000), st.floats(0.01, 1000), st.floats(0, 1000))
 def test_failure_only_ever_spreads_polls(failures: int, delay: float, latency: float) -> None:
     """More failures or slower answers never shorten a delay, and stretch it no further than the cap."""
@@ -216,61 +206,6 @@ def test_failure_only_ever_spreads_polls(failures: int, delay: float, latency: f
     assert failing_delay(0, delay) == delay
 
 
-@given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=200))
-def test_the_budget_is_never_negative_nor_overfull(events: list[tuple[bool, bool]]) -> None:
-    """Tokens stay between nothing and capacity whatever the order of retries and successes."""
-    budget, taken = RetryBudget(100), [0]
-    for is_retry, throttled in events:
-        if is_retry:
-            taken.append(budget.take(throttled=throttled))
-        else:
-            budget.give(taken[-1])
-        assert 0 <= budget.tokens <= budget.capacity
-
-
-def test_a_dry_budget_refuses_until_requests_succeed() -> None:
-    """500 tokens buy 35 transient retries; then ordinary successes earn one token each, and refunds what was taken."""
-    budget = RetryBudget()
-    assert [budget.take() for _ in range(36)] == [14] * 35 + [0]
-    assert budget.take(throttled=True) == 5
-    assert budget.take(throttled=True) == 5
-    assert (budget.take(throttled=True), budget.tokens) == (0, 0)
-    budget.give(14)
-    budget.give()
-    assert budget.tokens == 15
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        ("120", 120.0),
-        (" 0 ", 0.0),
-        ("1.5", 1.5),
-        (formatdate(NOW + 90, usegmt=True), 90.0),
-        ("Tue Nov 14 22:13:50 2023", 30.0),
-        (formatdate(NOW - 90, usegmt=True), None),
-        ("-5", None),
-        ("86401", None),
-        ("9" * 400, None),
-        ("inf", None),
-        ("nan", None),
-        ("", None),
-        ("soon", None),
-        ("Wed, 99 Foo 2023 00:00:00 GMT", None),
-    ],
-)
-def test_retry_after_reads_seconds_and_dates(value: str, seconds: float | None) -> None:
-    """Seconds and HTTP dates are understood; what is past, more than a day away or not readable is None."""
-    assert retry_after(value, NOW) == seconds
-
-
-@given(st.text(alphabet=string.printable, max_size=40))
-def test_retry_after_never_raises(value: str) -> None:
-    """Any header at all is a number of seconds within a day, or None."""
-    seconds = retry_after(value, NOW)
-    assert seconds is None or 0 <= seconds <= 86_400
-
-
 def test_a_rhythm_belongs_to_one_session() -> None:
     """One pace makes rhythms that share nothing."""
     pace = Pace()
@@ -279,3 +214,22 @@ def test_a_rhythm_belongs_to_one_session() -> None:
         first.learn(2, 50.0, 51.0)
     assert isinstance(second, Rhythm)
     assert second.delay(2, 0.0, 0) == Pace().rhythm().delay(2, 0.0, 0)
+
+
+def test_the_first_jobs_of_a_session_are_polled_early() -> None:
+    """Whoever tries the library on an instant sandbox does not wait for the prior: first a quarter second, then longer."""
+    rhythm = Pace().rhythm()
+    assert rhythm.delay(2, 0.0, 0) <= 0.25
+    assert rhythm.delay(2, 1.0, 2) <= 0.75
+    assert rhythm.delay(2, 0.0, 0, reviewed=True) > 1
+    for _ in range(30):
+        rhythm.delay(2, 0.0, 0)
+    assert rhythm.delay(2, 0.0, 0) > 1
+
+
+def test_instant_decisions_are_learned_within_a_few_jobs() -> None:
+    """Eight jobs done at once teach a session that it need not wait."""
+    rhythm = Pace().rhythm()
+    for _ in range(8):
+        rhythm.learn(2, 0.0, 0.25)
+    assert rhythm.delay(2, 0.0, 0) < 1

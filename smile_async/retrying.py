@@ -1,0 +1,51 @@
+"""How long to back off, and how often at all: jitter, a budget, and what a server asks for.
+
+Many clients that retry in step are a second outage, so delays are random over their whole range, and a session that
+fails all the time runs out of tokens instead of multiplying its traffic.
+"""
+
+import math
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+__all__ = ["RetryBudget", "backoff", "retry_after"]
+
+
+def backoff(attempt: int, *, base: float = 0.05, cap: float = 20.0, draw: float) -> float:
+    """Seconds before retry number `attempt` (0 is the first): full jitter, `draw` in [0, 1); `base` 1 if throttled."""
+    return draw * min(cap, base * 2.0 ** min(attempt, 64))
+
+
+class RetryBudget:
+    """Tokens that retries must buy (14, or 5 if throttled), so that a failing API meets no storm; `tokens` are left."""
+
+    __slots__ = ("capacity", "tokens")
+
+    def __init__(self, capacity: int = 500) -> None:
+        self.capacity = self.tokens = capacity
+
+    def take(self, *, throttled: bool = False) -> int:
+        """Buy one retry: the tokens it cost, to be given back if it succeeds, or 0: no retry."""
+        cost = 5 if throttled else 14
+        if cost > self.tokens:
+            return 0
+        self.tokens -= cost
+        return cost
+
+    def give(self, taken: int = 0) -> None:
+        """A request succeeded: put back what its retries took, or one token if it took none."""
+        self.tokens = min(self.capacity, self.tokens + max(taken, 1))
+
+
+def retry_after(value: str, now: float) -> float | None:
+    """Seconds a Retry-After header asks for (a number, or an HTTP date seen at epoch `now`), None if senseless."""
+    text = value.strip()
+    try:
+        if text.replace(".", "", 1).isdecimal():
+            seconds = float(text)
+        else:
+            date = parsedate_to_datetime(text)
+            seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
+    except (ValueError, OverflowError):
+        return None
+    return seconds if 0 <= seconds <= 86_400 else None
