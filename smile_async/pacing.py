@@ -212,7 +212,7 @@ class _Curve:
     def _survival(self, most: int, prior: float) -> list[float]:
         """Survival from jobs done and jobs at risk, in windows of up to `most` cells to either side.
 
-        A cell's hazard is the prior's times (done + `prior`) / (expected by the prior of those at risk + `prior`). Jobs
+        A cell's hazard is the prior's times (done + doubt) / (expected by the prior of those at risk + doubt). Jobs
         still pending are at risk as far as they have come, so it does not matter that quick jobs report first.
         """
         done = [*map(add, self._spread(self.recent), self.settled)]
@@ -229,7 +229,9 @@ class _Curve:
                 reach += 1
             elif reach:
                 reach -= 1
-            alive = max(alive * (1 - min(hazard * (events + prior) / (forecast + prior), 0.9)), 1e-200)
+            # Several events in one window outweigh any prior: an instant sandbox is learned in a few jobs.
+            doubt = prior / (1 + events * events / 4)
+            alive = max(alive * (1 - min(hazard * (events + doubt) / (forecast + doubt), 0.9)), 1e-200)
             result.append(alive)
         return result
 

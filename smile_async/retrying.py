@@ -4,7 +4,6 @@ Many clients that retry in step are a second outage, so delays are random over t
 fails all the time runs out of tokens instead of multiplying its traffic.
 """
 
-import math
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 

@@ -217,7 +217,7 @@ def test_a_rhythm_belongs_to_one_session() -> None:
 
 
 def test_the_first_jobs_of_a_session_are_polled_early() -> None:
-    """Whoever tries the library on an instant sandbox does not wait for the prior: first a quarter second, then longer."""
+    """Whoever tries the library on an instant sandbox does not wait for the prior: first 0.25 s, then longer."""
     rhythm = Pace().rhythm()
     assert rhythm.delay(2, 0.0, 0) <= 0.25
     assert rhythm.delay(2, 1.0, 2) <= 0.75
