@@ -1,12 +1,13 @@
 """Asyncio client for Smile ID: SmartSelfie jobs by the thousand over one shared HTTP/2 pool."""
 
+from smile_async.callbacks import CallbackReceiver, verify_callback
 from smile_async.codes import CodeMeaning, Decision
 from smile_async.errors import SmileError
 from smile_async.image import Image
 from smile_async.job import Job, JobType, Ticket
 from smile_async.pacing import Pace
-from smile_async.session import SmileSession, Stats
-from smile_async.settings import Limits
+from smile_async.session import SmileSession
+from smile_async.settings import Limits, Stats
 from smile_async.stream import Failed, Finished
 from smile_async.verdict import JobStatus, Verdict, classify, explain
 
@@ -31,6 +32,9 @@ __all__ = [  # noqa: RUF022 - a table of contents, in the order a reader meets t
     "classify",
     "explain",
     "CodeMeaning",
+    # callbacks
+    "CallbackReceiver",
+    "verify_callback",
     # what may go wrong: its leaves are in smile_async.errors
     "SmileError",
 ]

@@ -24,31 +24,24 @@ from smile_async.conversation import (
     insist,
 )
 from smile_async.errors import (
-    AlreadyEnrolled,
     ForgedReply,
-    JobExists,
-    JobNotFound,
-    NotAuthorized,
-    RateLimited,
-    Refused,
     SmileError,
     Unavailable,
     UnreadableReply,
     UploadFailed,
-    UserNotEnrolled,
 )
 from smile_async.gate import Gate
 from smile_async.intake import Cargo
 from smile_async.job import Ticket
 from smile_async.pool import Pool
+from smile_async.refusals import refusal
 from smile_async.retrying import RetryBudget, backoff, retry_after
 from smile_async.settings import Settings
-from smile_async.signature import format_timestamp
+from smile_async.signature import Signer, Stamps, format_timestamp
 from smile_async.transport import NoReply, Reply
 from smile_async.urls import upload_url_flaw
 from smile_async.verdict import JobStatus, judge_status
 from smile_async.wire import (
-    Complaint,
     SignedStamp,
     Slot,
     info_json,
@@ -71,30 +64,6 @@ _JSON = [("Content-Type", "application/json"), ("Accept", "application/json")]
 #: The very type the presigned URL was signed for; S3 answers 403 to any other (protocol.md §5.4).
 _ZIP = [("Content-Type", "application/zip")]
 
-#: "Internal system error" of the three families of calls (protocol.md §9), whatever HTTP status it comes with.
-_SYSTEM_ERRORS = frozenset({"2201", "2301", "2401"})
-_REFUSALS: dict[str, type[Refused]] = {
-    "2204": NotAuthorized,
-    "2205": NotAuthorized,
-    "2405": NotAuthorized,
-    "2207": UserNotEnrolled,
-    "2208": UserNotEnrolled,
-    "2210": UserNotEnrolled,
-    "2211": UserNotEnrolled,
-    "2216": UserNotEnrolled,
-    "2209": AlreadyEnrolled,
-    "2215": JobExists,
-    "2304": JobNotFound,
-}
-_CURES: dict[type[Refused], str] = {
-    NotAuthorized: "check partner id, key, environment and the clock",
-    UserNotEnrolled: "register the user first",
-    AlreadyEnrolled: "authenticate instead, or register with allow_new_enroll=True",
-    JobExists: "this job_id was used before; give the new selfie a new one",
-    JobNotFound: "check user_id, job_id and environment",
-    RateLimited: "slow down and call again",
-}
-
 
 class Courier:
     """Carries steps to Smile ID and answers back, for one session."""
@@ -106,6 +75,7 @@ class Courier:
         self._gate = gate
         self._clock = clock
         self._budget = RetryBudget()
+        self._stamps: Stamps | None = None
         #: Seconds the server's clock is ahead of ours, as its Date header told.
         self.skew = 0.0
         #: Attempts beyond the first, so far.
@@ -115,9 +85,24 @@ class Courier:
         """Seconds since 1970 UTC as Smile ID's clock has it."""
         return self._clock.time() + self.skew
 
+    @property
+    def signer(self) -> Signer:
+        """Who signs and checks for this partner."""
+        return self._settings.signer
+
+    def remember_stamps(self) -> None:
+        """Keep the timestamps signed from now on, for as long as they are fresh, so that `has_signed` knows them."""
+        self._stamps = self._stamps or Stamps(self._clock.monotonic)
+
+    def has_signed(self, timestamp: str) -> bool:
+        """Whether a request of this session carried exactly this *timestamp* lately."""
+        return self._stamps is not None and timestamp in self._stamps
+
     def _stamp(self) -> SignedStamp:
         text = format_timestamp(self.server_now())
-        return SignedStamp(text, self._settings.signer.sign(text))
+        if self._stamps is not None:
+            self._stamps.add(text)
+        return SignedStamp(text, self.signer.sign(text))
 
     async def walk(self, submission: Submission, cargo: Cargo, deadline: float) -> Ticket:
         """Drive *submission* to its end, before *deadline* (monotonic seconds). Raises Fault."""
@@ -183,7 +168,7 @@ class Courier:
         def body() -> bytes:
             return prepare_body(
                 cargo.job,
-                partner_id=self._settings.signer.partner_id,
+                partner_id=self.signer.partner_id,
                 stamp=self._stamp(),
                 callback_url=self._settings.callback_url,
                 retry=retry,
@@ -198,8 +183,8 @@ class Courier:
                 raise Fault(error.with_traceback(None), Sent.AMBIGUOUS) from None
             if isinstance(slot, Slot):
                 return self._trusted(slot)
-            raise self._refusal(reply, slot, about)
-        raise self._refusal(reply, read_complaint(reply.body), about)
+            raise refusal(reply.status, slot, about, self._asked_for(reply))
+        raise refusal(reply.status, read_complaint(reply.body), about, self._asked_for(reply))
 
     def _trusted(self, slot: Slot) -> Slot:
         why = upload_url_flaw(
@@ -214,7 +199,7 @@ class Courier:
             cargo.job,
             [(picture.name, picture.content if picture.inline else None) for picture in cargo.pictures],
             slot,
-            partner_id=self._settings.signer.partner_id,
+            partner_id=self.signer.partner_id,
             stamp=self._stamp(),
             callback_url=self._settings.callback_url,
         )
@@ -241,7 +226,7 @@ class Courier:
         def body() -> bytes:
             return status_body(
                 ticket,
-                partner_id=self._settings.signer.partner_id,
+                partner_id=self.signer.partner_id,
                 stamp=self._stamp(),
                 history=ask.history,
                 image_links=ask.image_links,
@@ -250,9 +235,9 @@ class Courier:
         about = f"/job_status for job {ticket.job_id} of user {ticket.user_id}"
         reply = await self._api_call(f"{self._settings.base_url}/job_status", body, about, deadline)
         if reply.status != 200:
-            raise self._refusal(reply, read_complaint(reply.body), about)
+            raise refusal(reply.status, read_complaint(reply.body), about, self._asked_for(reply))
         try:
-            return judge_status(reply.body, ticket, self._settings.signer, self.server_now())
+            return judge_status(reply.body, ticket, self.signer, self.server_now())
         except SmileError as error:
             raise Fault(error.with_traceback(None), Sent.ANSWERED) from None
 
@@ -301,30 +286,6 @@ class Courier:
         if abs(skew - self.skew) >= SKEW_SECONDS:
             self.skew = skew if abs(skew) >= SKEW_SECONDS else 0.0
             _log.warning("this machine's clock is %.0f s off; signing with the server's time", -skew)
-
-    def _refusal(self, reply: Reply, complaint: Complaint, about: str) -> Fault:
-        status = reply.status
-        if complaint.code in _SYSTEM_ERRORS or (status >= 500 and complaint.code not in _REFUSALS):
-            error: SmileError = Unavailable(f"{about} was answered by HTTP {status} {complaint.code}".rstrip())
-            asked = self._asked_for(reply)
-            return Fault(error, Sent.AMBIGUOUS, transient=True, throttled=status == 503, retry_after=asked)
-        if status == 429:
-            limited = RateLimited(_told(RateLimited, about, status, complaint), **_facts(status, complaint))
-            limited.retry_after = self._asked_for(reply)
-            return Fault(limited, Sent.ANSWERED, transient=True, throttled=True, retry_after=limited.retry_after)
-        if 300 <= status < 400 or (status < 400 and not complaint.code):
-            return Fault(UnreadableReply(f"{about} was answered by HTTP {status} without a code"), Sent.AMBIGUOUS)
-        kind = _REFUSALS.get(complaint.code, NotAuthorized if status in (401, 403) else Refused)
-        return Fault(kind(_told(kind, about, status, complaint), **_facts(status, complaint)), Sent.ANSWERED)
-
-
-def _facts(status: int, complaint: Complaint) -> dict[str, Any]:
-    return {"status": status, "code": complaint.code, "message": complaint.message}
-
-
-def _told(kind: type[Refused], about: str, status: int, complaint: Complaint) -> str:
-    said = f"{complaint.code} {complaint.message}".strip() or "no reason given"
-    return f"smile id refused {about}: {said} (HTTP {status}): {_CURES.get(kind, 'see explain(error.code)')}"
 
 
 def _unheard(told: NoReply, about: str) -> Fault:

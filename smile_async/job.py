@@ -18,13 +18,16 @@ from smile_async.errors import InvalidJob
 from smile_async.image import Image, flaw
 from smile_async.urls import url_flaw
 
-__all__ = ["MAX_ID_LENGTH", "ImageSource", "Job", "JobType", "Ticket"]
+__all__ = ["MAX_ID_LENGTH", "UNKNOWN_JOB_TYPE", "ImageSource", "Job", "JobType", "Ticket"]
 
 #: What a picture may be given as; a `str` is always a path (base64 goes through `Image.from_base64`).
 ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | Image
 
 #: Characters; our own cap, no length is published.
 MAX_ID_LENGTH = 255
+
+#: The type of a job about which only its ids are believed: a status reply then says which it is.
+UNKNOWN_JOB_TYPE = 0
 
 _RESERVED = ("user_id", "job_id", "job_type")
 

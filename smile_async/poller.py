@@ -190,6 +190,14 @@ class Poller:
         if watch.listeners and not watch.asking:
             self._schedule(watch, self._clock.monotonic())
 
+    def hurry(self, ticket: Ticket) -> None:
+        """Ask about this job now, if anybody waits for it."""
+        watch = self.watch_of(ticket)
+        if watch is not None and not watch.asking:
+            self._polls.cross_out(watch.entry)
+            watch.entry = self._polls.add(self._clock.monotonic(), watch)
+            self._rouse(0.0)
+
     async def run(self, tasks: TaskGroup) -> None:
         """Poll for ever; queries run as tasks of *tasks*."""
         while True:

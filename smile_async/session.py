@@ -7,7 +7,6 @@ long it waits the poller's.
 import logging
 import os
 from collections.abc import AsyncIterable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Any, NoReturn, Self
@@ -16,6 +15,7 @@ import anyio
 import anyio.to_thread
 
 from smile_async.clock import Clock, SystemClock
+from smile_async.confirming import Confirmer
 from smile_async.conversation import Ask, Fault, Submission
 from smile_async.courier import Courier
 from smile_async.errors import BadConfiguration, InvalidJob, SessionClosed, SmileError, StillPending
@@ -26,7 +26,7 @@ from smile_async.pacing import Pace
 from smile_async.poller import Poller, Until
 from smile_async.pool import Pool
 from smile_async.sender import Sender
-from smile_async.settings import Limits, Settings, environment_settings
+from smile_async.settings import Limits, Settings, Stats, environment_settings
 from smile_async.signature import Secret
 from smile_async.stream import Stream
 from smile_async.telemetry import ended
@@ -34,7 +34,7 @@ from smile_async.transport import engine_factory, tls_context
 from smile_async.verdict import JobStatus, Verdict
 from smile_async.waiting import Follow, Waiter
 
-__all__ = ["SmileSession", "Stats"]
+__all__ = ["SmileSession"]
 
 _log = logging.getLogger("smile_async")
 _log.addHandler(logging.NullHandler())
@@ -43,21 +43,6 @@ _log.addHandler(logging.NullHandler())
 PATIENCE = 120.0
 #: Seconds for one `status` call with its retries.
 STATUS_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """A snapshot of what a session has done and is doing; HTTP versions are "" until a reply has come."""
-
-    submitted: int
-    pending: int
-    finished: int
-    failed: int
-    polls: int
-    retries: int
-    in_flight: int
-    api_http_version: str
-    storage_http_version: str
 
 
 class SmileSession:
@@ -118,6 +103,7 @@ class SmileSession:
         self.sender = Sender(self._courier, limits, self._clock)
         self.poller = Poller(self._courier, pace.rhythm(), self._clock, limits.requests)
         self.host = Host(self._end)
+        self.confirmer = Confirmer(self._courier, self.poller, self.host, self._clock)
         self._finished = self._failed = 0
 
     @classmethod
@@ -221,6 +207,19 @@ class SmileSession:
         """
         self.host.check()
         return Follow(self.poller, ticket, float("inf") if patience is None else self.now() + patience)
+
+    async def deliver(self, verdict: Verdict | bytes) -> Verdict | None:
+        """Hand a callback's verdict, or its raw body, to whoever waits for that job in this session.
+
+        What is not confirmed is confirmed by a status query first. Returns what was delivered, or None if status is
+        behind and will be asked again. Raises ForgedReply or UnreadableReply for a body, SmileError without an answer.
+        """
+        self.host.check()
+        claim = self.confirmer.judge(verdict) if isinstance(verdict, bytes) else verdict
+        if not claim.confirmed:
+            return await self.confirmer.confirm(claim)
+        self.poller.hear(claim)
+        return claim
 
     @property
     def stats(self) -> Stats:

@@ -1,4 +1,4 @@
-"""The session's own knobs, checked before anything is opened.
+"""The session's own knobs and figures, checked before anything is opened.
 
 Every figure says its unit; every message says what to do. Keys go in as text and are never seen again.
 """
@@ -13,7 +13,7 @@ from smile_async.errors import BadConfiguration
 from smile_async.signature import Secret, Signer
 from smile_async.urls import DEFAULT_UPLOAD_HOSTS, url_flaw
 
-__all__ = ["ENVIRONMENTS", "Limits", "Settings", "environment_settings"]
+__all__ = ["ENVIRONMENTS", "Limits", "Settings", "Stats", "environment_settings"]
 
 #: protocol.md §1.
 ENVIRONMENTS = {
@@ -55,6 +55,21 @@ class Limits:
         rate = self.jobs_per_second
         if rate is not None and not 0 < rate < float("inf"):
             raise BadConfiguration(f"Limits.jobs_per_second is {rate!r}: give a number above 0, or None")
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """A snapshot of what a session has done and is doing; HTTP versions are "" until a reply has come."""
+
+    submitted: int
+    pending: int
+    finished: int
+    failed: int
+    polls: int
+    retries: int
+    in_flight: int
+    api_http_version: str
+    storage_http_version: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ that what stands beside it is true. Everything that believes a reply has to reme
 
 import base64
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import NoReturn
 
 from smile_async.errors import BadConfiguration
 
-__all__ = ["Secret", "Signer", "format_timestamp", "parse_timestamp"]
+__all__ = ["Secret", "Signer", "Stamps", "format_timestamp", "parse_timestamp"]
 
 
 class Secret:
@@ -45,7 +45,7 @@ class Signer:
     *previous* keys are only used for checking, so that a key can be rotated without losing replies under way.
     """
 
-    __slots__ = ("_keys", "partner_id")
+    __slots__ = ("keys", "partner_id")
 
     def __init__(self, partner_id: str, api_key: Secret, previous: Sequence[Secret] = ()) -> None:
         if (
@@ -57,17 +57,18 @@ class Signer:
         if not all(isinstance(key.reveal(), str) and key.reveal().strip() for key in (api_key, *previous)):
             raise BadConfiguration("api_key is empty: copy it from the portal of this environment")
         self.partner_id = partner_id
-        self._keys = tuple(Secret(key) for key in (api_key, *previous))
+        #: The present key first.
+        self.keys = tuple(Secret(key) for key in (api_key, *previous))
 
     def sign(self, timestamp: str) -> str:
         """The base64 signature that goes with *timestamp*, for a request of this partner (protocol.md §2.1)."""
-        return self._made_by(self._keys[0], timestamp)
+        return self._made_by(self.keys[0], timestamp)
 
     def confirms(self, timestamp: str, signature: str) -> bool:
         """Whether one of the keys made *signature* for exactly this *timestamp* text; takes constant time."""
         given = signature.encode("utf-8", "surrogatepass")
         # A list, not a generator: every key is tried, so the time does not tell which one fits.
-        return any([hmac.compare_digest(self._made_by(key, timestamp).encode(), given) for key in self._keys])  # noqa: C419
+        return any([hmac.compare_digest(self._made_by(key, timestamp).encode(), given) for key in self.keys])  # noqa: C419
 
     def _made_by(self, key: Secret, timestamp: str) -> str:
         message = f"{timestamp}{self.partner_id}sid_request".encode("utf-8", "surrogatepass")
@@ -86,3 +87,25 @@ def parse_timestamp(text: str) -> float | None:
         return moment.timestamp() if moment.tzinfo is not None else None
     except (ValueError, OverflowError):
         return None
+
+
+class Stamps:
+    """The timestamps signed in the last five to ten minutes: by then they are stale to everybody."""
+
+    __slots__ = ("_clock", "_older", "_recent", "_since")
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._clock = now
+        self._recent: set[str] = set()
+        self._older: set[str] = set()
+        self._since = now()
+
+    def add(self, timestamp: str) -> None:
+        """Remember *timestamp*."""
+        now = self._clock()
+        if now - self._since > 300.0:
+            self._older, self._recent, self._since = self._recent, set(), now
+        self._recent.add(timestamp)
+
+    def __contains__(self, timestamp: object) -> bool:
+        return timestamp in self._recent or timestamp in self._older

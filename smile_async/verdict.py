@@ -13,7 +13,7 @@ import orjson
 
 from smile_async.codes import MEANINGS, CodeMeaning, Decision
 from smile_async.errors import ForgedReply, StaleReply, UnreadableReply
-from smile_async.job import Ticket
+from smile_async.job import UNKNOWN_JOB_TYPE, Ticket
 from smile_async.job import job_type as as_job_type
 from smile_async.signature import Signer, parse_timestamp
 from smile_async.wire import NO_ZIP_YET, ResultBody, read_result, read_status
@@ -218,13 +218,15 @@ def _same_job(result: ResultBody, ticket: Ticket) -> Ticket:
     if params.get("user_id") != ticket.user_id or params.get("job_id") != ticket.job_id:
         raise ForgedReply(f"the reply speaks of another job than {ticket.job_id} of user {ticket.user_id}")
     said = params.get("job_type")
-    if said is not None and _as_type(said) != ticket.job_type:
+    kind = ticket.job_type
+    if kind == UNKNOWN_JOB_TYPE:
+        kind = _as_type(said) or kind
+    elif said is not None and _as_type(said) != kind:
         raise ForgedReply(f"the reply gives job {ticket.job_id} another job type than {int(ticket.job_type)}")
-    if ticket.smile_job_id is None or result.smile_job_id is None:
-        return Ticket(ticket.user_id, ticket.job_id, ticket.job_type, ticket.smile_job_id or result.smile_job_id)
-    if ticket.smile_job_id != result.smile_job_id:
+    number = ticket.smile_job_id or result.smile_job_id
+    if result.smile_job_id not in (None, number):
         raise ForgedReply(f"the reply gives job {ticket.job_id} another SmileJobID")
-    return ticket
+    return Ticket(ticket.user_id, ticket.job_id, kind, number)
 
 
 def _as_type(said: object) -> int | None:

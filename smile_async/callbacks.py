@@ -1,0 +1,249 @@
+"""What Smile ID posts to you: check it, confirm it, hand it on.
+
+The v1 signature covers a timestamp and the partner id, neither the body nor the direction (protocol.md §2.1): whoever
+saw one signed message, even one of our own requests, can sign any verdict for five minutes. So a callback is a hint.
+Its signature is checked first, because that is cheap; then `/job_status` is asked, and what is delivered is the answer.
+"""
+
+import hmac
+import ipaddress
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlencode
+
+import anyio
+
+from smile_async.clock import SystemClock
+from smile_async.errors import BadConfiguration, ForgedReply, JobNotFound, SmileError
+from smile_async.signature import Secret, Signer
+from smile_async.verdict import FRESH_FOR, Verdict, judge_callback
+
+if TYPE_CHECKING:
+    from smile_async.session import SmileSession
+
+__all__ = ["PRODUCTION_ADDRESSES", "CallbackReceiver", "verify_callback"]
+
+_log = logging.getLogger("smile_async")
+
+#: Where production callbacks come from (protocol.md §7); those of the provider's sandbox are not published.
+PRODUCTION_ADDRESSES = ("34.240.137.52", "44.230.128.108", "52.36.32.43", "52.213.46.74")
+#: Bytes; the documented size to accept (protocol.md §7).
+MAX_BODY_BYTES = 1_500_000
+#: Seconds a sender may take over its body.
+BODY_SECONDS = 10.0
+#: Callbacks remembered so that a duplicate is not delivered twice.
+REMEMBERED = 100_000
+#: Callbacks that are being read or confirmed at once; more are told to come back.
+AT_ONCE = 64
+
+#: By whether it was forged; the texts are fixed, so that they tell an attacker nothing.
+_REFUSALS = {False: (400, "unreadable"), True: (403, "not signed by smile id, or stale")}
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+OnVerdict = Callable[[Verdict], Awaitable[object]]
+
+
+def verify_callback(
+    body: bytes,
+    *,
+    partner_id: str,
+    api_key: str | Secret,
+    now: float | None = None,
+    tolerance: float = FRESH_FOR,
+    previous_api_keys: Sequence[str | Secret] = (),
+) -> Verdict:
+    """Proves that the sender once held a signature of yours, not that the verdict is true: confirm it before you act.
+
+    Pure. *body* is the raw JSON; *now* is in seconds since 1970 UTC (None: this machine's clock) and *tolerance* how
+    many seconds the signed timestamp may lie from it. The verdict's `confirmed` is False, so `approved` is too; give it
+    to `session.deliver`, which asks `/job_status`. Raises ForgedReply, StaleReply or UnreadableReply.
+    """
+    key, previous = Secret(api_key), [Secret(older) for older in previous_api_keys]
+    del api_key, previous_api_keys
+    if now is None:
+        now = SystemClock().time()
+    try:
+        return judge_callback(body, Signer(partner_id, key, previous), now, tolerance)
+    except SmileError as error:
+        failure = error.with_traceback(None)
+    # The body may hold links and personal data: no frame of the traceback keeps it.
+    del body
+    raise failure
+
+
+class CallbackReceiver:
+    """An ASGI app that takes Smile ID's callbacks: mount it in FastAPI, Starlette or Litestar, or run it alone.
+
+    Each verdict is confirmed by a signed status query before anybody hears of it (*confirm*), wakes whoever waits for
+    the job in this session, and is given to *on_verdict*, after the sender has its answer. With *confirm* False,
+    *on_verdict* gets what the body says, unconfirmed, and waiters only ask sooner.
+
+    *require_token*: take only URLs made by `url_for`. *allow_from*: networks or addresses to take callbacks from, e.g.
+    `PRODUCTION_ADDRESSES`; the peer's address must reach this app, so behind a proxy check it there. It may be built
+    before the session is entered (until then: 503), and needs no lifespan of its own.
+    """
+
+    def __init__(
+        self,
+        session: "SmileSession",
+        on_verdict: OnVerdict | None = None,
+        confirm: bool = True,
+        *,
+        require_token: bool = False,
+        allow_from: Iterable[str] | None = None,
+    ) -> None:
+        self._session = session
+        self._on_verdict = on_verdict
+        self._confirm = confirm
+        self._require_token = require_token
+        try:
+            self._allowed = None if allow_from is None else [ipaddress.ip_network(name) for name in allow_from]
+        except ValueError as error:
+            raise BadConfiguration(f"allow_from: {error}: give addresses or networks") from None
+        self._seen: OrderedDict[tuple[str, str, str, str], None] = OrderedDict()
+        #: By job, whether what was handed on last was final, and its code: no handler ever hears a step back.
+        self._handed: OrderedDict[tuple[str, str], tuple[bool, str]] = OrderedDict()
+        self._busy = 0
+        session.confirmer.remember_stamps()
+
+    def url_for(self, base_url: str, job_id: str) -> str:
+        """*base_url* (where this app is mounted) with the unguessable token of *job_id*: give it as callback_url."""
+        separator = "&" if "?" in base_url else "?"
+        return f"{base_url}{separator}{urlencode({'token': self._session.confirmer.tokens(job_id)[0]})}"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI 3."""
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            return
+        if self._busy >= AT_ONCE:
+            await _answer(send, 503, "busy")
+            return
+        self._busy += 1
+        try:
+            status, text, verdict = await self._taken(scope, receive)
+        finally:
+            self._busy -= 1
+        await _answer(send, status, text)
+        if verdict is not None:
+            await self._hand_on(verdict)
+
+    async def _taken(self, scope: Scope, receive: Receive) -> tuple[int, str, Verdict | None]:
+        """What to answer, and the verdict to hand on once that is said."""
+        refusal = self._unwelcome(scope)
+        if refusal is not None:
+            return (*refusal, None)
+        body: bytes | None = None
+        slow = True
+        with anyio.move_on_after(BODY_SECONDS):
+            body, slow = await _whole(receive), False
+        if body is None:
+            return (408, "too slow", None) if slow else (413, "too large", None)
+        try:
+            claim = self._session.confirmer.judge(body)
+        except SmileError as error:
+            return (*_REFUSALS[isinstance(error, ForgedReply)], None)
+        if self._require_token and not self._token_fits(scope, claim):
+            return 403, "no token of this job", None
+        return await self._believed(claim)
+
+    def _unwelcome(self, scope: Scope) -> tuple[int, str] | None:
+        headers = {name.lower(): value for name, value in scope["headers"]}
+        if scope["method"] != "POST":
+            return 405, "post only"
+        if headers.get(b"content-type", b"application/json").split(b";")[0].strip().lower() != b"application/json":
+            return 415, "json only"
+        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            return 415, "no content-encoding"
+        if (
+            headers.get(b"content-length", b"0").isdigit()
+            and int(headers.get(b"content-length", b"0")) > MAX_BODY_BYTES
+        ):
+            return 413, "too large"
+        if self._allowed is not None and not self._is_allowed(scope.get("client")):
+            return 403, "not from here"
+        return None if self._session.host.open else (503, "not ready")
+
+    def _is_allowed(self, client: Sequence[Any] | None) -> bool:
+        try:
+            address = ipaddress.ip_address(client[0] if client else "")
+        except ValueError:
+            return False
+        return any(address in network for network in self._allowed or ())
+
+    def _token_fits(self, scope: Scope, claim: Verdict) -> bool:
+        given = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0].encode()
+        tokens = self._session.confirmer.tokens(claim.ticket.job_id)
+        return any([hmac.compare_digest(given, token.encode()) for token in tokens])  # noqa: C419 - constant time
+
+    async def _believed(self, claim: Verdict) -> tuple[int, str, Verdict | None]:
+        # Two jobs decided in one millisecond share a signature: only the job makes a message a duplicate.
+        key = (claim.ticket.job_id, claim.ticket.smile_job_id or "", claim.code, claim.timestamp)
+        if key in self._seen:
+            return 200, "known", None
+        _remember(self._seen, key, None)
+        if not self._confirm:
+            self._session.confirmer.hint(claim)
+            return 200, "taken", claim
+        try:
+            return 200, "taken", await self._session.confirmer.confirm(claim, self._hand_on)
+        except JobNotFound:
+            return 404, "no such job", None
+        except SmileError as error:
+            # Not remembered, so that the sender's next attempt is taken.
+            self._seen.pop(key, None)
+            _log.warning("callback of job %s could not be confirmed: %s", claim.ticket.job_id, type(error).__name__)
+            return 503, "try again", None
+
+    async def _hand_on(self, verdict: Verdict) -> None:
+        key = (verdict.ticket.user_id, verdict.ticket.job_id)
+        known = self._handed.get(key)
+        if self._on_verdict is None or (known is not None and (known[0] or known == (verdict.final, verdict.code))):
+            return
+        _remember(self._handed, key, (verdict.final, verdict.code))
+        try:
+            await self._on_verdict(verdict)
+        except Exception:  # noqa: BLE001 - a handler's failure is its own; the verdict is delivered to waiters already
+            _log.exception("on_verdict failed for job %s; its verdict is %s", verdict.ticket.job_id, verdict.decision)
+
+
+def _remember(known: OrderedDict[Any, Any], key: object, value: object) -> None:
+    known[key] = value
+    if len(known) > REMEMBERED:
+        known.popitem(last=False)
+
+
+async def _whole(receive: Receive) -> bytes | None:
+    """The body, None if it is larger than allowed; a sender that goes away leaves what came."""
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        piece = message.get("body", b"")
+        size += len(piece)
+        if size > MAX_BODY_BYTES:
+            return None
+        pieces.append(piece)
+        if message["type"] != "http.request" or not message.get("more_body"):
+            return b"".join(pieces)
+
+
+async def _answer(send: Send, status: int, text: str) -> None:
+    body = f'{{"message":"{text}"}}'.encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

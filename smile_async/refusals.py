@@ -1,0 +1,74 @@
+"""What a refusal means: a status and a code become the error a caller sees and the fault a story acts on.
+
+A 5xx may come after the job was accepted, so it is ambiguous; everything that carries a code of its own is an answer.
+"""
+
+from typing import Any
+
+from smile_async.conversation import Fault, Sent
+from smile_async.errors import (
+    AlreadyEnrolled,
+    JobExists,
+    JobNotFound,
+    NotAuthorized,
+    RateLimited,
+    Refused,
+    SmileError,
+    Unavailable,
+    UnreadableReply,
+    UserNotEnrolled,
+)
+from smile_async.wire import Complaint
+
+__all__ = ["refusal"]
+
+#: "Internal system error" of the three families of calls (protocol.md §9), whatever HTTP status it comes with.
+_SYSTEM_ERRORS = frozenset({"2201", "2301", "2401"})
+_REFUSALS: dict[str, type[Refused]] = {
+    "2204": NotAuthorized,
+    "2205": NotAuthorized,
+    "2405": NotAuthorized,
+    "2207": UserNotEnrolled,
+    "2208": UserNotEnrolled,
+    "2210": UserNotEnrolled,
+    "2211": UserNotEnrolled,
+    "2216": UserNotEnrolled,
+    "2209": AlreadyEnrolled,
+    "2215": JobExists,
+    "2304": JobNotFound,
+}
+_CURES: dict[type[Refused], str] = {
+    NotAuthorized: "check partner id, key, environment and the clock",
+    UserNotEnrolled: "register the user first",
+    AlreadyEnrolled: "authenticate instead, or register with allow_new_enroll=True",
+    JobExists: "this job_id was used before; give the new selfie a new one",
+    JobNotFound: "check user_id, job_id and environment",
+    RateLimited: "slow down and call again",
+}
+
+
+def refusal(status: int, complaint: Complaint, about: str, asked: float | None = None) -> Fault:
+    """What a reply of HTTP *status* with this *complaint* means for the request *about* which it speaks.
+
+    *asked*: seconds the server asked to wait (Retry-After), None if it did not.
+    """
+    if complaint.code in _SYSTEM_ERRORS or (status >= 500 and complaint.code not in _REFUSALS):
+        error: SmileError = Unavailable(f"{about} was answered by HTTP {status} {complaint.code}".rstrip())
+        return Fault(error, Sent.AMBIGUOUS, transient=True, throttled=status == 503, retry_after=asked)
+    if status == 429:
+        limited = RateLimited(_told(RateLimited, about, status, complaint), **_facts(status, complaint))
+        limited.retry_after = asked
+        return Fault(limited, Sent.ANSWERED, transient=True, throttled=True, retry_after=asked)
+    if 300 <= status < 400 or (status < 400 and not complaint.code):
+        return Fault(UnreadableReply(f"{about} was answered by HTTP {status} without a code"), Sent.AMBIGUOUS)
+    kind = _REFUSALS.get(complaint.code, NotAuthorized if status in (401, 403) else Refused)
+    return Fault(kind(_told(kind, about, status, complaint), **_facts(status, complaint)), Sent.ANSWERED)
+
+
+def _facts(status: int, complaint: Complaint) -> dict[str, Any]:
+    return {"status": status, "code": complaint.code, "message": complaint.message}
+
+
+def _told(kind: type[Refused], about: str, status: int, complaint: Complaint) -> str:
+    said = f"{complaint.code} {complaint.message}".strip() or "no reason given"
+    return f"smile id refused {about}: {said} (HTTP {status}): {_CURES.get(kind, 'see explain(error.code)')}"
