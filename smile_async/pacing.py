@@ -45,7 +45,7 @@ _ZEAL: Final = 1.3
 _PROBE: Final = 1 / 40
 #: Until so many jobs were seen done, the first few to be uploaded are polled early, each time at half their age again:
 #: whoever tries the library on an instant sandbox must not wait for the prior's five seconds.
-_NOVICE, _EAGER = 8, 24
+_NOVICE, _EAGER = 8, 64
 #: Width of the jitter around each gap (spreads bursts, refines what is learned), and the golden section that steps
 #: through probes and jitter evenly without random numbers.
 _JITTER, _GOLDEN = 0.06, (math.sqrt(5) - 1) / 2
