@@ -85,9 +85,11 @@ class Gate:
         self._closure = min(LONGEST_CLOSURE, max(FIRST_CLOSURE, 2 * self._closure))
         self._closed_until = max(self._closed_until, now + max(seconds or 0.0, self._closure))
         self._window = max(1.0, self._window / 2)
+        self._wake()
 
     def _wake(self) -> None:
-        if self._waiting and self._open():
+        """Let the first in line look again: it may enter, or must learn when the closure ends."""
+        if self._waiting and (self._open() or self._closed_until > self._clock.monotonic()):
             self._waiting[0].set()
 
 
