@@ -15,7 +15,7 @@ DEFAULT_UPLOAD_HOSTS = ("*.amazonaws.com",)
 
 
 def _split(url: str) -> SplitResult | None:
-    if not isinstance(url, str) or any(c.isspace() or not c.isprintable() for c in url):
+    if not isinstance(url, str) or not url.isprintable() or " " in url:
         return None
     try:
         parts = urlsplit(url)
