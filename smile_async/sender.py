@@ -42,7 +42,6 @@ class Sender:
 
         Cancelling abandons the request under way; `submission` then says how far the job may have come.
         """
-        await self._pacer.turn()
         await self._place(submission, deadline)
         try:
             cargo = await load(submission.job)
@@ -52,11 +51,12 @@ class Sender:
 
     async def _place(self, submission: Submission, deadline: float) -> None:
         with anyio.move_on_after(deadline - self._clock.monotonic()):
+            await self._pacer.turn()
             await self._places.acquire()
             return
         whose = f"job {submission.job.job_id} of user {submission.job.user_id}"
         raise Unavailable(
-            f"{whose} got no upload slot in time: raise Limits.uploads or patience", job=submission.job, retryable=True
+            f"{whose} got no upload slot in time: raise the Limits, or patience", job=submission.job, retryable=True
         )
 
     async def _walk(self, submission: Submission, cargo: Cargo, deadline: float) -> Ticket:
