@@ -40,8 +40,8 @@ class Image:
     inline: bool = False
     #: Bytes; None while unread.
     size: int | None = None
-    #: Hex SHA-256 of the content; None until it is spent.
-    sha256: str | None = field(default=None, repr=False)
+    #: SHA-256 of the content, 32 bytes (a hex text would be half as much again in each pending job); None until spent.
+    sha256: bytes | None = field(default=None, repr=False)
 
     @classmethod
     def from_path(cls, path: "str | os.PathLike[str]") -> "Image":
@@ -81,7 +81,7 @@ class Image:
         """The same picture without its content: what is left is its size and its digest."""
         if self.content is None:
             return self
-        digest = self.sha256 or hashlib.sha256(self.content).hexdigest()
+        digest = self.sha256 or hashlib.sha256(self.content).digest()
         return Image(path=self.path, inline=self.inline, size=len(self.content), sha256=digest)
 
 
