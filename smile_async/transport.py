@@ -107,7 +107,7 @@ class HttpxEngine:
         except NoReply as told:
             failure = told
         except self._unsent as error:
-            failure = NoReply(Sent.UNSENT, _plain(error))
+            failure = NoReply(Sent.UNSENT if _never_connected(error) else Sent.AMBIGUOUS, _plain(error))
         except Exception as error:  # noqa: BLE001 - h2, h11, ssl and foreign transports raise what they like
             failure = NoReply(Sent.AMBIGUOUS, type(error).__name__)
         # Raised here, without context: frames below hold the request, whose repr shows a presigned URL.
@@ -143,6 +143,14 @@ class HttpxEngine:
         """Close the transport, unless it is the user's own."""
         if self._owned:
             await self._transport.aclose()
+
+
+def _never_connected(error: Exception) -> bool:
+    """Whether a connection error says what it seems to: pyreqwest calls a reset after the request one as well."""
+    details = getattr(error.__cause__, "details", None)
+    if not isinstance(details, dict):
+        return True
+    return any(cause["message"] == "client error (Connect)" for cause in details["causes"] or ())
 
 
 def _plain(error: Exception) -> str:

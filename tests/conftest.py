@@ -1,0 +1,76 @@
+"""Fixtures that more than one test module needs."""
+
+import io
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from PIL import Image as Picture
+
+from smile_async import SmileSession
+from smile_async.sandbox import RunningSandbox, Sandbox
+
+from scripted import Authority, ScriptedSmile, make_authority
+from street import MARKER, Pictures, nothing_left, session_of
+
+
+def _jpeg(shade: int) -> bytes:
+    out = io.BytesIO()
+    picture = Picture.linear_gradient("L").resize((96, 128))
+    Picture.merge("RGB", (picture, picture.rotate(90), picture.point(lambda value: (value + shade) % 256))).save(
+        out, "JPEG", comment=MARKER
+    )
+    return out.getvalue()
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
+    """Real pictures, made once."""
+    folder = tmp_path_factory.mktemp("pictures")
+    selfie, other, *liveness = (_jpeg(20 * number) for number in range(10))
+    names = ["selfie.jpg", *(f"frame{number}.jpg" for number in range(8))]
+    for name, content in zip(names, (selfie, *liveness), strict=True):
+        (folder / name).write_bytes(content)
+    paths = [str(folder / name) for name in names]
+    return Pictures(selfie, tuple(liveness), other, paths[0], tuple(paths[1:]))
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """A CA, and a certificate for loopback."""
+    return make_authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def foreign_authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """A CA nobody has a reason to trust."""
+    return make_authority(tmp_path_factory.mktemp("foreign"))
+
+
+@pytest.fixture
+async def tidy() -> AsyncIterator[None]:
+    """The test must leave no task behind."""
+    async with nothing_left():
+        yield
+
+
+@pytest.fixture
+async def running() -> AsyncIterator[RunningSandbox]:
+    """A sandbox over real sockets, with "ada" enrolled."""
+    async with Sandbox.serve() as running:
+        running.sandbox.enroll("ada")
+        yield running
+
+
+@pytest.fixture
+async def session(running: RunningSandbox) -> AsyncIterator[SmileSession]:
+    """A session on the running sandbox."""
+    async with session_of(running) as session:
+        yield session
+
+
+@pytest.fixture
+async def smile(authority: Authority) -> AsyncIterator[ScriptedSmile]:
+    """A scripted Smile ID over HTTP/1.1."""
+    async with ScriptedSmile(authority) as smile:
+        yield smile

@@ -1,0 +1,80 @@
+"""What the street's tests share: jobs made of real pictures, sessions at test speed, and a look at what was left behind."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from smile_async import Job, Pace, SmileSession
+from smile_async.sandbox import RunningSandbox
+
+from scripted import KEY, PARTNER, ScriptedSmile
+
+#: The engines that must behave alike.
+ENGINES = ("httpx", "httpx2", "pyreqwest")
+#: Written into the comment segment of every picture: no log, repr or traceback may show it.
+MARKER = b"canary-in-the-picture-7b1f93"
+#: Polls every 10 ms: fast, and it never learns.
+QUICK = Pace.fixed(0.01, 1, 0.01)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Real colour JPEGs, as bytes and as files: one selfie, eight liveness frames, and somebody else's selfie."""
+
+    selfie: bytes
+    liveness: tuple[bytes, ...]
+    other: bytes
+    selfie_path: str
+    liveness_paths: tuple[str, ...]
+
+    def job(self, user_id: str = "ada", **more: Any) -> Job:
+        """An authentication by bytes, selfie only."""
+        return Job.authenticate(user_id, self.selfie, **more)
+
+    def filed(self, user_id: str = "ada", **more: Any) -> Job:
+        """An authentication by files, with liveness frames."""
+        return Job.authenticate(user_id, self.selfie_path, liveness=self.liveness_paths, **more)
+
+
+def session_of(server: RunningSandbox | ScriptedSmile, **settings: Any) -> SmileSession:
+    """A session, not yet entered, that talks to *server* at test speed."""
+    settings.setdefault("pace", QUICK)
+    if isinstance(server, ScriptedSmile):
+        whose = {"partner_id": PARTNER, "api_key": KEY}
+    else:
+        whose = {"partner_id": server.partner_id, "api_key": server.api_key}
+    return SmileSession(**{**whose, "base_url": server.base_url, "ca_file": server.ca_file, **settings})
+
+
+async def others(before: set["asyncio.Task[Any]"], patience: float = 1.0) -> set["asyncio.Task[Any]"]:
+    """The tasks that run now and did not *before*, after giving them a moment to end; a server's do not count."""
+    give_up = time.monotonic() + patience
+    while left := {task for task in asyncio.all_tasks() - before if _counts(task)}:
+        if time.monotonic() > give_up:
+            return left
+        await asyncio.sleep(0.002)
+    return left
+
+
+def _counts(task: "asyncio.Task[Any]") -> bool:
+    return not task.done() and task is not asyncio.current_task() and task.get_name() != "scripted connection"
+
+
+@asynccontextmanager
+async def nothing_left() -> AsyncIterator[None]:
+    """The block must leave no task behind that it did not find."""
+    before = asyncio.all_tasks()
+    yield
+    left = await others(before)
+    assert not left, f"left behind: {left}"
+
+
+async def until(what: Any, patience: float = 5.0) -> None:
+    """Wait until *what*() is true."""
+    give_up = time.monotonic() + patience
+    while not what():
+        assert time.monotonic() < give_up, "it did not happen in time"
+        await asyncio.sleep(0.002)

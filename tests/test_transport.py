@@ -1,0 +1,436 @@
+"""Every engine passes the same tests: what one does, all do."""
+
+import asyncio
+import ssl
+import sys
+import warnings
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from smile_async.conversation import Sent
+from smile_async.errors import BadConfiguration
+from smile_async.sandbox import RunningSandbox
+from smile_async.transport import MAX_REPLY_BYTES, Body, Engine, HttpxEngine, NoReply, Reply, engine_factory
+
+from scripted import (
+    PRESIGNED,
+    Act,
+    Authority,
+    ScriptedServer,
+    cut,
+    drip,
+    raw_reply,
+    reset,
+    reset_after_reading,
+    say,
+    silence,
+)
+from street import ENGINES, nothing_left, until
+
+pytestmark = pytest.mark.usefixtures("tidy")
+engines = pytest.mark.parametrize("http", ENGINES)
+JSON = [("Content-Type", "application/json")]
+PATH = f"/videos/1/selfie.zip?{PRESIGNED}"
+
+
+class Pieces:
+    """A body of *count* pieces that counts how often it was read."""
+
+    def __init__(self, count: int = 20, size: int = 50_000) -> None:
+        self.length = count * size
+        self.read = 0
+        self._pieces = [bytes([number]) * size for number in range(count)]
+
+    def __iter__(self) -> Iterator[bytes]:
+        self.read += 1
+        return iter(self._pieces)
+
+    @property
+    def whole(self) -> bytes:
+        return b"".join(self._pieces)
+
+
+@asynccontextmanager
+async def engine_of(http: Any, http2: bool = False, **settings: Any) -> AsyncIterator[Engine]:
+    make, _ = engine_factory(http, **settings)
+    engine = make(http2)
+    try:
+        yield engine
+    finally:
+        await engine.aclose()
+
+
+@pytest.fixture
+async def served(authority: Authority) -> AsyncIterator[Callable[..., Any]]:
+    """Start a scripted server, and an engine that trusts it: `server, engine = await served(http, act)`."""
+    async with _Stack() as stack:
+
+        async def start(http: str, act: Act, **settings: Any) -> tuple[ScriptedServer, Engine]:
+            server = await stack.enter(ScriptedServer(act, authority.context))
+            engine = await stack.enter(engine_of(http, **{"ca_file": authority.ca_file, **settings}))
+            return server, engine
+
+        yield start
+
+
+class _Stack:
+    def __init__(self) -> None:
+        self._entered: list[Any] = []
+
+    async def __aenter__(self) -> "_Stack":
+        return self
+
+    async def enter(self, context: Any) -> Any:
+        entered = await context.__aenter__()
+        self._entered.append(context)
+        return entered
+
+    async def __aexit__(self, *_: object) -> None:
+        while self._entered:
+            await self._entered.pop().__aexit__(None, None, None)
+
+
+async def refused(engine: Engine, url: str, body: bytes | Body = b"{}", method: str = "POST") -> NoReply:
+    """The NoReply that this request ends with."""
+    with pytest.raises(NoReply) as caught:
+        await engine.send(method, url, JSON, body)
+    assert caught.value.__context__ is None
+    assert PRESIGNED not in str(caught.value)
+    return caught.value
+
+
+@engines
+async def test_bytes_go_out_and_a_whole_reply_comes_back(http: str, served: Any) -> None:
+    """A POST of bytes arrives as it is, with an exact length, and the reply's parts are what was sent."""
+    server, engine = await served(http, say(418, b'{"a": 1}', {"X-Kettle": "on"}))
+    reply = await engine.send("POST", f"{server.url}/v1/upload", JSON, b'{"b": 2}')
+    assert (reply.status, reply.body, reply.headers["x-kettle"]) == (418, b'{"a": 1}', "on")
+    assert reply.http_version == "HTTP/1.1"
+    assert repr(reply) == "<Reply 418 over HTTP/1.1, 8 bytes>"
+    (asked,) = server.requests
+    assert (asked.method, asked.target, asked.body) == ("POST", "/v1/upload", b'{"b": 2}')
+    assert asked.header("content-length") == "8"
+    assert asked.header("content-type") == "application/json"
+    assert asked.header("host") == f"127.0.0.1:{server.port}"
+
+
+@engines
+async def test_a_streamed_body_has_an_exact_length_and_is_not_chunked(http: str, served: Any) -> None:
+    """A PUT in pieces arrives whole, once, under Content-Length, because S3 answers 501 to chunks."""
+    server, engine = await served(http, say(200))
+    body = Pieces()
+    await engine.send("PUT", f"{server.url}{PATH}", [("Content-Type", "application/zip")], body)
+    await engine.send("PUT", f"{server.url}{PATH}", [("Content-Type", "application/zip")], body)
+    for asked in server.requests:
+        assert asked.target == PATH
+        assert asked.header("content-length") == str(body.length)
+        assert asked.header("transfer-encoding") is None
+        assert asked.header("content-type") == "application/zip"
+        assert asked.header("host") == f"127.0.0.1:{server.port}"
+        assert asked.body == body.whole
+    assert body.read == 2
+
+
+@engines
+@pytest.mark.parametrize(("http2", "version"), [(True, "HTTP/2"), (False, "HTTP/1.1")])
+async def test_the_negotiated_version_is_told(http: str, http2: bool, version: str, running: RunningSandbox) -> None:
+    """Where the server speaks both, the API leg gets HTTP/2, the storage leg HTTP/1.1, and both say so."""
+    async with engine_of(http, http2, ca_file=running.ca_file) as engine:
+        replies = [await engine.send("POST", f"{running.base_url}/upload", JSON, b"{}") for _ in range(3)]
+    assert {reply.http_version for reply in replies} == {version}
+    assert {reply.status for reply in replies} == {400}
+
+
+@engines
+async def test_http1_serves_where_there_is_no_http2(http: str, served: Any, authority: Authority) -> None:
+    """The API leg falls back to HTTP/1.1 by ALPN."""
+    server, _ = await served(http, say(200, b"{}"))
+    async with engine_of(http, True, ca_file=authority.ca_file) as engine:
+        assert (await engine.send("POST", f"{server.url}/v1/upload", JSON, b"{}")).http_version == "HTTP/1.1"
+
+
+@engines
+async def test_plain_http_works_on_loopback(http: str) -> None:
+    """Without TLS, as a sandbox on this machine may be."""
+    async with ScriptedServer(say(200, b"{}"), None) as server, engine_of(http) as engine:
+        assert (await engine.send("POST", f"{server.url}/v1/upload", JSON, b"{}")).status == 200
+
+
+@engines
+async def test_a_refused_connection_is_unsent(http: str, served: Any) -> None:
+    """Nobody listens: nothing can have arrived."""
+    server, engine = await served(http, say(200))
+    await server.__aexit__(None, None, None)
+    for body in (b"{}", Pieces()):
+        assert (await refused(engine, server.url + PATH, body)).sent is Sent.UNSENT
+
+
+@engines
+async def test_an_unknown_host_is_unsent(http: str) -> None:
+    """A name that does not resolve: nothing can have arrived."""
+    async with engine_of(http) as engine:
+        assert (await refused(engine, "https://nobody.invalid/v1/upload")).sent is Sent.UNSENT
+
+
+@engines
+async def test_a_reset_after_the_request_is_ambiguous(http: str, served: Any) -> None:
+    """The server read the request and hung up: it may have done its work."""
+    server, engine = await served(http, reset_after_reading)
+    for body in (b"{}", Pieces()):
+        assert (await refused(engine, server.url + PATH, body, "PUT")).sent is Sent.AMBIGUOUS
+    assert len(server.requests) == 2
+
+
+@engines
+@pytest.mark.parametrize("reply", [b"", b"HTTP/1.1 200", raw_reply(200, b"12345")[:-1], b"SSH-2.0-surprise\r\n\r\n"])
+async def test_half_a_reply_is_ambiguous(http: str, reply: bytes, served: Any) -> None:
+    """Whatever is cut off or no HTTP at all leaves it open whether the request had its effect."""
+    server, engine = await served(http, cut(reply))
+    assert (await refused(engine, server.url + PATH)).sent is Sent.AMBIGUOUS
+    assert len(server.requests) == 1
+
+
+@engines
+async def test_a_reset_before_the_request_is_read_is_never_called_answered(http: str, served: Any) -> None:
+    """The server hangs up as soon as the connection stands: unsent or ambiguous, both true for what we can know."""
+    server, engine = await served(http, say(200))
+    server.greetings.extend([reset] * 3)
+    assert (await refused(engine, server.url + PATH)).sent in (Sent.UNSENT, Sent.AMBIGUOUS)
+
+
+@engines
+async def test_a_reply_has_a_cap(http: str, served: Any) -> None:
+    """A reply of 20 MB is dropped at the cap; one just below it is read."""
+    server, engine = await served(http, say(200, b" " * 20_000_000))
+    told = await refused(engine, server.url + PATH)
+    assert told.sent is Sent.ANSWERED
+    assert "8,000,000" in told.why
+    server.act = say(200, b" " * MAX_REPLY_BYTES)
+    assert len((await engine.send("POST", server.url + PATH, JSON, b"{}")).body) == MAX_REPLY_BYTES
+
+
+@engines
+async def test_a_redirect_is_a_reply(http: str, served: Any) -> None:
+    """Locations are not followed, wherever they lead: a selfie goes where it was sent."""
+    server, engine = await served(http, say(307, b"", {"Location": "/elsewhere"}))
+    for body in (b"{}", Pieces(2)):
+        assert (await engine.send("PUT", server.url + PATH, JSON, body)).status == 307
+    assert [asked.target for asked in server.requests] == [PATH, PATH]
+
+
+@engines
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
+async def test_proxies_of_the_environment_are_ignored(
+    http: str, name: str, served: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No proxy variable diverts a request unless the user asked for it."""
+    async with ScriptedServer(say(502), None) as proxy:
+        monkeypatch.setenv(name, proxy.url)
+        server, engine = await served(http, say(200))
+        assert (await engine.send("POST", server.url + PATH, JSON, b"{}")).status == 200
+        assert not proxy.connections
+
+
+@engines
+async def test_proxies_of_the_environment_are_used_when_asked_for(
+    http: str, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """trust_env: the API leg asks the environment's proxy for a tunnel."""
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    async with ScriptedServer(say(502), None) as proxy:
+        for name in ("https_proxy", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        asked: dict[str, Any] = {"trust_env": True, "base_url": "https://api.example/v1"}
+        async with engine_of(http, ca_file=authority.ca_file, **asked) as engine:
+            await refused(engine, "https://api.example/v1/upload")
+    assert [(request.method, request.target) for request in proxy.requests] == [("CONNECT", "api.example:443")]
+
+
+@engines
+async def test_no_proxy_is_honoured_when_the_environment_is_trusted(
+    http: str, served: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """trust_env: a host that no_proxy names is reached directly."""
+    async with ScriptedServer(say(502), None) as proxy:
+        for name, value in (("https_proxy", proxy.url), ("no_proxy", "127.0.0.1"), ("NO_PROXY", "127.0.0.1")):
+            monkeypatch.setenv(name, value)
+        server, engine = await served(http, say(200), trust_env=True, base_url="https://127.0.0.1:1/v1")
+        assert (await engine.send("POST", server.url + PATH, JSON, b"{}")).status == 200
+        assert not proxy.connections
+
+
+@engines
+async def test_a_foreign_certificate_is_refused(http: str, served: Any, foreign_authority: Authority) -> None:
+    """A server whose certificate ca_file does not vouch for gets nothing."""
+    server, engine = await served(http, say(200), ca_file=foreign_authority.ca_file)
+    assert (await refused(engine, server.url + PATH)).sent is Sent.UNSENT
+    assert not server.requests
+
+
+@engines
+async def test_the_system_does_not_trust_a_test_certificate(http: str, served: Any) -> None:
+    """Without ca_file, the system's CAs decide."""
+    server, engine = await served(http, say(200), ca_file=None)
+    assert (await refused(engine, server.url + PATH)).sent is Sent.UNSENT
+    assert not server.requests
+
+
+@engines
+async def test_old_tls_is_refused(http: str, authority: Authority, tmp_path: Path) -> None:
+    """TLS below 1.2 is not spoken."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.maximum_version = ssl.TLSVersion.MAXIMUM_SUPPORTED
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    async with ScriptedServer(say(200), context) as server, engine_of(http, ca_file=authority.ca_file) as engine:
+        assert (await refused(engine, server.url + PATH)).sent is Sent.UNSENT
+
+
+@engines
+@pytest.mark.parametrize("act", [silence, drip()])
+async def test_cancelling_is_safe(http: str, act: Act, served: Any) -> None:
+    """Many requests cancelled in flight leave no task behind and do not keep the next from getting its answer."""
+    server, engine = await served(http, act)
+    async with nothing_left():
+        for body in (b"{}", Pieces(2)):
+            tasks = [asyncio.create_task(engine.send("PUT", server.url + PATH, JSON, body)) for _ in range(10)]
+            seen = len(server.requests)
+            await until(lambda seen=seen: len(server.requests) == seen + 10)
+            for task in tasks:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+            assert all(isinstance(end, asyncio.CancelledError) for end in ended)
+    server.act = say(200, b"fine")
+    assert (await engine.send("POST", server.url + PATH, JSON, b"{}")).body == b"fine"
+
+
+@engines
+async def test_cancelling_over_http2_is_safe(http: str, running: RunningSandbox) -> None:
+    """A few requests cancelled in flight over HTTP/2 do not keep the next from getting its answer."""
+    running.sandbox.fault("upload", delay=30, times=10)
+    async with engine_of(http, True, ca_file=running.ca_file) as engine:
+        sending = [
+            asyncio.create_task(engine.send("POST", f"{running.base_url}/upload", JSON, b"{}")) for _ in range(10)
+        ]
+        await until(lambda: not running.sandbox.faults.pending("upload"))
+        for task in sending:
+            task.cancel()
+        await asyncio.gather(*sending, return_exceptions=True)
+        assert (await engine.send("POST", f"{running.base_url}/upload", JSON, b"{}")).status == 400
+
+
+@engines
+async def test_replies_are_read_raw(http: str, served: Any) -> None:
+    """No engine asks for or undoes a compression: a small reply can not unfold into a large one."""
+    server, engine = await served(http, say(200, b"not gzip at all", {"Content-Encoding": "gzip"}))
+    assert (await engine.send("POST", server.url + PATH, JSON, b"{}")).body == b"not gzip at all"
+    assert "gzip" not in (server.requests[0].header("accept-encoding") or "")
+
+
+async def test_a_transport_of_the_user_serves_both_legs_and_stays_open(authority: Authority) -> None:
+    """An AsyncBaseTransport is used as it is for both legs, unsharded, and is not closed by us."""
+
+    class Mine(httpx.AsyncBaseTransport):
+        closed = False
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            return httpx.Response(200, content=await request.aread())
+
+        async def aclose(self) -> None:
+            self.closed = True
+
+    mine = Mine()
+    make, sharded = engine_factory(mine)
+    assert not sharded
+    assert make(True) is make(False)
+    body = Pieces(3)
+    reply = await make(True).send("PUT", "https://api.example/x", JSON, body)
+    assert (reply.body, reply.http_version) == (body.whole, "")
+    await make(True).aclose()
+    assert not mine.closed
+    assert repr(make(True)) == "<HttpxEngine over Mine>"
+
+
+async def test_a_factory_gives_each_shard_its_own_transport() -> None:
+    """A callable makes one transport per shard, and those are closed by us."""
+    made: list[httpx.AsyncBaseTransport] = []
+
+    class Mine(httpx.MockTransport):
+        closed = False
+
+        async def aclose(self) -> None:
+            self.closed = True
+
+    def factory() -> httpx.AsyncBaseTransport:
+        made.append(Mine(lambda _request: httpx.Response(204)))
+        return made[-1]
+
+    make, sharded = engine_factory(factory)
+    assert sharded
+    one, two = make(True), make(False)
+    assert len(made) == 2
+    await one.send("POST", "https://api.example/x", JSON, b"{}")
+    await one.aclose()
+    await two.aclose()
+    assert all(transport.closed for transport in made)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("raised", "sent"),
+    [
+        (httpx.ConnectError("no route"), Sent.UNSENT),
+        (httpx.ConnectTimeout(""), Sent.UNSENT),
+        (httpx.PoolTimeout("full"), Sent.UNSENT),
+        (httpx.UnsupportedProtocol("ftp"), Sent.UNSENT),
+        (httpx.ReadError("gone"), Sent.AMBIGUOUS),
+        (httpx.ReadTimeout("slow"), Sent.AMBIGUOUS),
+        (httpx.RemoteProtocolError("GOAWAY"), Sent.AMBIGUOUS),
+        (ssl.SSLError("bad record"), Sent.AMBIGUOUS),
+        (RuntimeError(f"https://bucket.example/?{PRESIGNED}"), Sent.AMBIGUOUS),
+    ],
+)
+async def test_unknown_means_ambiguous(raised: Exception, sent: Sent) -> None:
+    """Only what surely happened before a byte left is unsent; any other exception of a transport is ambiguous."""
+
+    def fail(_request: httpx.Request) -> httpx.Response:
+        raise raised
+
+    engine = HttpxEngine(httpx.MockTransport(fail))
+    assert (await refused(engine, f"https://api.example{PATH}")).sent is sent
+
+
+@pytest.mark.parametrize("http", ["requests", "", None, 7])
+def test_an_unknown_engine_is_refused(http: Any) -> None:
+    """A name that is no engine is a BadConfiguration that lists those there are."""
+    with pytest.raises(BadConfiguration, match="'httpx2', 'pyreqwest'"):
+        engine_factory(http)
+
+
+@pytest.mark.parametrize(("http", "extra"), [("httpx2", "httpx2"), ("pyreqwest", "rust")])
+def test_a_missing_extra_is_named(http: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra the message says what to install."""
+    monkeypatch.setitem(sys.modules, http, None)
+    with pytest.raises(BadConfiguration, match=rf"smile-async\[{extra}\]"):
+        engine_factory(http)[0](True)
+
+
+@engines
+def test_a_ca_file_that_is_none_is_refused(http: str, tmp_path: Path) -> None:
+    """A ca_file that is missing or holds no certificate is a BadConfiguration that names it."""
+    nonsense = tmp_path / "nonsense.pem"
+    nonsense.write_text("-----BEGIN NONSENSE-----")
+    for path in (nonsense, tmp_path / "missing.pem"):
+        with pytest.raises(BadConfiguration, match=path.name):
+            engine_factory(http, ca_file=str(path))[0](False)
+
+
+def test_a_reply_over_an_unknown_version_says_so() -> None:
+    """The repr of a reply whose version nobody told stays readable."""
+    assert repr(Reply(200, {}, b"", "")) == "<Reply 200 over HTTP, 0 bytes>"
