@@ -1,0 +1,173 @@
+"""`smile-async demo`: some hundred people registered and authenticated against a sandbox in a process of its own.
+
+The sandbox is a child process, so that what is measured is the client and not a server that shares its core. A job of
+the second pass is sent only after its user is on file: authenticating somebody unknown is refused.
+"""
+
+import asyncio
+import contextlib
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from smile_async.cli.output import ExitCode, aside, paint, people, print_document
+from smile_async.codes import Decision
+from smile_async.errors import Unavailable
+from smile_async.job import Job
+from smile_async.session import SmileSession
+from smile_async.stream import Failed, Finished
+
+__all__ = ["Report", "demo", "neighbour"]
+
+#: Seconds a sandbox may take to open its ports on a slow machine.
+START_SECONDS = 60.0
+_NAMES = ("SMILE_PARTNER_ID", "SMILE_API_KEY", "SMILE_BASE_URL", "SMILE_CA_FILE")
+
+
+@dataclass
+class Report:
+    """What the demo did; `seconds` count from the first job to the last verdict."""
+
+    jobs: int = 0
+    finished: int = 0
+    failed: int = 0
+    decisions: dict[str, int] = field(default_factory=dict)
+    api_http_version: str = ""
+    storage_http_version: str = ""
+    jobs_per_second: float = 0.0
+    polls_per_job: float = 0.0
+    seconds: float = 0.0
+    errors: list[str] = field(default_factory=list)
+
+    def note(self, outcome: Finished | Failed) -> None:
+        """Count one outcome."""
+        self.jobs += 1
+        if isinstance(outcome, Failed):
+            self.failed += 1
+            self.errors.append(f"{type(outcome.error).__name__}: {outcome.error}")
+            return
+        self.finished += 1
+        said = str(outcome.verdict.decision)
+        self.decisions[said] = self.decisions.get(said, 0) + 1
+
+
+@contextlib.asynccontextmanager
+async def neighbour(latency: float) -> AsyncIterator[dict[str, str]]:
+    """A sandbox in a child process, and the SMILE_* variables that lead to it; gone when the block is left."""
+    command = [sys.executable, "-m", "smile_async.cli", "sandbox", "--port", "0", "--storage-port", "0"]
+    child = await asyncio.create_subprocess_exec(
+        *command,
+        "--latency",
+        str(latency),
+        "--until-eof",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        # Ctrl-C is for us: the sandbox must outlive the last request.
+        start_new_session=True,
+    )
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            exports = await _exports(child)
+        yield exports
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            child.terminate()
+        try:
+            await asyncio.wait_for(child.wait(), 5)
+        except TimeoutError:
+            child.kill()
+            await child.wait()
+
+
+async def _exports(child: asyncio.subprocess.Process) -> dict[str, str]:
+    found: dict[str, str] = {}
+    assert child.stdout is not None  # noqa: S101 - it was asked for
+    while not found.keys() >= set(_NAMES):
+        line = (await child.stdout.readline()).decode()
+        if not line:
+            raise Unavailable("the sandbox did not start: see what it said above")
+        name, _, value = shlex.split(line)[-1].partition("=")
+        found[name] = value
+    return found
+
+
+async def perform(users: int, latency: float, http: str, progress: Progress) -> Report:
+    """Register *users* people and then authenticate them, nine pictures each, through one session."""
+    # Needs another extra than the other commands.
+    from smile_async.cli.pictures import portraits_of, write_pool  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory(prefix="smile-demo-") as folder:
+        starting = progress.add_task("starting a sandbox, drawing portraits", total=None)
+        async with neighbour(latency) as found:
+            pool = await asyncio.to_thread(write_pool, Path(folder))
+            files = {f"user-{n}": [str(f) for f in portraits_of(n, pool, Path(folder))] for n in range(users)}
+            progress.update(starting, total=1, completed=1, visible=False)
+            async with SmileSession(
+                found["SMILE_PARTNER_ID"],
+                found["SMILE_API_KEY"],
+                base_url=found["SMILE_BASE_URL"],
+                ca_file=found["SMILE_CA_FILE"],
+                http=http,
+            ) as session:
+                return await _two_passes(session, files, progress)
+
+
+async def _two_passes(session: SmileSession, files: dict[str, list[str]], progress: Progress) -> Report:
+    report = Report()
+    began = time.perf_counter()
+    for what, make in (("register", Job.register), ("authenticate", Job.authenticate)):
+        shown = progress.add_task(what, total=len(files))
+        jobs = (make(user, face, liveness=frames) for user, (face, *frames) in files.items())
+        async with session.stream(jobs) as outcomes:
+            async for outcome in outcomes:
+                report.note(outcome)
+                progress.advance(shown)
+    report.seconds = time.perf_counter() - began
+    report.jobs_per_second = report.jobs / report.seconds
+    report.polls_per_job = session.stats.polls / report.jobs
+    report.api_http_version = session.stats.api_http_version
+    report.storage_http_version = session.stats.storage_http_version
+    return report
+
+
+def demo(
+    users: Annotated[int, typer.Option(help="People to register and then authenticate, 9 images each.", min=1)] = 200,
+    latency: Annotated[float, typer.Option(help="Seconds the sandbox takes to decide a job.", min=0.0)] = 0.0,
+    http: Annotated[str, typer.Option(help="Engine: httpx, httpx2 or pyreqwest.")] = "httpx",
+    json: Annotated[bool, typer.Option("--json", help="One line of JSON on standard output.")] = False,
+) -> int:
+    """Register and authenticate 200 made-up people against a sandbox on this machine."""
+    what, how_far = TextColumn("{task.description}"), MofNCompleteColumn()
+    columns = (SpinnerColumn(), what, BarColumn(), how_far, TimeElapsedColumn())
+    with Progress(*columns, console=aside(), transient=True) as progress:
+        report = asyncio.run(perform(users, latency, http, progress))
+    if json:
+        print_document({**asdict(report), "errors": report.errors[:5]})
+    else:
+        _show(report)
+    return ExitCode.ERROR if report.failed else ExitCode.DONE
+
+
+def _show(report: Report) -> None:
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("jobs", f"{report.jobs} in {report.seconds:.1f} s")
+    facts.add_row("finished, failed", f"{report.finished}, {report.failed}")
+    for decision, count in sorted(report.decisions.items()):
+        facts.add_row(paint(Decision(decision)), str(count))
+    facts.add_row("jobs per second", f"{report.jobs_per_second:.1f}")
+    facts.add_row("polls per job", f"{report.polls_per_job:.2f}")
+    facts.add_row("API", report.api_http_version)
+    facts.add_row("storage", report.storage_http_version)
+    people().print(facts)
+    for error in report.errors[:5]:
+        aside().print(f"[red]failed[/red] {escape(error)}")

@@ -1,0 +1,222 @@
+"""`verify`, `submit`, `status`: one job from a shell, with the account in SMILE_* variables.
+
+The key is read from the environment only: what stands on a command line stands in the process list.
+"""
+# ruff: noqa: PLR0917 - typer reads the options from the signature
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.markup import escape
+
+from smile_async.cli import options
+from smile_async.cli.output import (
+    ExitCode,
+    aside,
+    code_of,
+    people,
+    print_document,
+    show_verdict,
+    show_way_back,
+    verdict_document,
+)
+from smile_async.job import UNKNOWN_JOB_TYPE, Ticket
+from smile_async.session import SmileSession
+from smile_async.verdict import JobStatus, Verdict
+
+__all__ = ["status", "submit", "verify"]
+
+_Answer = TypeVar("_Answer")
+_Work = Callable[[SmileSession], Coroutine[Any, Any, _Answer]]
+
+
+def verify(
+    user_id: options.UserId,
+    selfie: options.Selfie = None,
+    job_id: options.JobId = None,
+    liveness: options.Liveness = None,
+    register: options.Register = False,
+    until: options.UntilWhat = options.Wanted.DECISION,
+    patience: options.Patience = 120.0,
+    param: options.Param = None,
+    callback_url: options.CallbackUrl = None,
+    use_enrolled_image: options.UseEnrolledImage = False,
+    allow_new_enroll: options.AllowNewEnroll = False,
+    environment: options.Environment = None,
+    base_url: options.BaseUrl = None,
+    ca_file: options.CaFile = None,
+    http: options.Http = None,
+    json: options.Json = False,
+) -> int:
+    """Submit a selfie and wait for the verdict."""
+    job = options.job_from(
+        user_id,
+        selfie,
+        job_id=job_id,
+        liveness=liveness,
+        register=register,
+        param=param,
+        callback_url=callback_url,
+        use_enrolled_image=use_enrolled_image,
+        allow_new_enroll=allow_new_enroll,
+    )
+
+    async def wait(session: SmileSession) -> Verdict:
+        async with _progress(session, job.ticket, "verifying"):
+            return await session.verify(job, until.value, patience)
+
+    verdict = _in_session(wait, environment=environment, base_url=base_url, ca_file=ca_file, http=http)
+    if json:
+        print_document(verdict_document(verdict))
+    else:
+        show_verdict(verdict)
+    return code_of(verdict)
+
+
+def submit(
+    user_id: options.UserId,
+    selfie: options.Selfie = None,
+    job_id: options.JobId = None,
+    liveness: options.Liveness = None,
+    register: options.Register = False,
+    patience: options.Patience = 120.0,
+    param: options.Param = None,
+    callback_url: options.CallbackUrl = None,
+    use_enrolled_image: options.UseEnrolledImage = False,
+    allow_new_enroll: options.AllowNewEnroll = False,
+    environment: options.Environment = None,
+    base_url: options.BaseUrl = None,
+    ca_file: options.CaFile = None,
+    http: options.Http = None,
+    json: options.Json = False,
+) -> int:
+    """Submit a selfie and return at once, with the ticket that `status` asks for the verdict with."""
+    job = options.job_from(
+        user_id,
+        selfie,
+        job_id=job_id,
+        liveness=liveness,
+        register=register,
+        param=param,
+        callback_url=callback_url,
+        use_enrolled_image=use_enrolled_image,
+        allow_new_enroll=allow_new_enroll,
+    )
+
+    async def send(session: SmileSession) -> Ticket:
+        async with _progress(session, job.ticket, "submitting"):
+            return await session.submit(job, patience)
+
+    ticket = _in_session(send, environment=environment, base_url=base_url, ca_file=ca_file, http=http)
+    if json:
+        print_document(ticket.to_dict())
+    else:
+        people().print(escape(ticket.to_json()))
+        aside().print("[dim]give this ticket to `smile-async status`, as it is[/dim]")
+    return ExitCode.DONE
+
+
+def status(
+    ticket: Annotated[
+        str | None, typer.Argument(help="A ticket as `submit` prints it; '-': read it from standard input.")
+    ] = None,
+    user_id: Annotated[str | None, typer.Option(help="Instead of a ticket.", show_default=False)] = None,
+    job_id: Annotated[str | None, typer.Option(help="Instead of a ticket.", show_default=False)] = None,
+    history: Annotated[bool, typer.Option("--history", help="Every earlier result too.")] = False,
+    image_links: Annotated[
+        bool, typer.Option("--image-links", help="Links to the pictures: whoever has one sees the face.")
+    ] = False,
+    environment: options.Environment = None,
+    base_url: options.BaseUrl = None,
+    ca_file: options.CaFile = None,
+    http: options.Http = None,
+    json: options.Json = False,
+) -> int:
+    """Ask once how far a job is."""
+    wanted = _ticket(ticket, user_id, job_id)
+
+    async def ask(session: SmileSession) -> JobStatus:
+        return await session.status(wanted, history, image_links)
+
+    found = _in_session(ask, environment=environment, base_url=base_url, ca_file=ca_file, http=http)
+    if json:
+        print_document(_status_document(found, history=history, image_links=image_links))
+    else:
+        _show_status(found)
+    return code_of(found.verdict)
+
+
+def _ticket(text: str | None, user_id: str | None, job_id: str | None) -> Ticket:
+    if user_id and job_id and text is None:
+        return Ticket(user_id, job_id, UNKNOWN_JOB_TYPE)
+    if user_id or job_id:
+        raise typer.BadParameter("give a ticket, or both --user-id and --job-id")
+    if text == "-" or (text is None and not sys.stdin.isatty()):
+        text = sys.stdin.read()
+    if not text:
+        raise typer.BadParameter("give a ticket, or both --user-id and --job-id")
+    return Ticket.from_json(text)
+
+
+def _in_session(work: _Work[_Answer], **settings: Any) -> _Answer:
+    given = {name: value for name, value in settings.items() if value is not None}
+
+    async def inside() -> _Answer:
+        async with SmileSession.from_env(**given) as session:
+            return await work(session)
+
+    return asyncio.run(inside())
+
+
+@contextlib.asynccontextmanager
+async def _progress(session: SmileSession, ticket: Ticket, doing: str) -> AsyncIterator[None]:
+    """Tell on standard error how far the one job of *session* is, and how to find it again after Ctrl-C."""
+    what = f"{doing} {escape(ticket.user_id)}"
+    with aside().status(f"{what}: uploading") as line:
+
+        async def watch() -> None:
+            while True:
+                stats = session.stats
+                if stats.submitted:
+                    line.update(f"{what}: uploaded, asked {stats.polls} times for the verdict")
+                await asyncio.sleep(0.2)
+
+        watching = asyncio.create_task(watch())
+        try:
+            yield
+        except asyncio.CancelledError:
+            show_way_back(ticket)
+            raise
+        finally:
+            watching.cancel()
+
+
+def _status_document(found: JobStatus, *, history: bool, image_links: bool) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "ticket": found.ticket.to_dict(),
+        "code": found.code,
+        "complete": found.complete,
+        "verdict": verdict_document(found.verdict) if found.verdict else None,
+    }
+    if history:
+        document["history"] = [verdict_document(past) for past in found.history]
+    if image_links:
+        document["image_links"] = dict(found.image_links)
+    return document
+
+
+def _show_status(found: JobStatus) -> None:
+    if found.verdict is not None:
+        show_verdict(found.verdict)
+    elif found.waiting_for_zip:
+        people().print("no pictures have arrived for this job yet")
+    else:
+        people().print("no verdict yet")
+    for past in found.history:
+        people().print(f"[dim]earlier[/dim]  {past.decision}  {escape(past.code)} {escape(past.text)} {past.timestamp}")
+    for name, link in found.image_links.items():
+        people().print(f"{escape(name)}  {escape(link)}")

@@ -1,0 +1,74 @@
+"""`smile-async sandbox`: the API on your desk, and the four lines a second shell needs to find it."""
+# ruff: noqa: PLR0917 - typer reads the options from the signature
+
+import asyncio
+import os
+import shlex
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from smile_async.cli.output import ExitCode, aside, print_document
+
+__all__ = ["sandbox"]
+
+
+def sandbox(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of the API; 0: any free one.", min=0, max=65535)] = 8443,
+    storage_port: Annotated[int, typer.Option(help="Port of the storage; 0: any free one.", min=0, max=65535)] = 8444,
+    partner_id: Annotated[str, typer.Option(help="The one partner account.")] = "001",
+    api_key: Annotated[str, typer.Option(help="Its key; by default a random one.", show_default=False)] = "",
+    state: Annotated[Path | None, typer.Option(help="Directory that survives restarts.", show_default=False)] = None,
+    latency: Annotated[float, typer.Option(help="Seconds from the arrival of a zip to the first result.")] = 0.0,
+    review: Annotated[
+        float | None,
+        typer.Option(help="Seconds from a provisional result to the final one; by default nobody reviews."),
+    ] = None,
+    until_eof: Annotated[bool, typer.Option("--until-eof", hidden=True)] = False,
+    json: Annotated[bool, typer.Option("--json", help="One line of JSON instead of export lines.")] = False,
+) -> int:
+    """Serve the Smile ID v1 API on your desk until interrupted.
+
+    Prints `export NAME=value` lines for SMILE_PARTNER_ID, SMILE_API_KEY, SMILE_BASE_URL and SMILE_CA_FILE once it
+    accepts connections; a second shell that reads them talks to it.
+    """
+    # Needs another extra than the other commands, and half a second.
+    from smile_async.sandbox import RunningSandbox, serve_forever  # noqa: PLC0415
+
+    def announce(running: RunningSandbox) -> None:
+        names = {
+            "SMILE_PARTNER_ID": running.partner_id,
+            "SMILE_API_KEY": running.api_key,
+            "SMILE_BASE_URL": running.base_url,
+            "SMILE_CA_FILE": running.ca_file,
+        }
+        if json:
+            print_document(names)
+        else:
+            sys.stdout.write("".join(f"export {name}={shlex.quote(value)}\n" for name, value in names.items()))
+            sys.stdout.flush()
+        if sys.stderr.isatty() and not until_eof:
+            aside().print("[dim]read these lines in a second shell; stop with Ctrl-C[/dim]")
+        if until_eof:
+            threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
+
+    settings: dict[str, Any] = {"partner_id": partner_id, "api_key": api_key or None}
+    settings |= {"latency": latency, "review": review, "state": state}
+    try:
+        asyncio.run(serve_forever(announce, host=host, port=port, storage_port=storage_port, **settings))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return ExitCode.DONE
+
+
+def _stop_at_end_of_input() -> None:
+    # Whoever started us holds the other end, even if it dies without a word; then nobody needs us any more.
+    # Not sys.stdin: at exit the interpreter would wait for the lock this thread holds while it reads.
+    while os.read(0, 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
