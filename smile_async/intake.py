@@ -70,14 +70,17 @@ def _read(path: str) -> tuple[bytes, str]:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except OSError as error:
         return b"", f"can not be opened ({error.strerror}): check the path"
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
-        about = os.fstat(file.fileno())
+    try:
+        about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode):
             return b"", "is not a regular file: give the path of a picture"
         if about.st_size > MAX_IMAGE_BYTES:
             return b"", f"has {about.st_size:,} bytes: shrink it below {MAX_IMAGE_BYTES:,}"
-        try:
+        # fdopen refuses directories in words of its own: only after the look above.
+        with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
             content = file.read(MAX_IMAGE_BYTES + 1) or b""
-        except OSError as error:
-            return b"", f"can not be read ({error.strerror}): check the disk"
+    except OSError as error:
+        return b"", f"can not be read ({error.strerror}): check the disk"
+    finally:
+        os.close(descriptor)
     return content, flaw(content)

@@ -1,0 +1,250 @@
+import asyncio
+import gc
+import logging
+import weakref
+from typing import Any
+
+import anyio
+import pytest
+
+from smile_async.conversation import Sent
+from smile_async.pool import CANCELLED_AT_MOST, REQUESTS_AT_ONCE, REQUESTS_IN_ALL, Pool
+from smile_async.transport import Body, NoReply, Reply
+
+from hand_clock import settle
+
+URL = "https://api.example/v1/upload"
+
+
+class FakeEngine:
+    """An engine that answers when told to; `answer` is a Reply, or an exception to raise."""
+
+    def __init__(self, http2: bool) -> None:
+        self.http2 = http2
+        self.go = anyio.Event()
+        self.go.set()
+        self.answer: Reply | Exception = Reply(200, {}, b"{}", "HTTP/2")
+        self.sent = 0
+        self.closed = 0
+
+    async def send(self, method: str, url: str, headers: list[tuple[str, str]], body: bytes | Body) -> Reply:
+        self.sent += 1
+        await self.go.wait()
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+class Works:
+    """Makes fake engines, and keeps them."""
+
+    def __init__(self, *, http2: bool = True, sharded: bool = True) -> None:
+        self.engines: list[FakeEngine] = []
+        self.pool = Pool(self._make, http2=http2, sharded=sharded)
+        self.held = False
+
+    def _make(self, http2: bool) -> FakeEngine:
+        engine = FakeEngine(http2)
+        if self.held:
+            engine.go = anyio.Event()
+        self.engines.append(engine)
+        return engine
+
+    async def send(self, within: float = 30.0) -> Reply:
+        return await self.pool.send("POST", URL, [], b"{}", within)
+
+    def sending(self, count: int) -> list["asyncio.Task[Reply]"]:
+        return [asyncio.create_task(self.send()) for _ in range(count)]
+
+
+async def test_requests_share_one_connection() -> None:
+    """Up to eighty at once travel over a single shard; an idle pool has none."""
+    works = Works()
+    assert works.engines == []
+    works.held = True
+    sending = works.sending(REQUESTS_AT_ONCE)
+    await settle()
+    assert (len(works.engines), works.pool.busy) == (1, REQUESTS_AT_ONCE)
+    works.engines[0].go.set()
+    await asyncio.gather(*sending)
+    assert works.pool.busy == 0
+    assert works.pool.versions == {"HTTP/2": REQUESTS_AT_ONCE}
+
+
+async def test_beyond_eighty_another_shard_opens() -> None:
+    """The 81st request in flight opens a second shard, and the least loaded one is chosen from then on."""
+    works = Works()
+    works.held = True
+    sending = works.sending(REQUESTS_AT_ONCE + 2)
+    await settle()
+    assert [engine.sent for engine in works.engines] == [REQUESTS_AT_ONCE, 2]
+    for engine in works.engines:
+        engine.go.set()
+    await asyncio.gather(*sending)
+    await works.pool.aclose()
+    assert [engine.closed for engine in works.engines] == [1, 1]
+
+
+async def test_a_single_engine_takes_everything() -> None:
+    """Not sharded, one engine takes any number of requests and never retires, whatever happens."""
+    works = Works(sharded=False)
+    works.held = True
+    sending = works.sending(3 * REQUESTS_AT_ONCE)
+    await settle()
+    (engine,) = works.engines
+    engine.answer = NoReply(Sent.AMBIGUOUS, "reset")
+    engine.go.set()
+    assert all(isinstance(end, NoReply) for end in await asyncio.gather(*sending, return_exceptions=True))
+    engine.answer = Reply(200, {}, b"", "HTTP/1.1")
+    for _ in range(REQUESTS_IN_ALL + 1):
+        await works.send()
+    assert (len(works.engines), works.pool.retired, engine.closed) == (1, 0, 0)
+
+
+async def test_an_ambiguous_failure_retires_the_shard(caplog: pytest.LogCaptureFixture) -> None:
+    """A connection that broke under a request takes no more and is closed; the next request gets a new one."""
+    works = Works()
+    await works.send()
+    works.engines[0].answer = NoReply(Sent.AMBIGUOUS, "RemoteProtocolError")
+    with caplog.at_level(logging.WARNING, "smile_async"), pytest.raises(NoReply):
+        await works.send()
+    assert works.engines[0].closed == 1
+    assert "connection retired (RemoteProtocolError)" in caplog.text
+    await works.send()
+    assert (len(works.engines), works.pool.retired) == (2, 1)
+
+
+@pytest.mark.parametrize("sent", [Sent.UNSENT, Sent.ANSWERED])
+async def test_other_failures_do_not(sent: Sent) -> None:
+    """A refused connection or an oversized reply says nothing against the neighbours."""
+    works = Works()
+    works.held = True
+    sending = works.sending(1)
+    await settle()
+    works.engines[0].answer = NoReply(sent, "so it is")
+    works.engines[0].go.set()
+    assert isinstance((await asyncio.gather(*sending, return_exceptions=True))[0], NoReply)
+    assert works.pool.retired == 0
+
+
+async def test_a_retired_shard_drains_before_it_closes() -> None:
+    """Requests in flight on a shard that retires get their answers; then it is closed, once."""
+    works = Works()
+    works.held = True
+    neighbours = works.sending(3)
+    await settle()
+    works.engines[0].go, waiting = anyio.Event(), works.engines[0].go
+    works.engines[0].go.set()
+    works.engines[0].answer = NoReply(Sent.AMBIGUOUS, "GOAWAY")
+    with pytest.raises(NoReply):
+        await works.send()
+    assert works.engines[0].closed == 0
+    works.held = False
+    await works.send()
+    assert works.engines[1].sent == 1
+    works.engines[0].answer = Reply(200, {}, b"{}", "HTTP/2")
+    waiting.set()
+    assert [reply.status for reply in await asyncio.gather(*neighbours)] == [200] * 3
+    assert works.engines[0].closed == 1
+
+
+async def test_cancelled_requests_wear_a_connection_out() -> None:
+    """Each cancelled request may leave a stream open: after sixteen the shard retires."""
+    works = Works()
+    works.held = True
+    for number in range(CANCELLED_AT_MOST):
+        assert (works.pool.retired, len(works.engines)) == (0, min(number, 1))
+        sending = works.sending(1)
+        await settle()
+        sending[0].cancel()
+        await asyncio.wait(sending)
+    assert works.pool.retired == 1
+    assert works.engines[0].closed == 1
+    assert works.pool.busy == 0
+
+
+async def test_nine_hundred_requests_wear_a_connection_out(caplog: pytest.LogCaptureFixture) -> None:
+    """After 900 requests a fresh HTTP/2 connection takes over, before the server says GOAWAY; no cause for alarm."""
+    works = Works()
+    with caplog.at_level(logging.INFO, "smile_async"):
+        for _ in range(REQUESTS_IN_ALL + 1):
+            await works.send()
+    assert [engine.sent for engine in works.engines] == [REQUESTS_IN_ALL, 1]
+    assert works.engines[0].closed == 1
+    assert not caplog.records
+
+
+async def test_http1_connections_do_not_wear_out() -> None:
+    """A pool of HTTP/1.1 connections renews them by itself."""
+    works = Works(http2=False)
+    for _ in range(REQUESTS_IN_ALL + 1):
+        await works.send()
+    assert len(works.engines) == 1
+    assert not works.engines[0].http2
+
+
+async def test_a_silent_connection_is_given_up() -> None:
+    """A deadline in which a connection was heard of by nobody ends the request as ambiguous, and the connection."""
+    works = Works()
+    works.held = True
+    with pytest.raises(NoReply, match=r"no answer within 0\.02 s") as caught:
+        await works.send(within=0.02)
+    assert caught.value.sent is Sent.AMBIGUOUS
+    assert (works.pool.retired, works.engines[0].closed) == (1, 1)
+
+
+async def test_a_slow_request_on_a_lively_connection_is_no_reason() -> None:
+    """If others were answered meanwhile, one deadline is that request's own affair."""
+    works = Works()
+    await works.send()
+    (engine,) = works.engines
+    engine.go = anyio.Event()
+    slow = asyncio.create_task(works.send(within=0.05))
+    await settle()
+    engine.go = anyio.Event()
+    engine.go.set()
+    await works.send()
+    with pytest.raises(NoReply):
+        await slow
+    assert works.pool.retired == 0
+
+
+async def test_closing_ends_the_pool() -> None:
+    """A closed pool closes its connections and opens no other: a late retry is unsent."""
+    works = Works()
+    await works.send()
+    await works.pool.aclose()
+    await works.pool.aclose()
+    assert works.engines[0].closed == 1
+    with pytest.raises(NoReply, match="closed") as caught:
+        await works.send()
+    assert caught.value.sent is Sent.UNSENT
+    assert len(works.engines) == 1
+
+
+async def test_what_is_in_flight_when_the_pool_closes_ends_in_peace() -> None:
+    """A request that fails because its connection was closed under it retires nothing twice."""
+    works = Works()
+    works.held = True
+    sending = works.sending(1)
+    await settle()
+    await works.pool.aclose()
+    works.engines[0].answer = NoReply(Sent.AMBIGUOUS, "closed")
+    works.engines[0].go.set()
+    assert isinstance((await asyncio.gather(*sending, return_exceptions=True))[0], NoReply)
+    assert (works.pool.retired, works.engines[0].closed) == (0, 1)
+
+
+async def test_a_retired_engine_is_forgotten() -> None:
+    """The pool keeps no reference to connections it has given up."""
+    works = Works()
+    await works.send()
+    works.engines[0].answer = NoReply(Sent.AMBIGUOUS, "reset")
+    with pytest.raises(NoReply):
+        await works.send()
+    gone: Any = weakref.ref(works.engines.pop())
+    gc.collect()
+    assert gone() is None
