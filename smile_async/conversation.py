@@ -163,8 +163,9 @@ class Submission:
         return True
 
     def _uploaded(self, slot: Slot) -> Conversation[None]:
-        renewed = False
-        for attempt in range(1, ATTEMPTS + 1):
+        attempt, renewed = 0, False
+        while True:
+            attempt += 1
             before, self.reach = self.reach, Reach.UPLOADED
             try:
                 yield Put(slot)
@@ -174,14 +175,14 @@ class Submission:
                     self.reach = before
                 elif (yield from self._landed()):
                     return
+                if attempt == ATTEMPTS or not (fault.transient or (fault.expired and not renewed)):
+                    raise
                 if fault.expired and not renewed:
                     renewed = True
                     fresh = yield from self._reserved(retry=True)
                     if fresh is None:
                         return
                     slot = fresh
-                elif not fault.transient or attempt == ATTEMPTS:
-                    raise
                 else:
                     yield Pause(attempt, fault)
 
@@ -202,7 +203,8 @@ class Submission:
 
 def insist(step: Ask) -> Conversation[JobStatus]:
     """Ask, and ask again after a passing fault: a status query may always be repeated."""
-    for attempt in range(1, ATTEMPTS + 1):
+    attempt = 1
+    while True:
         try:
             status: JobStatus = yield step
             return status
@@ -210,7 +212,7 @@ def insist(step: Ask) -> Conversation[JobStatus]:
             if not fault.transient or attempt == ATTEMPTS:
                 raise
             yield Pause(attempt, fault)
-    raise AssertionError("unreachable: the last attempt returns or raises")
+        attempt += 1
 
 
 class Pursuit:
