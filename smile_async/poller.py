@@ -295,8 +295,11 @@ class Poller:
 
 
 def _about(error: SmileError, ticket: Ticket) -> SmileError:
-    error.ticket = ticket
-    return error
+    """A copy of *error* for one listener: tasks that raise the same object write into each other's traceback and job."""
+    own = type(error).__new__(type(error), *error.args)
+    own.__dict__.update(error.__dict__)
+    own.ticket = ticket
+    return own
 
 
 def _still_pending(ticket: Ticket, waited: float) -> str:

@@ -1,0 +1,447 @@
+"""The poller in virtual time: hours pass in milliseconds, always in the same order."""
+
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+
+from smile_async import Decision, JobStatus, Pace, Ticket, Verdict
+from smile_async.conversation import FORGETFUL_FOR, Ask, Fault, Sent
+from smile_async.errors import ForgedReply, JobNotFound, SessionClosed, SmileError, StillPending, Unavailable
+from smile_async.poller import COALESCE, Agenda, Listener, Poller, Until
+
+from hand_clock import HandClock, settle
+
+FAR = float("inf")
+
+
+def ticket_of(number: int = 0) -> Ticket:
+    return Ticket("ada", f"job-{number}", 2)
+
+
+def verdict_of(ticket: Ticket, code: str = "0820") -> Verdict:
+    provisional = code == "0822"
+    decision = Decision.PROVISIONAL if provisional else Decision.APPROVED
+    return Verdict(decision, not provisional, code, "", ticket, confirmed=True)
+
+
+def unavailable() -> Fault:
+    return Fault(Unavailable("down"), Sent.AMBIGUOUS, transient=True)
+
+
+class Ear(Listener):
+    """A listener that remembers what it heard, and when."""
+
+    __slots__ = ("clock", "errors", "heard")
+
+    def __init__(self, clock: HandClock, until: Until = "decision", deadline: float = FAR) -> None:
+        super().__init__(until, deadline)
+        self.clock = clock
+        self.heard: list[tuple[float, Verdict]] = []
+        self.errors: list[SmileError] = []
+
+    def tell(self, verdict: Verdict) -> bool:
+        self.heard.append((self.clock.now, verdict))
+        return verdict.final or self.until == "decision"
+
+    def fail(self, error: SmileError) -> None:
+        self.errors.append(error)
+
+
+class FakeCourier:
+    """Answers status queries after *latency* virtual seconds with what `answer` says."""
+
+    def __init__(self, clock: HandClock, latency: float = 0.0) -> None:
+        self.clock = clock
+        self.latency = latency
+        self.asked: list[tuple[float, Ask]] = []
+        self.busy = self.most = 0
+        #: A code, "" for "not yet", a Fault to raise, or any other exception (a defect).
+        self.answer: Callable[[Ticket], str | Exception] = lambda _ticket: "0820"
+
+    async def ask(self, ask: Ask, deadline: float) -> JobStatus:
+        self.asked.append((self.clock.now, ask))
+        self.busy += 1
+        self.most = max(self.most, self.busy)
+        try:
+            if self.latency:
+                await self.clock.sleep(self.latency)
+            said = self.answer(ask.ticket)
+        finally:
+            self.busy -= 1
+        if isinstance(said, Exception):
+            raise said
+        verdict = verdict_of(ask.ticket, said) if said else None
+        return JobStatus(ask.ticket, "2302", verdict is not None, verdict)
+
+    @property
+    def times(self) -> list[float]:
+        return [when for when, _ in self.asked]
+
+
+class Rig:
+    def __init__(self, *, at_once: int = 100, latency: float = 0.0, pace: Pace = Pace.fixed(2.0, 3, 4.0)) -> None:  # noqa: B008
+        self.clock = HandClock(now=0.0)
+        self.courier = FakeCourier(self.clock, latency)
+        whoever: Any = self.courier
+        self.poller = Poller(whoever, pace.rhythm(), self.clock, at_once)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.poller.run, tasks)
+            await settle()
+            yield
+            tasks.cancel_scope.cancel()
+
+    def ear(self, until: Until = "decision", deadline: float = FAR) -> Ear:
+        return Ear(self.clock, until, deadline)
+
+    def listen(self, number: int = 0, until: Until = "decision", deadline: float = FAR, *, ours: bool = True) -> Ear:
+        ear = self.ear(until, deadline)
+        self.poller.listen(ticket_of(number), ear, ours=ours)
+        return ear
+
+
+async def test_polls_follow_the_pace() -> None:
+    """A job is polled when its rhythm says so, until its verdict, which reaches its listener; then never again."""
+    rig = Rig()
+    rig.courier.answer = lambda _ticket: "0820" if rig.clock.now >= 13 else ""
+    async with rig.running():
+        ear = rig.listen()
+        await rig.clock.advance(100)
+    assert rig.courier.times == [2, 4, 6, 10, 14]
+    assert [(when, verdict.code) for when, verdict in ear.heard] == [(14, "0820")]
+    assert len(rig.poller) == 0
+    assert rig.poller.polls == 5
+
+
+async def test_a_job_from_elsewhere_is_asked_about_at_once() -> None:
+    """A ticket that was not uploaded just now may long be decided: its first poll does not wait."""
+    rig = Rig()
+    async with rig.running():
+        ear = rig.listen(ours=False)
+        await rig.clock.advance(0.1)
+    assert rig.courier.times == [0]
+    assert ear.heard[0][1].final
+
+
+async def test_polls_due_together_leave_together() -> None:
+    """Jobs due within a few milliseconds wake the poller once."""
+    rig = Rig()
+    async with rig.running():
+        for number in range(5):
+            rig.listen(number)
+            await rig.clock.advance(COALESCE / 10)
+        await rig.clock.advance(10)
+    assert len(set(rig.courier.times)) == 1
+
+
+async def test_no_more_queries_at_once_than_allowed() -> None:
+    """Saturated, the poller keeps exactly its number of queries in flight, and all jobs get their answer."""
+    rig = Rig(at_once=7, latency=1.0)
+    async with rig.running():
+        ears = [rig.listen(number) for number in range(50)]
+        await rig.clock.advance(20)
+    assert rig.courier.most == 7
+    assert all(len(ear.heard) == 1 for ear in ears)
+
+
+async def test_deadlines_hold_while_saturated() -> None:
+    """A listener hears of its deadline in time although no query can leave."""
+    rig = Rig(at_once=1, latency=1000.0)
+    async with rig.running():
+        rig.listen(0)
+        late = rig.listen(1, deadline=5.0)
+        await rig.clock.advance(6)
+        (error,) = late.errors
+    assert isinstance(error, StillPending)
+    assert (error.ticket, error.verdict, error.retryable) == (ticket_of(1), None, False)
+    assert "still pending after 5 s (user ada, job job-1): await session.wait(error.ticket)" in str(error)
+
+
+async def test_an_expired_listener_knows_the_provisional() -> None:
+    """StillPending carries the latest provisional verdict."""
+    rig = Rig()
+    rig.courier.answer = lambda _ticket: "0822"
+    async with rig.running():
+        ear = rig.listen(until="final", deadline=9.0)
+        await rig.clock.advance(10)
+    (error,) = ear.errors
+    assert isinstance(error, StillPending)
+    assert error.verdict is not None
+    assert error.verdict.code == "0822"
+
+
+async def test_a_provisional_is_news_once_and_polling_goes_on_for_a_final() -> None:
+    """until=final waits over a provisional, which is told once however often it is polled."""
+    rig = Rig()
+    rig.courier.answer = lambda _ticket: "0820" if rig.clock.now > 60 else "0822"
+    async with rig.running():
+        ear = rig.listen(until="final")
+        await rig.clock.advance(200)
+    assert [verdict.code for _, verdict in ear.heard] == ["0822", "0820"]
+    assert rig.poller.watch_of(ticket_of()) is None
+
+
+async def test_listeners_share_polls() -> None:
+    """Any number of listeners of one job cost the polls of one, and all hear the verdict."""
+    rig = Rig()
+    rig.courier.answer = lambda _ticket: "0820" if rig.clock.now > 5 else ""
+    async with rig.running():
+        ears = [rig.listen() for _ in range(100)]
+        await rig.clock.advance(10)
+    assert len(rig.courier.asked) == 3
+    assert all(len(ear.heard) == 1 for ear in ears)
+
+
+async def test_a_latecomer_hears_what_is_known() -> None:
+    """Who listens after a provisional was seen hears it without a poll."""
+    rig = Rig()
+    rig.courier.answer = lambda _ticket: "0822"
+    async with rig.running():
+        rig.listen(until="final")
+        await rig.clock.advance(3)
+        polls = len(rig.courier.asked)
+        early, final = rig.listen(until="decision"), rig.listen(until="final")
+        assert [verdict.code for _, verdict in early.heard + final.heard] == ["0822", "0822"]
+        assert len(rig.courier.asked) == polls
+
+
+async def test_leaving_stops_the_polls_of_nobody_else() -> None:
+    """A listener that leaves does not disturb the others; the last to leave ends the polls; leaving twice is nothing."""
+    rig = Rig()
+    rig.courier.answer = lambda _ticket: ""
+    async with rig.running():
+        one, two = rig.listen(deadline=50.0), rig.listen()
+        await rig.clock.advance(3)
+        rig.poller.leave(one)
+        rig.poller.leave(one)
+        await rig.clock.advance(10)
+        asked = len(rig.courier.asked)
+        assert asked > 2
+        rig.poller.leave(two)
+        await rig.clock.advance(100)
+        assert len(rig.courier.asked) == asked
+        assert len(rig.poller) == 0
+    assert not one.errors + two.errors
+
+
+async def test_leaving_during_a_query_is_safe() -> None:
+    """If everybody has left when the answer arrives, it is dropped; who comes back meanwhile starts afresh."""
+    rig = Rig(latency=10.0)
+    async with rig.running():
+        ear = rig.listen(ours=False)
+        await rig.clock.advance(1)
+        rig.poller.leave(ear)
+        again = rig.listen(ours=False)
+        await rig.clock.advance(30)
+    assert not ear.heard
+    assert len(again.heard) == 1
+    assert len(rig.courier.asked) == 2
+    assert len(rig.poller) == 0
+
+
+async def test_wishes_of_listeners_add_up() -> None:
+    """If one listener wants history and another image links, the shared query asks for both."""
+    rig = Rig()
+    async with rig.running():
+        rig.poller.listen(ticket_of(), rig.ear(), ours=True, history=True)
+        rig.poller.listen(ticket_of(), rig.ear(), ours=True, image_links=True)
+        rig.poller.listen(ticket_of(), rig.ear(), ours=True)
+        await rig.clock.advance(3)
+    (_, ask), *_ = rig.courier.asked
+    assert (ask.history, ask.image_links) == (True, True)
+
+
+async def test_passing_faults_are_waited_out() -> None:
+    """While the API is down, a job is asked about ever more seldom, and nobody is told; then it goes on."""
+    rig = Rig()
+    rig.courier.answer = lambda _ticket: unavailable() if rig.clock.now < 60 else "0820"
+    async with rig.running():
+        ear = rig.listen()
+        await rig.clock.advance(300)
+    gaps = [after - before for before, after in zip(rig.courier.times, rig.courier.times[1:], strict=False)]
+    assert gaps == sorted(gaps)
+    assert gaps[-1] > 4 * gaps[0]
+    assert len(ear.heard) == 1
+    assert not ear.errors
+
+
+async def test_after_an_outage_polls_are_spread() -> None:
+    """Thousands of jobs that failed together are not asked about in one burst by more than the poller's number."""
+    rig = Rig(at_once=20, latency=0.5)
+    rig.courier.answer = lambda _ticket: unavailable() if rig.clock.now < 30 else "0820"
+    async with rig.running():
+        ears = [rig.listen(number) for number in range(500)]
+        await rig.clock.advance(400)
+    assert rig.courier.most == 20
+    assert all(len(ear.heard) == 1 for ear in ears)
+    after = Counter(int(when) for when in rig.courier.times if when >= 30)
+    assert max(after.values()) <= 20 * 2 + 20
+
+
+async def test_a_fatal_error_reaches_every_listener() -> None:
+    """An answer that can not be believed ends the watch; each listener gets an error with the job's ticket."""
+    rig = Rig()
+    rig.courier.answer = lambda _ticket: Fault(ForgedReply("not signed"), Sent.ANSWERED)
+    async with rig.running():
+        ears = [rig.listen(), rig.listen(until="final")]
+        await rig.clock.advance(10)
+    for ear in ears:
+        (error,) = ear.errors
+        assert isinstance(error, ForgedReply)
+        assert error.ticket == ticket_of()
+    assert len(rig.courier.asked) == 1
+    assert len(rig.poller) == 0
+
+
+async def test_each_listener_gets_an_error_of_its_own() -> None:
+    """Two tasks never raise the same exception object: one would write its job and traceback into the other's."""
+    rig = Rig()
+    rig.courier.answer = lambda _ticket: Fault(
+        JobNotFound("unknown", status=404, code="2304", message="Job not found"), Sent.ANSWERED
+    )
+    async with rig.running():
+        ears = [rig.listen(ours=False) for _ in range(3)]
+        await rig.clock.advance(1)
+    errors = [ear.errors[0] for ear in ears]
+    assert len({id(error) for error in errors}) == 3
+    for error in errors:
+        assert isinstance(error, JobNotFound)
+        assert (str(error), error.status, error.code, error.message) == ("unknown", 404, "2304", "Job not found")
+
+
+async def test_a_fresh_upload_may_be_unknown_for_a_while() -> None:
+    """Job not found is no news for ten seconds after our own upload, and fatal after that, or for others' tickets."""
+    rig = Rig()
+    rig.courier.answer = lambda _ticket: Fault(JobNotFound("unknown", status=404), Sent.ANSWERED)
+    async with rig.running():
+        ours, theirs = rig.listen(0), rig.listen(1, ours=False)
+        await rig.clock.advance(1)
+        assert isinstance(theirs.errors[0], JobNotFound)
+        await rig.clock.advance(FORGETFUL_FOR - 2)
+        assert not ours.errors
+        await rig.clock.advance(60)
+        assert isinstance(ours.errors[0], JobNotFound)
+
+
+async def test_a_verdict_from_elsewhere_wakes_who_waits() -> None:
+    """hear() tells a confirmed verdict to the job's listeners at once; a provisional one puts off the next poll."""
+    rig = Rig(pace=Pace.fixed(100.0, 1, 100.0))
+    async with rig.running():
+        first, last = rig.listen(), rig.listen(until="final")
+        await rig.clock.advance(50)
+        rig.poller.hear(verdict_of(ticket_of(), "0822"))
+        assert first.heard[0][1].code == "0822"
+        rig.poller.hear(verdict_of(ticket_of(), "0822"))
+        await rig.clock.advance(60)
+        assert not rig.courier.asked
+        rig.poller.hear(verdict_of(ticket_of(), "1220"))
+        assert [verdict.code for _, verdict in last.heard] == ["0822", "1220"]
+        rig.poller.hear(verdict_of(ticket_of(), "1220"))
+        rig.poller.hear(verdict_of(ticket_of(7)))
+        await rig.clock.advance(1000)
+    assert not rig.courier.asked
+
+
+async def test_a_verdict_from_elsewhere_during_a_query_is_not_undone() -> None:
+    """A final word heard while a query is under way stays, though the query still says provisional."""
+    rig = Rig(latency=10.0)
+    rig.courier.answer = lambda _ticket: "0822"
+    async with rig.running():
+        ear = rig.listen(until="final")
+        await rig.clock.advance(5)
+        rig.poller.hear(verdict_of(ticket_of(), "0822"))
+        rig.poller.hear(verdict_of(ticket_of(), "1220"))
+        await rig.clock.advance(50)
+    assert [verdict.code for _, verdict in ear.heard] == ["0822", "1220"]
+    assert len(rig.courier.asked) == 1
+
+
+async def test_hurry_asks_now() -> None:
+    """hurry() moves the next poll to now, for a job that somebody waits for and nobody asks about."""
+    rig = Rig(pace=Pace.fixed(100.0, 1, 100.0), latency=1.0)
+    async with rig.running():
+        rig.poller.hurry(ticket_of(5))
+        rig.listen()
+        rig.poller.hurry(ticket_of())
+        await rig.clock.advance(0.5)
+        rig.poller.hurry(ticket_of())
+        await rig.clock.advance(10)
+    assert rig.courier.times == [0]
+
+
+async def test_ten_thousand_watches_are_quick() -> None:
+    """10,000 jobs, each polled a few times within an hour, cost a few seconds at most and leave nothing behind."""
+    rig = Rig(at_once=300, latency=0.2, pace=Pace.fixed(10.0, 1, 30.0))
+    rig.courier.answer = lambda _ticket: "0820" if rig.clock.now > 30 else ""
+    begun = time.process_time()
+    async with rig.running():
+        ears = [rig.listen(number, deadline=3600.0) for number in range(10_000)]
+        for ear in ears[::10]:
+            rig.poller.leave(ear)
+        await rig.clock.advance(3600)
+    assert sum(len(ear.heard) for ear in ears) == 9_000
+    assert len(rig.poller) == 0
+    assert not any(ear.errors for ear in ears)
+    assert time.process_time() - begun < 20
+
+
+async def test_fail_all_tells_everybody() -> None:
+    """At the session's end every listener hears an error made for its ticket."""
+    rig = Rig()
+    rig.courier.answer = lambda _ticket: ""
+    async with rig.running():
+        ears = [rig.listen(number % 3) for number in range(6)]
+        await rig.clock.advance(3)
+        assert rig.poller.tickets([*ears, rig.ear()]) == [ticket_of(number % 3) for number in range(6)]
+        rig.poller.fail_all(lambda ticket: SessionClosed("over", ticket=ticket))
+    assert [ear.errors[0].ticket for ear in ears] == [ticket_of(number % 3) for number in range(6)]
+    assert len(rig.poller) == 0
+
+
+async def test_a_defect_in_a_poll_is_not_swallowed() -> None:
+    """An exception that is no Fault ends the poller's task group: the host has to hear of it."""
+    rig = Rig()
+    rig.courier.answer = lambda _ticket: ZeroDivisionError("a defect")
+    with pytest.raises(ExceptionGroup) as caught:
+        async with rig.running():
+            rig.listen(ours=False)
+            await anyio.sleep(5)
+    assert caught.group_contains(ZeroDivisionError)
+
+
+def test_a_listener_is_an_interface() -> None:
+    """Listener itself takes no verdict and no error."""
+    listener = Listener("final", FAR)
+    with pytest.raises(NotImplementedError):
+        listener.tell(verdict_of(ticket_of()))
+    with pytest.raises(NotImplementedError):
+        listener.fail(SmileError("x"))
+
+
+def test_an_agenda_forgets_what_is_crossed_out() -> None:
+    """Items come out in order of time, crossed-out ones never, and they do not pile up."""
+    agenda: Agenda[int] = Agenda()
+    entries = [agenda.add(float(number % 10), number) for number in range(1000)]
+    for number, entry in enumerate(entries):
+        if number % 100 >= 5:
+            agenda.cross_out(entry)
+            agenda.cross_out(entry)
+    agenda.cross_out(None)
+    assert len(agenda) == 50
+    assert len(agenda._entries) < 200
+    assert agenda.next_at() == 0.0
+    assert agenda.pop_due(-1.0) is None
+    found = []
+    while (item := agenda.pop_due(100.0)) is not None:
+        found.append(item)
+    assert [number % 10 for number in found] == sorted(number % 10 for number in found)
+    assert sorted(found) == [number for number in range(1000) if number % 100 < 5]
+    assert agenda.next_at() is None
+    assert len(agenda) == 0
