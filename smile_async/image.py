@@ -54,13 +54,15 @@ class Image:
     @classmethod
     def from_bytes(cls, content: bytes | bytearray | memoryview, *, inline: bool = False) -> "Image":
         """The picture *content*, a whole JPEG or PNG file; raises InvalidJob if its header shows that it is none."""
-        if not isinstance(content, bytes | bytearray | memoryview):
-            raise InvalidJob(f"image content is {type(content).__name__}, not bytes: read the file, or use from_path")
-        whole = bytes(content)
+        kind = type(content).__name__
+        whole = bytes(content) if isinstance(content, bytes | bytearray | memoryview) else None
+        # A frame in a traceback must not hold image bytes.
+        del content
+        if whole is None:
+            raise InvalidJob(f"image content is {kind}, not bytes: read the file, or use from_path")
         why = flaw(whole)
         if why:
-            # A frame in a traceback must not hold image bytes.
-            del content, whole
+            del whole
             raise InvalidJob(f"image {why}")
         return cls(content=whole, size=len(whole), inline=inline)
 
@@ -72,10 +74,12 @@ class Image:
         data URI of another media type, and everything `from_bytes` refuses.
         """
         whole, why = _decoded(text)
+        why = why or flaw(whole)
         del text
         if why:
+            del whole
             raise InvalidJob(f"image {why}")
-        return cls.from_bytes(whole, inline=inline)
+        return cls(content=whole, size=len(whole), inline=inline)
 
     def spent(self) -> "Image":
         """The same picture without its content: what is left is its size and its digest."""

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from itertools import count, repeat
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -29,6 +30,7 @@ MAX_ID_LENGTH = 255
 #: The type of a job about which only its ids are believed: a status reply then says which it is.
 UNKNOWN_JOB_TYPE = 0
 
+_ONE_PICTURE = (str, bytes, bytearray, memoryview, os.PathLike, Image)
 _RESERVED = ("user_id", "job_id", "job_type")
 
 
@@ -140,13 +142,16 @@ class Job:
         *job_id* must never have been used before; by default it is a fresh UUID. *partner_params* (text to text)
         come back with the verdict. *selfie* may be left out only with *use_enrolled_image*.
         """
-        # Rebound, so that no frame of a later traceback holds raw image bytes.
-        selfie, liveness = _pictures(selfie, liveness, user_id)
+        try:
+            face, frames = _pictures(selfie, liveness, user_id)
+        finally:
+            # So that no frame of a traceback holds raw image bytes.
+            del selfie, liveness
         return cls(
             user_id=user_id,
             job_type=JobType.SMART_SELFIE_AUTHENTICATION,
-            selfie=selfie,
-            liveness=liveness,
+            selfie=face,
+            liveness=frames,
             job_id=str(uuid.uuid4()) if job_id is None else job_id,
             partner_params={} if partner_params is None else partner_params,
             callback_url=callback_url,
@@ -166,12 +171,14 @@ class Job:
         allow_new_enroll: bool = False,
     ) -> "Job":
         """Put this person on file as *user_id* (job type 4), who must be new unless *allow_new_enroll*."""
-        registered, frames = _pictures(selfie, liveness, user_id)
-        del selfie, liveness
+        try:
+            face, frames = _pictures(selfie, liveness, user_id)
+        finally:
+            del selfie, liveness
         return cls(
             user_id=user_id,
             job_type=JobType.SMART_SELFIE_REGISTRATION,
-            selfie=registered,
+            selfie=face,
             liveness=frames,
             job_id=str(uuid.uuid4()) if job_id is None else job_id,
             partner_params={} if partner_params is None else partner_params,
@@ -210,23 +217,32 @@ class Job:
 def _pictures(
     selfie: ImageSource | None, liveness: Iterable[ImageSource], user_id: str
 ) -> tuple[Image | None, tuple[Image, ...]]:
-    kind = type(liveness).__name__
-    if isinstance(liveness, str | bytes | bytearray | os.PathLike | Image) or not isinstance(liveness, Iterable):
+    try:
+        if isinstance(liveness, _ONE_PICTURE) or not isinstance(liveness, Iterable):
+            kind = type(liveness).__name__
+            raise InvalidJob(f"user {user_id!r}: liveness is one {kind}: give a list of pictures")
+        face = None if selfie is None else _picture(selfie, "selfie", user_id)
+        # Not a generator expression: its frame would hold the picture before the one that fails.
+        return face, tuple(map(_picture, liveness, map("liveness[{}]".format, count()), repeat(user_id)))
+    finally:
         del selfie, liveness
-        raise InvalidJob(f"user {user_id!r}: liveness is one {kind}: give a list of pictures")
-    face = None if selfie is None else _picture(selfie, "selfie", user_id)
-    return face, tuple(_picture(frame, f"liveness[{n}]", user_id) for n, frame in enumerate(liveness))
 
 
 def _picture(source: ImageSource, name: str, user_id: str) -> Image:
     if isinstance(source, Image):
         return source
-    if isinstance(source, str | os.PathLike):
-        return Image.from_path(source)
     if isinstance(source, bytes | bytearray | memoryview):
         # Judged by Job itself, which can say whose picture it is.
-        return Image(content=bytes(source), size=len(source))
-    raise InvalidJob(f"user {user_id!r}: {name} is {type(source).__name__}: give a path, bytes or an Image")
+        content = bytes(source)
+        return Image(content=content, size=len(content))
+    why = f"is {type(source).__name__}: give a path, bytes or an Image"
+    if isinstance(source, str | os.PathLike):
+        try:
+            return Image.from_path(source)
+        except InvalidJob as error:
+            why = f"has no usable path ({error})"
+    del source
+    raise InvalidJob(f"user {user_id!r}: {name} {why}")
 
 
 def _content_flaw(job: "Job") -> str:
