@@ -82,7 +82,7 @@ class Ticket:
             ticket = cls(found["user_id"], found["job_id"], job_type(found["job_type"]), number)
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidJob(f"not a ticket ({type(error).__name__}): give what ticket.to_json() wrote") from None
-        if not all(isinstance(part, str) for part in (ticket.user_id, ticket.job_id, number or "")):
+        if not all(isinstance(part, str) for part in (ticket.user_id, ticket.job_id, "" if number is None else number)):
             raise InvalidJob("not a ticket: user_id, job_id and smile_job_id are texts")
         return ticket
 
