@@ -95,7 +95,7 @@ class Settings:
         upload_hosts: str | Sequence[str] | None,
     ) -> "Settings":
         """The settings, or BadConfiguration saying which one is wrong and what to do."""
-        if base_url is None and environment not in ENVIRONMENTS:
+        if not base_url and environment not in ENVIRONMENTS:
             raise BadConfiguration(f"environment is {environment!r}: give 'sandbox' or 'production', or a base_url")
         url = (base_url or ENVIRONMENTS[environment]).rstrip("/")
         for name, value in (("base_url", url), ("callback_url", callback_url)):
