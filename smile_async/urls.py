@@ -5,6 +5,7 @@ URL comes from an unsigned reply (protocol.md §2.3), so its host is checked aga
 """
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from urllib.parse import SplitResult, urlsplit
 
@@ -15,7 +16,8 @@ DEFAULT_UPLOAD_HOSTS = ("*.amazonaws.com",)
 
 
 def _split(url: str) -> SplitResult | None:
-    if not isinstance(url, str) or not url.isprintable() or " " in url:
+    # A backslash ends the host for WHATWG parsers (pyreqwest's), but not for this one: evil.com\.amazonaws.com.
+    if not isinstance(url, str) or not url.isprintable() or " " in url or "\\" in url:
         return None
     try:
         parts = urlsplit(url)
@@ -40,7 +42,7 @@ def _is_address(host: str) -> bool:
         ipaddress.ip_address(host)
     except ValueError:
         # 2130706433, 0x7f.1 and friends are addresses to a resolver though not to this module.
-        return host.rsplit(".", 1)[-1].lower().removeprefix("0x").isdigit()
+        return re.fullmatch(r"\d+|0x[0-9a-f]*", host.rsplit(".", 1)[-1]) is not None
     return True
 
 
