@@ -54,8 +54,8 @@ class Signer:
             or any(c.isspace() or not c.isprintable() for c in partner_id)
         ):
             raise BadConfiguration("partner_id is empty or has blanks: give it as the portal shows it, e.g. '085'")
-        if not all(isinstance(key.reveal(), str) and key.reveal().strip() for key in (api_key, *previous)):
-            raise BadConfiguration("api_key is empty: copy it from the portal of this environment")
+        if not all(_usable(key.reveal()) for key in (api_key, *previous)):
+            raise BadConfiguration("api_key is empty or not text: copy it from the portal of this environment")
         self.partner_id = partner_id
         #: The present key first.
         self.keys = tuple(Secret(key) for key in (api_key, *previous))
@@ -73,6 +73,11 @@ class Signer:
     def _made_by(self, key: Secret, timestamp: str) -> str:
         message = f"{timestamp}{self.partner_id}sid_request".encode("utf-8", "surrogatepass")
         return base64.b64encode(hmac.digest(key.reveal().encode(), message, "sha256")).decode()
+
+
+def _usable(key: object) -> bool:
+    # Half a surrogate (a variable that is not UTF-8) would raise an error that carries the key at every signature.
+    return isinstance(key, str) and bool(key.strip()) and not any("\ud800" <= c <= "\udfff" for c in key)
 
 
 def format_timestamp(now: float) -> str:
