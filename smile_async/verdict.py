@@ -164,7 +164,7 @@ def judge_status(body: bytes, ticket: Ticket, signer: Signer, now: float) -> Job
     past = tuple(
         verdict
         for item in status.history
-        if (verdict := _verdict(item, ticket, complete=False, confirmed=False, source="poll")) is not None
+        if (verdict := _verdict(item, _subject(item, ticket), complete=False, confirmed=False, source="poll"))
     )
     verdict = None
     if result is not None:
@@ -227,6 +227,14 @@ def _same_job(result: ResultBody, ticket: Ticket) -> Ticket:
     if result.smile_job_id not in (None, number):
         raise ForgedReply(f"the reply gives job {ticket.job_id} another SmileJobID")
     return Ticket(ticket.user_id, ticket.job_id, kind, number)
+
+
+def _subject(item: ResultBody, asked: Ticket) -> Ticket:
+    """The job that an item of a history is about: by one page of the docs, any of this user's (protocol.md §6)."""
+    try:
+        return Ticket.from_json({**asked.to_dict(), **item.partner_params, "smile_job_id": item.smile_job_id})
+    except ValueError:
+        return asked
 
 
 def _as_type(said: object) -> int | None:
