@@ -10,7 +10,7 @@ from collections import OrderedDict
 import anyio
 
 from smile_async.clock import Clock
-from smile_async.conversation import Fault, Reach, Submission
+from smile_async.conversation import Fault, Reach, Sent, Submission
 from smile_async.courier import Courier
 from smile_async.errors import SmileError, Unavailable
 from smile_async.gate import Pacer
@@ -94,5 +94,5 @@ def _explained(fault: Fault, submission: Submission) -> SmileError:
     error = fault.error
     error.job = submission.job
     error.ticket = submission.ticket if submission.left else None
-    error.retryable = fault.transient or fault.expired
+    error.retryable = fault.transient or fault.expired or fault.sent is Sent.UNSENT
     return error.with_traceback(None)
