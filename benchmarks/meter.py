@@ -1,0 +1,83 @@
+"""What is measured inside a contender's process, and how it is told to the runner.
+
+Standard library alone: the official SDK runs in a virtual environment of its own that has nothing else. CPU is the
+process's own, threads included; the server's is read from /proc, to show that it was not the bottleneck.
+"""
+
+import json
+import os
+import sys
+import time
+from array import array
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def spec() -> dict[str, Any]:
+    """What the runner wants of this process; pins it to its core first."""
+    told: dict[str, Any] = json.loads(sys.argv[1])
+    os.sched_setaffinity(0, {told["core"]})
+    return told
+
+
+def tell(facts: dict[str, Any]) -> None:
+    """Report to the runner: the last line of standard output."""
+    print(json.dumps(facts), flush=True)
+
+
+def server_cpu(pid: int) -> float:
+    """CPU seconds of the server process so far, threads included."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def memory_mb(field: str) -> float:
+    """VmHWM (peak) or VmRSS (now) of this process; ru_maxrss would start at the parent's."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) / 1024
+    raise LookupError(field)
+
+
+class Window:
+    """The measured stretch: `open`, note each verdict's lateness, `close` for the figures."""
+
+    def __init__(self, server_pid: int) -> None:
+        self._pid = server_pid
+        self._late = array("d")
+        self.polls = 0
+        self.done = 0
+
+    def open(self) -> None:
+        self._late = array("d")
+        self.polls = self.done = 0
+        self._server, self._cpu, self._wall = server_cpu(self._pid), time.process_time(), time.monotonic()
+
+    def verdict(self, result: Mapping[str, Any]) -> None:
+        """A verdict is in the caller's hands; the server wrote into it when it could have been."""
+        self.done += 1
+        self.polls += result["Polls"]
+        self._late.append(time.monotonic() - result["Available"])
+
+    def close(self) -> dict[str, Any]:
+        wall, cpu = time.monotonic() - self._wall, time.process_time() - self._cpu
+        server = server_cpu(self._pid) - self._server
+        late = sorted(self._late)
+        return {
+            "jobs": self.done,
+            "wall": wall,
+            "cpu": cpu,
+            "cpu_ms_per_job": 1000 * cpu / max(self.done, 1),
+            "jobs_per_s": self.done / wall,
+            "busy": cpu / wall,
+            "polls_per_job": self.polls / max(self.done, 1),
+            "late_p50": late[len(late) // 2] if late else None,
+            "late_p99": late[int(len(late) * 0.99)] if late else None,
+            "late_mean": sum(late) / len(late) if late else None,
+            "peak_rss_mb": memory_mb("VmHWM"),
+            "server_idle": 1 - server / wall,
+            "load": os.getloadavg()[0],
+        }
