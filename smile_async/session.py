@@ -206,7 +206,7 @@ class SmileSession:
         Ends after the final one; after *patience* seconds (None: for ever) raises StillPending.
         """
         self.host.check()
-        return Follow(self.poller, ticket, float("inf") if patience is None else self.now() + patience)
+        return Follow(self.poller, self.host.check, ticket, float("inf") if patience is None else self.now() + patience)
 
     async def deliver(self, verdict: Verdict | bytes) -> Verdict | None:
         """Hand a callback's verdict, or its raw body, to whoever waits for that job in this session.
@@ -256,12 +256,12 @@ class SmileSession:
         history: bool = False,
         image_links: bool = False,
     ) -> Verdict:
-        try:
-            self.host.check()
-            self.poller.listen(ticket, waiter, ours=ours, history=history, image_links=image_links)
-            await waiter.ready.wait()
-        finally:
-            self.poller.leave(waiter)
+        if self.host.open:
+            try:
+                self.poller.listen(ticket, waiter, ours=ours, history=history, image_links=image_links)
+                await waiter.ready.wait()
+            finally:
+                self.poller.leave(waiter)
         if waiter.verdict is not None:
             self.note(ticket, waiter.verdict)
             return waiter.verdict

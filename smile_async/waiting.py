@@ -1,6 +1,7 @@
 """Who waits for one job: a task that wants one verdict, or a reader who wants each of them."""
 
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -42,11 +43,13 @@ class Waiter(Listener):
 class Follow(Listener):
     """Each new verdict of one job; made by `SmileSession.follow`, used once, in `async with`."""
 
-    __slots__ = ("_error", "_news", "_over", "_poller", "_ticket", "_verdicts")
+    __slots__ = ("_check", "_error", "_news", "_over", "_poller", "_ticket", "_verdicts")
 
-    def __init__(self, poller: Poller, ticket: Ticket, deadline: float) -> None:
+    def __init__(self, poller: Poller, check: Callable[[], None], ticket: Ticket, deadline: float) -> None:
         super().__init__("final", deadline)
         self._poller = poller
+        #: Raises SessionClosed once the poller has stopped.
+        self._check = check
         self._ticket = ticket
         self._verdicts: deque[Verdict] = deque()
         self._news = anyio.Event()
@@ -54,6 +57,7 @@ class Follow(Listener):
         self._over = False
 
     async def __aenter__(self) -> Self:
+        self._check()
         self._poller.listen(self._ticket, self, ours=False)
         return self
 

@@ -1,0 +1,673 @@
+"""The session as a user meets it: over real sockets, with every engine, and when things end badly."""
+
+import asyncio
+import copy
+import pickle
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+import smile_async.sender
+from smile_async import Decision, Job, Limits, Pace, SmileSession, Stats, Ticket, Verdict
+from smile_async.conversation import Ask
+from smile_async.errors import (
+    BadConfiguration,
+    ForgedReply,
+    InvalidJob,
+    JobExists,
+    JobNotFound,
+    SessionClosed,
+    SmileError,
+    StillPending,
+    Unavailable,
+    WrongLoop,
+)
+from smile_async.sandbox import RunningSandbox, Sandbox
+from smile_async.signature import Secret
+
+from hand_clock import HandClock
+from scripted import KEY, PARTNER, ScriptedSmile, reset_after_reading, say, silence
+from street import ENGINES, QUICK, Pictures, nothing_left, session_of, until
+
+pytestmark = pytest.mark.usefixtures("tidy")
+engines = pytest.mark.parametrize("http", ENGINES)
+
+
+async def _whole_day(session: SmileSession, pictures: Pictures) -> Stats:
+    """Every call of the public API once, on a server that approves "ada"."""
+    verdict = await session.verify(pictures.filed(job_id="v"), until="final", history=True, image_links=True)
+    assert verdict.approved
+    assert (verdict.final, verdict.code, verdict.source, verdict.confirmed) == (True, "0820", "poll", True)
+    ticket = await session.submit(pictures.job(job_id="s"))
+    assert ticket.smile_job_id is not None
+    assert (await session.wait(ticket)).approved
+    status = await session.status(ticket)
+    assert status.complete
+    assert status.verdict is not None
+    assert status.verdict.approved
+    async with session.follow(ticket) as verdicts:
+        assert [verdict.code async for verdict in verdicts] == ["0820"]
+    jobs = [pictures.job(job_id=f"j{number}") for number in range(5)]
+    async with session.stream(jobs) as outcomes:
+        ended = [outcome async for outcome in outcomes]
+    assert {outcome.job.job_id for outcome in ended} == {f"j{number}" for number in range(5)}
+    return session.stats
+
+
+@engines
+async def test_everything_works_over_http2(http: str, running: RunningSandbox, pictures: Pictures) -> None:
+    """Each engine does the whole API over HTTP/2 for the API and HTTP/1.1 for storage, and the stats tell."""
+    async with session_of(running, http=http) as session:
+        stats = await _whole_day(session, pictures)
+        assert (stats.submitted, stats.finished, stats.failed, stats.pending) == (7, 7, 0, 0)
+        assert (stats.api_http_version, stats.storage_http_version) == ("HTTP/2", "HTTP/1.1")
+        assert (stats.retries, stats.in_flight) == (0, 0)
+        assert stats.polls >= 8
+    assert len(running.sandbox.jobs["v"].images) == 9
+    assert all(running.sandbox.count(job_id) == 1 for job_id in running.sandbox.jobs)
+
+
+@engines
+async def test_everything_works_over_http1(http: str, smile: ScriptedSmile, pictures: Pictures) -> None:
+    """Each engine does the whole API where a server has no HTTP/2."""
+    async with session_of(smile, http=http) as session:
+        stats = await _whole_day(session, pictures)
+        assert (stats.api_http_version, stats.storage_http_version) == ("HTTP/1.1", "HTTP/1.1")
+    assert all(story.created == 1 and len(story.zips) == 1 for story in smile.jobs.values())
+
+
+@engines
+async def test_an_engine_mends_a_broken_connection(http: str, smile: ScriptedSmile, pictures: Pictures) -> None:
+    """With each engine, a reset after /upload was read resumes the same job: one provider job, one zip."""
+    smile.fault("upload", reset_after_reading, effect=True)
+    smile.fault("put", reset_after_reading, effect=True)
+    async with session_of(smile, http=http) as session:
+        assert (await session.verify(pictures.job(job_id="j1"))).approved
+    assert (smile.jobs["j1"].created, len(smile.jobs["j1"].zips)) == (1, 1)
+
+
+@engines
+async def test_many_tasks_share_a_session(http: str, running: RunningSandbox, pictures: Pictures) -> None:
+    """A hundred concurrent verify calls on one session each get their own job's verdict."""
+    async with session_of(running, http=http) as session:
+        jobs = [pictures.job(job_id=f"j{number}") for number in range(100)]
+        verdicts = await asyncio.gather(*(session.verify(job) for job in jobs))
+    assert [verdict.ticket.job_id for verdict in verdicts] == [job.job_id for job in jobs]
+    assert all(verdict.approved for verdict in verdicts)
+
+
+async def test_register_then_authenticate(running: RunningSandbox, pictures: Pictures) -> None:
+    """A new user is registered, then recognised; a rejected face is a verdict, not an exception."""
+    async with session_of(running) as session:
+        registered = await session.verify(Job.register("bob", pictures.selfie, liveness=pictures.liveness))
+        assert (registered.approved, registered.code) == (True, "0840")
+        assert (await session.verify(Job.authenticate("bob", pictures.selfie))).approved
+        rejected = await session.verify(pictures.job("bob", partner_params={"sandbox_result": "1"}))
+        assert (rejected.decision, rejected.approved, rejected.final) == (Decision.REJECTED, False, True)
+
+
+async def test_from_env(running: RunningSandbox, pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session from SMILE_* variables works, overrides win, and what is missing is named."""
+    for name in ("SMILE_ENVIRONMENT", "SMILE_CALLBACK_URL", "SMILE_UPLOAD_HOSTS", "SMILE_HTTP"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SMILE_PARTNER_ID", running.partner_id)
+    monkeypatch.setenv("SMILE_BASE_URL", running.base_url)
+    monkeypatch.setenv("SMILE_CA_FILE", running.ca_file)
+    monkeypatch.setenv("SMILE_HTTP", "httpx2")
+    monkeypatch.delenv("SMILE_API_KEY", raising=False)
+    with pytest.raises(BadConfiguration, match="SMILE_API_KEY is not set"):
+        SmileSession.from_env()
+    monkeypatch.setenv("SMILE_API_KEY", running.api_key)
+    async with SmileSession.from_env(pace=QUICK) as session:
+        assert (await session.verify(pictures.job())).approved
+    monkeypatch.setenv("SMILE_API_KEY", "wrong")
+    async with SmileSession.from_env(pace=QUICK, api_key=running.api_key, http="httpx") as session:
+        assert (await session.verify(pictures.job())).approved
+
+
+async def test_an_asgi_transport_of_the_user(pictures: Pictures) -> None:
+    """The whole conversation runs inside the process through httpx.ASGITransport, for both legs."""
+    sandbox = Sandbox()
+    sandbox.enroll("ada")
+    transport = httpx.ASGITransport(sandbox.app)
+    async with SmileSession(
+        sandbox.partner_id, sandbox.api_key, base_url="https://localhost/v1", http=transport, pace=QUICK
+    ) as session:
+        stats = await _whole_day(session, pictures)
+    assert stats.submitted == 7
+    assert stats.api_http_version == stats.storage_http_version
+
+
+async def test_a_factory_of_transports(pictures: Pictures) -> None:
+    """A callable that makes transports is asked for one per shard and leg."""
+    sandbox = Sandbox()
+    sandbox.enroll("ada")
+    made: list[httpx.ASGITransport] = []
+
+    def factory() -> httpx.ASGITransport:
+        made.append(httpx.ASGITransport(sandbox.app))
+        return made[-1]
+
+    async with SmileSession(
+        sandbox.partner_id, sandbox.api_key, base_url="https://localhost/v1", http=factory, pace=QUICK
+    ) as session:
+        assert (await session.verify(pictures.job())).approved
+    assert len(made) == 2
+
+
+async def test_a_mock_transport_of_the_user() -> None:
+    """httpx.MockTransport answers a status query as a test likes."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert request.url.path == "/v1/job_status"
+        return httpx.Response(404, json={"error": "Job not found", "code": "2304"})
+
+    async with SmileSession(PARTNER, KEY, http=httpx.MockTransport(answer)) as session:
+        with pytest.raises(JobNotFound):
+            await session.status(Ticket("ada", "j1", 2))
+        with pytest.raises(JobNotFound) as caught:
+            await session.wait(Ticket("ada", "j1", 2))
+        assert caught.value.ticket == Ticket("ada", "j1", 2)
+        assert session.stats.failed == 1
+
+
+async def test_patience_ends_the_waiting_not_the_job(
+    running: RunningSandbox, session: SmileSession, pictures: Pictures
+) -> None:
+    """StillPending carries the ticket and the latest provisional; wait(ticket) takes the job up again."""
+    running.sandbox.script("ada", code="0822", after=0.0)
+    job = pictures.job(job_id="j1")
+    with pytest.raises(StillPending) as caught:
+        await session.verify(job, until="final", patience=0.3)
+    error = caught.value
+    assert isinstance(error, TimeoutError)
+    assert error.ticket is not None
+    assert (error.ticket.job_id, error.retryable) == ("j1", False)
+    assert error.verdict is not None
+    assert (error.verdict.decision, error.verdict.final) == (Decision.PROVISIONAL, False)
+    assert error.job is not None
+    assert error.job.job_id == "j1"
+    assert all(image.content is None for image in error.job.images)
+    assert session.stats.failed == 0
+    assert not (await session.wait(error.ticket)).final
+    running.sandbox.review("j1", "approve")
+    verdict = await session.wait(Ticket.from_json(error.ticket.to_json()), until="final")
+    assert (verdict.approved, verdict.code) == (True, "1220")
+
+
+async def test_final_waits_over_a_review_of_two_hours(pictures: Pictures) -> None:
+    """until="final" waits through a human review, in virtual time; until="decision" takes the provisional."""
+    clock = HandClock()
+    sandbox = Sandbox(clock=clock)
+    sandbox.enroll("ada")
+    sandbox.script("ada", code="0822", after=5, then=[(7200, "1220")])
+    session = SmileSession(
+        sandbox.partner_id,
+        sandbox.api_key,
+        base_url="https://localhost/v1",
+        http=httpx.ASGITransport(sandbox.app),
+        clock=clock,
+    )
+    async with session:
+        provisional = await clock.run(session.verify(pictures.job()), most=7000)
+        assert provisional.decision is Decision.PROVISIONAL
+        final = await clock.run(session.wait(provisional.ticket, until="final", patience=10_000))
+        assert (final.approved, final.final, final.code) == (True, True, "1220")
+    assert clock.monotonic() > 1000 + 7200
+
+
+async def test_follow_tells_each_verdict_once(smile: ScriptedSmile, pictures: Pictures) -> None:
+    """follow() yields the provisional, then the final one, then ends; leaving early is fine, too."""
+    smile.plans["j1"] = ["", "0822", "0822", "0822", "0820"]
+    async with session_of(smile) as session:
+        ticket = await session.submit(pictures.job(job_id="j1"))
+        async with session.follow(ticket) as verdicts:
+            assert [(verdict.code, verdict.final) async for verdict in verdicts] == [("0822", False), ("0820", True)]
+        async with session.follow(ticket) as verdicts:
+            assert (await anext(verdicts)).code == "0820"
+        async with session.follow(ticket):
+            pass
+        assert session.stats.pending == 0
+
+
+async def test_follow_has_patience_if_asked(smile: ScriptedSmile, pictures: Pictures) -> None:
+    """follow(patience=…) hands out what came and then raises StillPending with the latest word."""
+    smile.plans["j1"] = ["0822"]
+    async with session_of(smile) as session:
+        ticket = await session.submit(pictures.job(job_id="j1"))
+        heard = []
+        with pytest.raises(StillPending) as caught:
+            async with session.follow(ticket, patience=0.2) as verdicts:
+                async for verdict in verdicts:
+                    heard.append(verdict.code)  # noqa: PERF401 - what came before the error counts
+        assert heard == ["0822"]
+        assert caught.value.verdict is not None
+
+
+async def test_any_number_of_tasks_wait_for_one_ticket(smile: ScriptedSmile, pictures: Pictures) -> None:
+    """Fifty waiters and followers share one job's polls; cancelling some does not disturb the others."""
+    smile.plans["j1"] = ["0822"]
+    async with session_of(smile, pace=Pace.fixed(0.05, 1, 0.05)) as session:
+        ticket = await session.submit(pictures.job(job_id="j1"))
+        waiters = [asyncio.create_task(session.wait(ticket, until="final")) for _ in range(50)]
+
+        async def read() -> list[str]:
+            async with session.follow(ticket) as verdicts:
+                return [verdict.code async for verdict in verdicts]
+
+        reader = asyncio.create_task(read())
+        await until(lambda: session.poller.polls >= 2)
+        for waiter in waiters[::2]:
+            waiter.cancel()
+        await asyncio.gather(*waiters[::2], return_exceptions=True)
+        polls = session.poller.polls
+        smile.jobs["j1"].codes.append("0820")
+        assert {verdict.code for verdict in await asyncio.gather(*waiters[1::2])} == {"0820"}
+        assert await reader == ["0822", "0820"]
+        assert session.poller.polls <= polls + 2
+        assert all(waiter.cancelled() for waiter in waiters[::2])
+
+
+async def test_waiters_do_not_share_an_error(smile: ScriptedSmile, pictures: Pictures) -> None:
+    """A fatal answer reaches each waiter as its own exception: verify's knows its job, wait's has none."""
+    smile.tampers["job_status"] = lambda body: body.update(signature="x")
+    async with session_of(smile, pace=Pace.fixed(0.1, 1, 0.1)) as session:
+        job = pictures.job(job_id="j1")
+        verifying = asyncio.create_task(session.verify(job))
+        await until(lambda: len(session.poller) == 1)
+        ended = await asyncio.gather(verifying, session.wait(job.ticket), return_exceptions=True)
+    one, two = ended
+    assert isinstance(one, ForgedReply)
+    assert isinstance(two, ForgedReply)
+    assert one.job is not None
+    assert two.job is None
+
+
+async def test_an_impostor_never_gets_the_verdict_of_an_old_job(
+    running: RunningSandbox, session: SmileSession, pictures: Pictures
+) -> None:
+    """The job_id of an old approved job with another selfie is JobExists, in this session and in a later one."""
+    assert (await session.verify(pictures.job(job_id="j1"))).approved
+    impostor = Job.authenticate("ada", pictures.other, job_id="j1")
+    with pytest.raises(JobExists) as caught:
+        await session.verify(impostor)
+    assert (caught.value.retryable, caught.value.code) == (False, "2215")
+    assert caught.value.ticket == Ticket("ada", "j1", 2)
+    async with session_of(running) as later, later.stream([impostor]) as outcomes:
+        ended = [outcome async for outcome in outcomes]
+    assert isinstance(ended[0].error, JobExists)  # type: ignore[union-attr]
+    assert running.sandbox.count("j1") == 1
+    assert running.sandbox.jobs["j1"].uploads == 1
+
+
+async def test_an_impostor_does_not_resume_an_unfinished_job(smile: ScriptedSmile, pictures: Pictures) -> None:
+    """A submission cut short is resumed with the same pictures only; other pictures get JobExists, and change nothing."""
+    job = pictures.job(job_id="j1")
+    async with session_of(smile) as session:
+        smile.fault("upload", *[reset_after_reading] * 3, effect=True)
+        with pytest.raises(Unavailable):
+            await session.submit(job)
+        with pytest.raises(JobExists):
+            await session.submit(Job.authenticate("ada", pictures.other, job_id="j1"))
+        assert not smile.jobs["j1"].zips
+        assert (await session.verify(job)).approved
+    assert smile.jobs["j1"].created == 1
+
+
+@pytest.mark.parametrize("leg", ["upload", "put"])
+@pytest.mark.parametrize("cut", [True, False])
+async def test_an_ambiguous_upload_makes_one_provider_job(
+    leg: Any, cut: bool, running: RunningSandbox, session: SmileSession, pictures: Pictures
+) -> None:
+    """/upload or PUT that did its work without our hearing of it: the same job goes on, exactly one exists."""
+    running.sandbox.fault(leg, effect=True, cut=cut, status=None if cut else 502)
+    assert (await session.verify(pictures.job(job_id="j1"))).approved
+    assert running.sandbox.count("j1") == 1
+    assert running.sandbox.jobs["j1"].processed == 1
+
+
+@pytest.mark.parametrize("leg", ["upload", "put", "job_status"])
+async def test_a_cancelled_verify_can_be_taken_up(leg: Any, smile: ScriptedSmile, pictures: Pictures) -> None:
+    """Cancelled on any leg, nothing is left behind, and the same Job, called again, is resumed as one provider job."""
+    smile.fault(leg, silence)
+    job = pictures.job(job_id="j1")
+    async with session_of(smile) as session:
+        verifying = asyncio.create_task(session.verify(job))
+        await until(lambda: smile.asked[leg])
+        verifying.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await verifying
+        if leg == "job_status":
+            assert (await session.wait(job.ticket)).approved
+        else:
+            assert session.stats.in_flight == 0
+            assert (await session.verify(job)).approved
+    assert (smile.jobs["j1"].created, len(smile.jobs["j1"].zips)) == (1, 1)
+
+
+async def test_what_is_remembered_is_bounded(
+    smile: ScriptedSmile, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unfinished submissions are remembered up to a number; beyond it the oldest is forgotten."""
+    monkeypatch.setattr(smile_async.sender, "REMEMBERED", 2)
+    smile.fault("upload", say(400, {"code": "2204"}), always=True)
+    async with session_of(smile) as session:
+        smile.fault("upload", *[say(504)] * 9, effect=True)
+        for number in range(3):
+            with pytest.raises(Unavailable):
+                await session.submit(pictures.job(job_id=f"j{number}"))
+        assert [job_id for _, job_id in session.sender._unfinished] == ["j1", "j2"]
+
+
+async def test_a_place_among_the_uploads_is_waited_for_with_patience(
+    smile: ScriptedSmile, pictures: Pictures
+) -> None:
+    """If other uploads hold all places, patience ends the waiting: nothing was submitted."""
+    smile.fault("upload", silence, always=True)
+    async with session_of(smile, limits=Limits(uploads=1)) as session:
+        first = asyncio.create_task(session.submit(pictures.job()))
+        await until(lambda: smile.asked["upload"])
+        with pytest.raises(Unavailable, match="no upload slot in time") as caught:
+            await session.submit(pictures.job(), patience=0.1)
+        assert (caught.value.ticket, caught.value.retryable) == (None, True)
+        first.cancel()
+        await asyncio.wait({first})
+
+
+async def test_patience_bounds_the_wait_for_the_rate(smile: ScriptedSmile, pictures: Pictures) -> None:
+    """With jobs_per_second used up for minutes, verify() ends with its patience all the same."""
+    async with session_of(smile, limits=Limits(jobs_per_second=0.01)) as session:
+        await session.submit(pictures.job())
+        begun = time.monotonic()
+        with pytest.raises(Unavailable) as caught:
+            await session.verify(pictures.job(), patience=0.2)
+        assert time.monotonic() - begun < 1.2
+        assert caught.value.ticket is None
+
+
+async def test_a_job_that_can_not_be_sent_leaves_no_trace(
+    session: SmileSession, running: RunningSandbox, tmp_path: Path
+) -> None:
+    """A missing picture, or no Job at all, is InvalidJob before any byte leaves."""
+    with pytest.raises(InvalidJob, match="can not be opened") as caught:
+        await session.verify(Job.authenticate("ada", tmp_path / "none.jpg"))
+    assert caught.value.ticket is None
+    with pytest.raises(InvalidJob, match="got dict instead of a Job"):
+        await session.submit({"user_id": "ada"})  # type: ignore[arg-type]
+    assert not running.sandbox.jobs
+    assert session.stats.submitted == 0
+
+
+async def test_a_verdict_can_be_delivered(smile: ScriptedSmile, pictures: Pictures) -> None:
+    """deliver() wakes who waits: a confirmed verdict at once, any other after a status query agreed."""
+    smile.plans["j1"] = ["", "0820"]
+    async with session_of(smile, pace=Pace.fixed(60, 1, 60)) as session:
+        ticket = await session.submit(pictures.job(job_id="j1"))
+        waiting = asyncio.create_task(session.wait(ticket, until="final"))
+        elsewhere = Verdict(Decision.APPROVED, True, "0820", "", ticket, confirmed=True)
+        await until(lambda: smile.asked["job_status"] and not session.stats.in_flight)
+        assert await session.deliver(elsewhere) is elsewhere
+        assert (await waiting).approved
+        forwarded = Verdict.from_json(elsewhere.to_json())
+        assert not forwarded.confirmed
+        delivered = await session.deliver(forwarded)
+        assert delivered is not None
+        assert delivered.approved
+        with pytest.raises(SmileError):
+            await session.deliver(b"{}")
+
+
+# How a session lives and ends.
+
+
+def _sleeping() -> SmileSession:
+    return SmileSession(PARTNER, KEY)
+
+
+CALLS: dict[str, Callable[[SmileSession, Pictures], Any]] = {
+    "verify": lambda session, pictures: session.verify(pictures.job()),
+    "submit": lambda session, pictures: session.submit(pictures.job()),
+    "wait": lambda session, pictures: session.wait(pictures.job().ticket),
+    "status": lambda session, pictures: session.status(pictures.job().ticket),
+    "deliver": lambda session, pictures: session.deliver(b"{}"),
+    "stream": lambda session, pictures: _entered(session.stream([pictures.job()])),
+    "follow": lambda session, pictures: _entered(session.follow(pictures.job().ticket)),
+}
+
+
+async def _entered(context: Any) -> None:
+    async with context:
+        pass
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_a_session_is_used_inside_its_block(call: str, pictures: Pictures) -> None:
+    """Before entering and after leaving, every call is SessionClosed with what to do."""
+    session = _sleeping()
+    with pytest.raises(SessionClosed, match="use it inside `async with"):
+        await CALLS[call](session, pictures)
+    async with session:
+        assert repr(session).endswith(", open>")
+    with pytest.raises(SessionClosed, match="use it inside `async with"):
+        await CALLS[call](session, pictures)
+    assert repr(session).endswith(", closed>")
+
+
+async def test_a_session_is_entered_once(running: RunningSandbox) -> None:
+    """Entering again, inside or after the block, is refused and does no harm."""
+    session = session_of(running)
+    async with session:
+        with pytest.raises(SessionClosed, match="entered once"):
+            await session.__aenter__()
+        with pytest.raises(JobNotFound):
+            await session.status(Ticket("ada", "none", 2))
+    with pytest.raises(SessionClosed, match="entered once"):
+        await session.__aenter__()
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_a_session_belongs_to_one_loop(call: str, session: SmileSession, pictures: Pictures) -> None:
+    """Used from another event loop, every call is WrongLoop, and the session goes on in its own."""
+
+    def elsewhere() -> None:
+        async def use() -> None:
+            await CALLS[call](session, pictures)
+
+        asyncio.run(use())
+
+    with pytest.raises(WrongLoop, match="one session per loop"):
+        await asyncio.to_thread(elsewhere)
+    assert (await session.verify(pictures.job())).approved
+
+
+def test_a_session_does_not_travel() -> None:
+    """Pickling and copying a session are refused: it holds a key and a loop."""
+    for send in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="make one in each process"):
+            send(_sleeping())  # type: ignore[operator]
+
+
+async def test_entering_and_leaving_may_happen_in_different_tasks(running: RunningSandbox, pictures: Pictures) -> None:
+    """Entered in one task, used in a second, left in a third, as test fixtures and web frameworks do."""
+    session = session_of(running)
+    await asyncio.create_task(session.__aenter__())
+    verdict = await asyncio.create_task(session.verify(pictures.job()))
+    await asyncio.create_task(session.__aexit__(None, None, None))
+    assert verdict.approved
+
+
+async def test_leaving_tells_who_still_waits(smile: ScriptedSmile, pictures: Pictures) -> None:
+    """When the session ends, waiters, followers and uploads of other tasks end with an error that has the ticket."""
+    smile.plans.update(w=[""], s=[""])
+    session = session_of(smile)
+    await session.__aenter__()
+    ticket = await session.submit(pictures.job(job_id="w"))
+    smile.fault("upload", silence)
+    follow = session.follow(ticket)
+
+    async def read() -> None:
+        async with follow as verdicts:
+            await anext(verdicts)
+
+    tasks = [asyncio.create_task(work) for work in (session.wait(ticket), read(), session.submit(pictures.job()))]
+    await until(lambda: len(smile.asked["upload"]) == 2)
+    await session.__aexit__(None, None, None)
+    waited, read_, sent = await asyncio.gather(*tasks, return_exceptions=True)
+    for error in (waited, read_):
+        assert isinstance(error, SessionClosed)
+        assert error.ticket is not None
+        assert error.ticket.job_id == "w"
+    assert isinstance(sent, Unavailable)
+    assert sent.ticket is not None
+    with pytest.raises(SessionClosed):
+        async with follow:
+            pass
+
+
+async def test_cancelling_the_block_leaves_nothing(smile: ScriptedSmile, pictures: Pictures) -> None:
+    """A task cancelled inside the block leaves it cleanly, with all connections closed."""
+    smile.fault("job_status", silence, always=True)
+
+    async def work() -> None:
+        async with session_of(smile) as session:
+            await session.verify(pictures.job())
+
+    working = asyncio.create_task(work())
+    await until(lambda: smile.asked["job_status"])
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+
+
+async def test_cancelling_the_entry_leaves_nothing(running: RunningSandbox) -> None:
+    """A task cancelled while it enters, at whatever point, leaves no host task behind."""
+    for pause in range(6):
+        session = session_of(running)
+        entering = asyncio.create_task(session.__aenter__())
+        for _ in range(pause):
+            await asyncio.sleep(0)
+        entering.cancel()
+        if isinstance((await asyncio.gather(entering, return_exceptions=True))[0], SmileSession):
+            await session.__aexit__(None, None, None)
+        async with nothing_left():
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def crashing(session: SmileSession, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[anyio.Event]:
+    """Inside the block the session's next poll is a defect; it happens when the event is set."""
+    crash = anyio.Event()
+
+    async def defect(_ask: Ask, _deadline: float) -> None:
+        await crash.wait()
+        raise ZeroDivisionError("a defect of ours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session._courier, "ask", defect)
+        yield crash
+
+
+async def test_a_crash_inside_is_an_error_for_those_who_wait(
+    running: RunningSandbox, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A defect in the host task fails waiters and later calls with a SmileError, and cancels nobody's task."""
+    bystander = asyncio.create_task(asyncio.sleep(3600))
+    async with session_of(running) as session:
+        ticket = await session.submit(pictures.job())
+        async with crashing(session, monkeypatch) as crash:
+            waiting = [asyncio.create_task(session.wait(ticket)) for _ in range(3)]
+            await until(lambda: len(session.poller) == 1)
+            crash.set()
+            ended = await asyncio.gather(*waiting, return_exceptions=True)
+        for error in ended:
+            assert isinstance(error, SessionClosed)
+            assert "has crashed (ZeroDivisionError)" in str(error)
+            assert error.ticket == ticket
+        with pytest.raises(SessionClosed, match="crashed"):
+            await session.verify(pictures.job())
+        me = asyncio.current_task()
+        assert me is not None
+        assert not me.cancelling()
+    assert not bystander.done()
+    bystander.cancel()
+    await asyncio.wait({bystander})
+
+
+async def test_a_crash_during_an_upload_keeps_the_ticket(
+    smile: ScriptedSmile, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the session crashes while verify() uploads, the error carries the ticket of what was uploaded."""
+    async with session_of(smile) as session:
+        other = await session.submit(pictures.job())
+        async with crashing(session, monkeypatch) as crash:
+            waiting = asyncio.create_task(session.wait(other))
+            await until(lambda: len(session.poller) == 1)
+            go = anyio.Event()
+            walk = session._courier.walk
+
+            async def slow(*args: Any) -> Ticket:
+                ticket = await walk(*args)
+                await go.wait()
+                return ticket
+
+            monkeypatch.setattr(session._courier, "walk", slow)
+            verifying = asyncio.create_task(session.verify(pictures.job(job_id="j1")))
+            await until(lambda: len(smile.jobs) == 2 and smile.jobs["j1"].zips)
+            crash.set()
+            await asyncio.wait({waiting})
+            go.set()
+            (error,) = await asyncio.gather(verifying, return_exceptions=True)
+        await asyncio.gather(waiting, return_exceptions=True)
+    assert isinstance(error, SessionClosed)
+    assert error.ticket is not None
+    assert error.ticket.job_id == "j1"
+
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"partner_id": ""}, "partner_id"),
+    ({"partner_id": "0 1"}, "partner_id"),
+    ({"api_key": " "}, "api_key"),
+    ({"environment": "staging"}, "environment is 'staging'"),
+    ({"base_url": "http://api.example/v1"}, "base_url is not https"),
+    ({"base_url": "https://api.example/v2"}, "does not end in /v1"),
+    ({"callback_url": "http://callback.example/"}, "callback_url is not https"),
+    ({"ca_file": "/nowhere/ca.pem"}, "'/nowhere/ca.pem' is not a file"),
+    ({"http": "curl"}, "http is 'curl'"),
+    ({"upload_hosts": ["https://bucket"]}, "upload_hosts names"),
+    ({"ledger": object()}, "ledger"),
+    ({"previous_api_keys": [""]}, "api_key is empty"),
+]
+
+
+@pytest.mark.parametrize(("given", "says"), BAD, ids=[str(given) for given, _ in BAD])
+def test_bad_settings_are_refused_at_once(given: dict[str, Any], says: str) -> None:
+    """What is wrong with the settings is told when the session is made, not when it is used."""
+    with pytest.raises(BadConfiguration, match=says):
+        SmileSession(**{"partner_id": PARTNER, "api_key": KEY, **given})
+
+
+async def test_a_broken_ca_file_is_told_on_entering(tmp_path: Path) -> None:
+    """A ca_file that holds no certificate is BadConfiguration when the session is entered."""
+    path = tmp_path / "ca.pem"
+    path.write_text("nothing")
+    with pytest.raises(BadConfiguration, match=r"ca\.pem"):
+        async with SmileSession(PARTNER, KEY, ca_file=path):
+            pass
+
+
+def test_a_session_shows_no_secret() -> None:
+    """The repr names partner, place and state; a Secret is taken for a key as well."""
+    session = SmileSession(PARTNER, Secret(KEY), environment="production")
+    assert repr(session) == "<SmileSession of partner 001 at https://api.smileidentity.com/v1, closed>"
+
+
+async def test_an_idle_session_has_nothing_to_tell() -> None:
+    """The stats of an idle session are zeros and blanks."""
+    async with _sleeping() as session:
+        assert session.stats == Stats(0, 0, 0, 0, 0, 0, 0, "", "")
