@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Failed", "Finished", "Outcome", "Stream"]
 
+_CLOSED = "the session was closed under its stream: see outcomes.pending"
 #: Seconds a job of a stream may take to be accepted, patience or not: its own clock starts at its accepted upload.
 SUBMIT_SECONDS = 120.0
 
@@ -85,13 +86,15 @@ class Stream:
         self._room = anyio.Event()
         self._news = anyio.Event()
         self._done = anyio.Event()
-        self._scope: anyio.CancelScope | None = None
+        # Made here, so that a block left before its tasks have begun can cancel them.
+        self._scope = anyio.CancelScope()
         self._ready: deque[Outcome] = deque()
         self._waiting: set[_JobListener] = set()
         self._sending: set[Submission] = set()
         self._dry = False
         self._error: BaseException | None = None
-        self._left: list[Ticket] = []
+        self._cut: list[Ticket] = []
+        self._left: list[Ticket] | None = None
 
     async def __aenter__(self) -> Self:
         self._session.host.run(self._run)
@@ -100,11 +103,10 @@ class Stream:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._left = self.pending
-        if self._scope is not None:
-            self._scope.cancel()
+        self._scope.cancel()
         with anyio.CancelScope(shield=True):
             await self._done.wait()
+        self._left = self.pending
         for listener in tuple(self._waiting):
             self._session.poller.leave(listener)
         self._waiting.clear()
@@ -119,7 +121,7 @@ class Stream:
                     raise self._error
                 raise StopAsyncIteration
             if self._done.is_set() and not self._dry:
-                raise SessionClosed("the session was closed under its stream: see outcomes.pending")
+                raise SessionClosed(_CLOSED)
             self._news = anyio.Event()
             await self._news.wait()
         outcome = self._ready.popleft()
@@ -131,7 +133,7 @@ class Stream:
         """The tickets of jobs that may have arrived and have no outcome yet; after the block, those left behind."""
         listening = (listener.watch.ticket for listener in self._waiting if listener.watch is not None)
         on_the_way = (submission.ticket for submission in self._sending if submission.left)
-        return [*listening, *on_the_way] or list(self._left)
+        return [*listening, *on_the_way, *self._cut] if self._left is None else list(self._left)
 
     def over(self, listener: _JobListener | None, outcome: Outcome) -> None:
         """Take note of an outcome; never waits for the reader."""
@@ -151,14 +153,16 @@ class Stream:
 
     async def _run(self) -> None:
         try:
-            async with anyio.create_task_group() as tasks:
-                self._scope = tasks.cancel_scope
-                for _ in range(self._limits.uploads):
-                    tasks.start_soon(self._work)
+            with self._scope:
+                async with anyio.create_task_group() as tasks:
+                    for _ in range(self._limits.uploads):
+                        tasks.start_soon(self._work)
         except Exception as error:  # noqa: BLE001 - a defect of ours ends this stream, not the session
             self._error, self._dry = error, True
         finally:
-            self._left = self.pending
+            self._cut = [submission.ticket for submission in self._sending if submission.left]
+            if self._sending and self._error is None:
+                self._error = SessionClosed(_CLOSED)
             self._sending.clear()
             self._done.set()
             self._news.set()

@@ -60,7 +60,9 @@ async def others(before: set["asyncio.Task[Any]"], patience: float = 1.0) -> set
 
 
 def _counts(task: "asyncio.Task[Any]") -> bool:
-    return not task.done() and task is not asyncio.current_task() and task.get_name() != "scripted connection"
+    code = getattr(task.get_coro(), "cr_code", None)
+    a_server_s = task.get_name() == "scripted connection" or "granian" in getattr(code, "co_filename", "")
+    return not task.done() and task is not asyncio.current_task() and not a_server_s
 
 
 @asynccontextmanager
