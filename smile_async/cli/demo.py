@@ -6,12 +6,12 @@ the second pass is sent only after its user is on file: authenticating somebody 
 
 import asyncio
 import contextlib
-import shlex
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, field
+from json import loads
 from pathlib import Path
 from typing import Annotated
 
@@ -31,7 +31,8 @@ __all__ = ["Report", "demo", "neighbour"]
 
 #: Seconds a sandbox may take to open its ports on a slow machine.
 START_SECONDS = 60.0
-_NAMES = ("SMILE_PARTNER_ID", "SMILE_API_KEY", "SMILE_BASE_URL", "SMILE_CA_FILE")
+#: Seconds it may take to close them again; then it is killed.
+STOP_SECONDS = 5.0
 
 
 @dataclass
@@ -64,12 +65,10 @@ class Report:
 @contextlib.asynccontextmanager
 async def neighbour(latency: float) -> AsyncIterator[dict[str, str]]:
     """A sandbox in a child process, and the SMILE_* variables that lead to it; gone when the block is left."""
-    command = [sys.executable, "-m", "smile_async.cli", "sandbox", "--port", "0", "--storage-port", "0"]
+    ports = ("--port", "0", "--storage-port", "0")
     child = await asyncio.create_subprocess_exec(
-        *command,
-        "--latency",
-        str(latency),
-        "--until-eof",
+        *(sys.executable, "-m", "smile_async.cli", "sandbox", *ports, "--latency", str(latency)),
+        *("--json", "--until-eof"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         # Ctrl-C is for us: the sandbox must outlive the last request.
@@ -83,21 +82,18 @@ async def neighbour(latency: float) -> AsyncIterator[dict[str, str]]:
         with contextlib.suppress(ProcessLookupError):
             child.terminate()
         try:
-            await asyncio.wait_for(child.wait(), 5)
+            await asyncio.wait_for(child.wait(), STOP_SECONDS)
         except TimeoutError:
             child.kill()
             await child.wait()
 
 
 async def _exports(child: asyncio.subprocess.Process) -> dict[str, str]:
-    found: dict[str, str] = {}
     assert child.stdout is not None  # noqa: S101 - it was asked for
-    while not found.keys() >= set(_NAMES):
-        line = (await child.stdout.readline()).decode()
-        if not line:
-            raise Unavailable("the sandbox did not start: see what it said above")
-        name, _, value = shlex.split(line)[-1].partition("=")
-        found[name] = value
+    line = await child.stdout.readline()
+    if not line:
+        raise Unavailable("the sandbox did not start: see what it said above")
+    found: dict[str, str] = loads(line)
     return found
 
 

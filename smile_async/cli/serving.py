@@ -52,8 +52,8 @@ def sandbox(
         else:
             sys.stdout.write("".join(f"export {name}={shlex.quote(value)}\n" for name, value in names.items()))
             sys.stdout.flush()
-        if sys.stderr.isatty() and not until_eof:
-            aside().print("[dim]read these lines in a second shell; stop with Ctrl-C[/dim]")
+            if sys.stderr.isatty():
+                aside().print("[dim]read these lines in a second shell; stop with Ctrl-C[/dim]")
         if until_eof:
             threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
 
@@ -63,6 +63,9 @@ def sandbox(
         asyncio.run(serve_forever(announce, host=host, port=port, storage_port=storage_port, **settings))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+    except OSError as error:
+        where = f"{host}, ports {port} and {storage_port}: {error.strerror or error}"
+        raise OSError(f"can not listen on {where}; give others with --port and --storage-port (0: any)") from None
     return ExitCode.DONE
 
 
