@@ -123,7 +123,7 @@ async def test_a_full_house_of_waiting_jobs_stops_the_source(smile: ScriptedSmil
 async def test_leaving_early_leaves_nothing_behind(
     kind: type[Source], running: RunningSandbox, pictures: Pictures
 ) -> None:
-    """A break out of an endless stream ends its tasks; pending lists the tickets of jobs without an outcome."""
+    """A break out of an endless stream ends its tasks; pending lists every job that may have arrived."""
     source = kind(pictures)
     async with session_of(running) as session:
         running.sandbox.script("ada", code="0820", after=3600)
@@ -143,7 +143,7 @@ async def test_leaving_early_leaves_nothing_behind(
                     break
             left = {ticket.job_id for ticket in outcomes.pending}
         accepted = {job_id for job_id, job in running.sandbox.jobs.items() if job_id != "quick" and job.zip_at}
-        assert accepted <= left <= set(running.sandbox.jobs)
+        assert accepted <= left
         assert session.stats.pending == 0
         running.sandbox.review("j1", "approve")
         again = next(ticket for ticket in outcomes.pending if ticket.job_id == "j1")
