@@ -116,6 +116,9 @@ class SmileSession:
         return cls(**environment_settings(os.environ, overrides))
 
     def __repr__(self) -> str:
+        if "host" not in vars(self):
+            # Refused by __init__: a crash reporter that writes out its frame must not crash in turn.
+            return "<SmileSession that could not be made>"
         state = "open" if self.host.open else "closed"
         return f"<SmileSession of partner {self._settings.signer.partner_id} at {self._settings.base_url}, {state}>"
 

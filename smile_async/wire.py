@@ -138,10 +138,14 @@ _Shape = TypeVar("_Shape", bound=_Body)
 
 
 def _json_object(body: bytes, what: str) -> dict[str, Any]:
+    found, whole = None, True
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError:
-        raise UnreadableReply(f"{what} is not JSON ({len(body)} bytes)") from None
+        whole = False
+    if not whole:
+        # Raised without context: the decoder's error holds the text, which may end in half a presigned URL.
+        raise UnreadableReply(f"{what} is not JSON ({len(body)} bytes)")
     if not isinstance(found, dict):
         raise UnreadableReply(f"{what} is a JSON {type(found).__name__}, not an object")
     return found
