@@ -73,7 +73,10 @@ class Pool:
         back = False
         try:
             with anyio.move_on_after(within):
-                reply = await shard.engine.send(method, url, headers, body)
+                sending = shard.engine.send(method, url, headers, body)
+                # This frame is in the traceback of a cancelled caller: a presigned URL must not be.
+                del url
+                reply = await sending
                 back = True
                 shard.heard_at = monotonic()
                 self.versions[reply.http_version] = self.versions.get(reply.http_version, 0) + 1
