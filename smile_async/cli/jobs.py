@@ -70,10 +70,7 @@ def verify(
             return await session.verify(job, until.value, patience)
 
     verdict = _in_session(wait, environment=environment, base_url=base_url, ca_file=ca_file, http=http)
-    if json:
-        print_document(verdict_document(verdict))
-    else:
-        show_verdict(verdict)
+    print_document(verdict_document(verdict)) if json else show_verdict(verdict)
     return code_of(verdict)
 
 
@@ -112,11 +109,7 @@ def submit(
             return await session.submit(job, patience)
 
     ticket = _in_session(send, environment=environment, base_url=base_url, ca_file=ca_file, http=http)
-    if json:
-        print_document(ticket.to_dict())
-    else:
-        people().print(escape(ticket.to_json()))
-        aside().print("[dim]give this ticket to `smile-async status`, as it is[/dim]")
+    print_document(ticket.to_dict()) if json else _show_ticket(ticket)
     return ExitCode.DONE
 
 
@@ -143,10 +136,7 @@ def status(
         return await session.status(wanted, history, image_links)
 
     found = _in_session(ask, environment=environment, base_url=base_url, ca_file=ca_file, http=http)
-    if json:
-        print_document(_status_document(found, history=history, image_links=image_links))
-    else:
-        _show_status(found)
+    print_document(_status_document(found, history, image_links)) if json else _show_status(found)
     return code_of(found.verdict)
 
 
@@ -195,7 +185,12 @@ async def _progress(session: SmileSession, ticket: Ticket, doing: str) -> AsyncI
             watching.cancel()
 
 
-def _status_document(found: JobStatus, *, history: bool, image_links: bool) -> dict[str, Any]:
+def _show_ticket(ticket: Ticket) -> None:
+    people().print(escape(ticket.to_json()))
+    aside().print("[dim]give this ticket to `smile-async status`, as it is[/dim]")
+
+
+def _status_document(found: JobStatus, history: bool, image_links: bool) -> dict[str, Any]:
     document: dict[str, Any] = {
         "ticket": found.ticket.to_dict(),
         "code": found.code,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from glob import glob
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -99,27 +99,15 @@ def job_from(
     if selfie is None and not use_enrolled_image:
         raise typer.BadParameter("there is no selfie: give the path of a picture")
     face = None if selfie is None else Image.from_path(selfie)
-    frames = [frame for given in liveness or () for frame in frames_of(given)]
-    partner_params = dict(_pair(text) for text in param or ())
+    about: dict[str, Any] = {
+        "job_id": job_id,
+        "liveness": [frame for given in liveness or () for frame in frames_of(given)],
+        "partner_params": dict(_pair(text) for text in param or ()),
+        "callback_url": callback_url,
+    }
     if register and face is not None:
-        return Job.register(
-            user_id,
-            face,
-            liveness=frames,
-            job_id=job_id,
-            partner_params=partner_params,
-            callback_url=callback_url,
-            allow_new_enroll=allow_new_enroll,
-        )
-    return Job.authenticate(
-        user_id,
-        face,
-        liveness=frames,
-        job_id=job_id,
-        partner_params=partner_params,
-        callback_url=callback_url,
-        use_enrolled_image=use_enrolled_image,
-    )
+        return Job.register(user_id, face, allow_new_enroll=allow_new_enroll, **about)
+    return Job.authenticate(user_id, face, use_enrolled_image=use_enrolled_image, **about)
 
 
 def frames_of(given: str) -> list[str]:

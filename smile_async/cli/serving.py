@@ -7,12 +7,16 @@ import shlex
 import signal
 import sys
 import threading
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from smile_async.cli.output import ExitCode, aside, print_document
+
+if TYPE_CHECKING:
+    from smile_async.sandbox import RunningSandbox
 
 __all__ = ["sandbox"]
 
@@ -38,25 +42,9 @@ def sandbox(
     accepts connections; a second shell that reads them talks to it.
     """
     # Needs another extra than the other commands, and half a second.
-    from smile_async.sandbox import RunningSandbox, serve_forever  # noqa: PLC0415
+    from smile_async.sandbox import serve_forever  # noqa: PLC0415
 
-    def announce(running: RunningSandbox) -> None:
-        names = {
-            "SMILE_PARTNER_ID": running.partner_id,
-            "SMILE_API_KEY": running.api_key,
-            "SMILE_BASE_URL": running.base_url,
-            "SMILE_CA_FILE": running.ca_file,
-        }
-        if json:
-            print_document(names)
-        else:
-            sys.stdout.write("".join(f"export {name}={shlex.quote(value)}\n" for name, value in names.items()))
-            sys.stdout.flush()
-            if sys.stderr.isatty():
-                aside().print("[dim]read these lines in a second shell; stop with Ctrl-C[/dim]")
-        if until_eof:
-            threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
-
+    announce = partial(_announce, json, until_eof)
     settings: dict[str, Any] = {"partner_id": partner_id, "api_key": api_key or None}
     settings |= {"latency": latency, "review": review, "state": state}
     try:
@@ -67,6 +55,24 @@ def sandbox(
         where = f"{host}, ports {port} and {storage_port}: {error.strerror or error}"
         raise OSError(f"can not listen on {where}; give others with --port and --storage-port (0: any)") from None
     return ExitCode.DONE
+
+
+def _announce(as_json: bool, until_eof: bool, running: "RunningSandbox") -> None:
+    names = {
+        "SMILE_PARTNER_ID": running.partner_id,
+        "SMILE_API_KEY": running.api_key,
+        "SMILE_BASE_URL": running.base_url,
+        "SMILE_CA_FILE": running.ca_file,
+    }
+    if as_json:
+        print_document(names)
+    else:
+        sys.stdout.write("".join(f"export {name}={shlex.quote(value)}\n" for name, value in names.items()))
+        sys.stdout.flush()
+        if sys.stderr.isatty():
+            aside().print("[dim]read these lines in a second shell; stop with Ctrl-C[/dim]")
+    if until_eof:
+        threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
 
 
 def _stop_at_end_of_input() -> None:
