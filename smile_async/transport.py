@@ -5,6 +5,7 @@ Nothing here retries, follows a redirect, reads a proxy variable unless asked, o
 transports themselves, because httpx's client logs every URL, and a presigned one is a credential.
 """
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
@@ -15,6 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+import anyio.lowlevel
 import httpx
 
 from smile_async.conversation import Sent
@@ -97,14 +99,14 @@ class HttpxEngine:
     async def send(self, method: str, url: str, headers: list[tuple[str, str]], body: bytes | Body) -> Reply:
         """Send and read the whole reply."""
         request = self._request(method, url, headers, body)
-        failure: NoReply
+        failure: BaseException
         try:
             response = await self._transport.handle_async_request(request)
             try:
                 return await self._whole(response)
             finally:
                 await response.aclose()
-        except NoReply as told:
+        except (NoReply, asyncio.CancelledError) as told:
             failure = told
         except self._unsent as error:
             failure = NoReply(Sent.UNSENT if _never_connected(error) else Sent.AMBIGUOUS, _plain(error))
@@ -112,6 +114,11 @@ class HttpxEngine:
             failure = NoReply(Sent.AMBIGUOUS, type(error).__name__)
         # Raised here, without context: frames below hold the request, whose repr shows a presigned URL.
         del request, url, body
+        if isinstance(failure, asyncio.CancelledError):
+            # pyreqwest raises one of its own making, which a cancel scope takes for somebody else's and lets through:
+            # here the scope raises the one that it knows.
+            await anyio.lowlevel.checkpoint_if_cancelled()
+            failure.__context__ = None
         raise failure.with_traceback(None)
 
     def _request(self, method: str, url: str, headers: list[tuple[str, str]], body: bytes | Body) -> Any:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
@@ -309,6 +310,22 @@ async def test_cancelling_is_safe(http: str, act: Act, served: Any) -> None:
             assert all(isinstance(end, asyncio.CancelledError) for end in ended)
     server.act = say(200, b"fine")
     assert (await engine.send("POST", server.url + PATH, JSON, b"{}")).body == b"fine"
+
+
+@engines
+@pytest.mark.parametrize("act", [silence, drip()])
+async def test_a_deadline_around_a_request_is_its_caller_s(http: str, act: Act, served: Any) -> None:
+    """A cancel scope that runs out during a request ends it, and swallows its own cancellation and no other."""
+    server, engine = await served(http, act)
+    with anyio.move_on_after(0.05) as scope:
+        await engine.send("PUT", server.url + PATH, JSON, Pieces(2))
+    assert scope.cancelled_caught
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await engine.send("PUT", server.url + PATH, JSON, b"{}")
+    me = asyncio.current_task()
+    assert me is not None
+    assert not me.cancelling()
 
 
 @engines
