@@ -7,6 +7,7 @@ tests, and keeps every fact of its behaviour beside the place where it was docum
 
 try:
     import granian as _granian
+    import jinja2 as _jinja2
     import starlette as _starlette
     import trustme as _trustme
 except ImportError as missing:  # pragma: no cover - the test environment has every extra
@@ -20,7 +21,7 @@ from .sandbox import Sandbox
 from .server import RunningSandbox, serve_forever
 from .settings import Settings
 
-del _granian, _starlette, _trustme
+del _granian, _jinja2, _starlette, _trustme
 
 __all__ = [
     "CallbackSent",

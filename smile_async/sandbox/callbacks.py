@@ -67,9 +67,16 @@ class CallbackSender:
             self._expected[id(message)] = message
             self._post(message.at, _Letter(job, message))
 
-    def again(self, job: JobRecord, message: Message) -> None:
-        """Send *message* now, whether or not it was sent before."""
-        self._post(self._settings.clock.time(), _Letter(job, message))
+    def again(self, job: JobRecord, message: Message, copies: int = 1) -> None:
+        """Send *message* now, whether or not it was sent before; more *copies* are the same bytes over again."""
+        now = self._settings.clock.time()
+        body = orjson.dumps(result_body(self._desk.keys, job, message, signed_at=now))
+        for _ in range(copies):
+            self._post(now, _Letter(job, message, body=body))
+
+    def reaches(self, job: JobRecord) -> bool:
+        """Whether *job* has a URL its callbacks can go to."""
+        return bool(self._url(job))
 
     def _url(self, job: JobRecord) -> str:
         # The job's own URL wins over the portal's (protocol.md §7).

@@ -4,6 +4,7 @@ The authority's private key never touches the disk; the server's key must, reada
 """
 
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,14 +24,12 @@ class Certificates:
     key_file: Path
 
 
-def issue(folder: Path, host: str, ca_folder: Path | None = None) -> Certificates:
-    """Make an authority and a server certificate for *host* and the loopback names, in *folder* (mode 0700).
+def issue(folder: Path, hosts: Sequence[str], ca_folder: Path | None = None) -> Certificates:
+    """Make an authority and a server certificate for *hosts* and the loopback names, in *folder* (mode 0700).
 
     With *ca_folder* the authority's certificate goes there instead, so that its path is the same after a restart.
     """
-    names = {"127.0.0.1", "::1", "localhost"}
-    if not is_wildcard(host):
-        names.add(host)
+    names = {"127.0.0.1", "::1", "localhost", *(host for host in hosts if not is_wildcard(host))}
     authority = trustme.CA(organization_name="smile_async sandbox")
     server = authority.issue_cert(*sorted(names), organization_name="smile_async sandbox")
     files = Certificates(

@@ -77,6 +77,10 @@ class Faults:
             if leg in (None, name):
                 waiting.clear()
 
+    def waiting(self) -> list[tuple[Leg, Fault]]:
+        """Every fault still to happen, leg by leg, in the order they were asked for."""
+        return [(leg, fault) for leg, waiting in self._waiting.items() for fault in waiting]
+
     def pending(self, leg: Leg) -> bool:
         """Whether anything may go wrong on *leg*."""
         return bool(self._waiting[leg])

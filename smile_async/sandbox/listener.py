@@ -6,6 +6,7 @@ clients keep idle HTTP/2 connections open (its graceful stop waits for them for 
 
 import asyncio
 import contextlib
+import ipaddress
 import os
 import socket
 import stat
@@ -47,6 +48,11 @@ class Listener:
         self._server: Any = None
         self._serving: asyncio.Task[None] | None = None
         self.port = port
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can connect."""
+        return ipaddress.ip_address(self._address).is_loopback
 
     async def start(self) -> None:
         """Open the port; raises OSError if it is taken or the server does not accept within 10 s."""

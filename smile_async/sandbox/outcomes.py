@@ -7,7 +7,7 @@ enum (actions.csv). The pairing of values with outcomes is our inference whereve
 
 from smile_async.codes import MEANINGS, Decision
 
-__all__ = ["APPROVED", "FINAL", "JOB_TYPES", "REGISTRATIONS", "actions_of", "decision_of", "text_of"]
+__all__ = ["APPROVED", "FINAL", "JOB_TYPES", "REGISTRATIONS", "actions_of", "decision_of", "meaning_of", "text_of"]
 
 #: The job types that travel by /upload and have documented results (protocol.md §3; 8 and 9 do not).
 JOB_TYPES = frozenset({1, 2, 4, 6, 11})
@@ -52,6 +52,11 @@ for _row in MEANINGS:
 def decision_of(code: str, job_type: int) -> str:
     """What *code* decides about a job of *job_type*: a value of `Decision`."""
     return _DECISIONS.get((code, job_type), Decision.UNKNOWN).value
+
+
+def meaning_of(code: str, job_type: int) -> str:
+    """What *code* means for a job of *job_type*, as `smile_async.codes` has it; "" if no source documents the pair."""
+    return _MEANINGS.get((code, job_type), "")
 
 
 def text_of(code: str, job_type: int) -> str:

@@ -53,6 +53,7 @@ class JobRecord:
     `prep_uploads` the upload URLs handed out, `uploads` the PUTs accepted, `processed` the zips read, `polls` the
     answered /job_status queries, `refusals` the codes later /upload calls for the same job_id were refused with.
     `complaint` says in words why a zip was found wanting. `notified` counts the results whose callback was tried.
+    `forgotten`: the user this job enrolled was forgotten since.
     """
 
     user_id: str
@@ -77,6 +78,7 @@ class JobRecord:
     plan: list[Message] = field(default_factory=list)
     callbacks: list[CallbackSent] = field(default_factory=list)
     notified: int = 0
+    forgotten: bool = False
     # The underscore keeps the clock out of the saved state: orjson skips such fields.
     _clock: Clock = field(default_factory=SystemClock, repr=False, compare=False)
 

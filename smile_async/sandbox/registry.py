@@ -6,6 +6,7 @@ All changes happen here, between two awaits, so that concurrent requests for one
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 from .inspection import Inspection
@@ -37,7 +38,7 @@ class Registry:
         self.scripts: dict[str, Script] = {}
         self._by_ref: dict[str, JobRecord] = {}
         self._enrolments: dict[str, list[JobRecord]] = {}
-        self._enrolled: set[str] = set()
+        self._enrolled: dict[str, None] = {}  # in the order they came
         self._journal = Journal(Path(settings.state) if settings.state is not None else None)
         for key, saved in self._journal.open().items():
             self._restore(key, saved)
@@ -48,7 +49,8 @@ class Registry:
         if key == "api_key" and isinstance(saved, str):
             self._settings.api_key = self._settings.api_key or saved
         elif key.startswith("user:"):
-            self._enrolled.add(key.removeprefix("user:"))
+            if saved:
+                self._enrolled[key.removeprefix("user:")] = None
         elif isinstance(saved, dict):
             self._add(JobRecord.restore(saved, self._clock))
 
@@ -58,13 +60,31 @@ class Registry:
 
     def enroll(self, user_id: str) -> None:
         """Make *user_id* an enrolled user."""
-        self._enrolled.add(user_id)
+        self._enrolled[user_id] = None
         self._journal.write(f"user:{user_id}", True)
+
+    def forget(self, user_id: str) -> bool:
+        """Make *user_id* a stranger, as if never enrolled; whether there was anything to forget."""
+        known = self.enrolled(user_id)
+        if self._enrolled.pop(user_id, self) is not self:
+            self._journal.write(f"user:{user_id}", False)
+        for job in self._enrolments.get(user_id, ()):
+            if job.decision in ("approved", "provisional"):
+                job.forgotten = True
+                self.save(job)
+        return known
+
+    def enrolled_users(self, limit: int) -> list[str]:
+        """At most *limit* enrolled users: those enrolled by hand, newest first, then by a recent registration."""
+        recent = islice(reversed(self._enrolments), 10 * limit)  # a load test must not make this slow
+        users = dict.fromkeys(chain(reversed(self._enrolled), filter(self.enrolled, recent)))
+        return list(islice(users, limit))
 
     def enrolled(self, user_id: str) -> bool:
         """Whether *user_id* is enrolled as of now: by hand, or by a registration that is at least provisional."""
         return user_id in self._enrolled or any(
-            job.decision in ("approved", "provisional") for job in self._enrolments.get(user_id, ())
+            not job.forgotten and job.decision in ("approved", "provisional")
+            for job in self._enrolments.get(user_id, ())
         )
 
     def by_ref(self, ref_id: str) -> JobRecord | None:

@@ -15,13 +15,14 @@ from starlette.types import ASGIApp
 from .album import Album
 from .api import api_routes
 from .callbacks import CallbackSender
+from .console import Console
 from .credentials import Keys
 from .desk import build_app
 from .faults import Fault, Faults, Leg
 from .outcomes import FINAL
 from .records import JobRecord
 from .registry import Registry, as_script
-from .server import Serving
+from .server import RunningSandbox, Serving
 from .settings import Settings
 from .storage import storage_routes
 
@@ -62,9 +63,11 @@ class Sandbox:
         self.storage_url: str | None = None
         self.closing: anyio.Event | None = None
         self._sender: CallbackSender | None = None
-        self.api_app: ASGIApp = build_app(self, *api_routes(self))
+        self.running: RunningSandbox | None = None
+        self.console = Console(self)
+        self.api_app: ASGIApp = build_app(self, *api_routes(self), *self.console.routes())
         self.storage_app: ASGIApp = build_app(self, *storage_routes(self))
-        self.app: ASGIApp = build_app(self, *api_routes(self), *storage_routes(self))
+        self.app: ASGIApp = build_app(self, *api_routes(self), *storage_routes(self), *self.console.routes())
 
     def __repr__(self) -> str:
         return f"<Sandbox of partner {self.partner_id}: {len(self.registry.jobs)} jobs>"
@@ -86,6 +89,10 @@ class Sandbox:
     def enroll(self, user_id: str) -> None:
         """Make *user_id* an enrolled user, as if a registration had been approved."""
         self.registry.enroll(user_id)
+
+    def forget(self, user_id: str) -> bool:
+        """Make *user_id* a stranger again, whatever enrolled them; whether they were enrolled."""
+        return self.registry.forget(user_id)
 
     def script(
         self, user_id: str, *, code: str, after: float | None = None, then: Sequence[tuple[float, str]] = ()
@@ -161,18 +168,24 @@ class Sandbox:
         if self._sender is not None:
             self._sender.expect(job)
 
-    def resend(self, job_id: str) -> None:
+    def resend(self, job_id: str, *, copies: int = 1, back: int = 0) -> None:
         """Send the callback of a job's latest result once more, freshly signed.
 
-        Raises KeyError for a job that does not exist, ValueError for one without a result, RuntimeError outside
-        `sending_callbacks`.
+        *copies* sends the same bytes so many times, *back* takes a result so many before the latest: a late arrival.
+        Raises KeyError for a job that does not exist, ValueError for one without that result or without a usable
+        callback URL, RuntimeError outside `sending_callbacks`.
         """
         job = self.registry.jobs[job_id]
         if self._sender is None:
             raise RuntimeError("callbacks are sent only while the sandbox is served, or inside sending_callbacks()")
-        if job.latest is None:
+        history = job.history
+        if not history:
             raise ValueError(f"job {job_id} has no result yet")
-        self._sender.again(job, job.latest)
+        if not 0 <= back < len(history):
+            raise ValueError(f"job {job_id} has {len(history)} results, none of them {back} before the latest")
+        if not self._sender.reaches(job):
+            raise ValueError(f"job {job_id} has no callback URL: set one in the job, the session or the sandbox")
+        self._sender.again(job, history[back], copies)
 
     @contextlib.asynccontextmanager
     async def sending_callbacks(self, transport: httpx.AsyncBaseTransport | None = None) -> AsyncIterator[None]:

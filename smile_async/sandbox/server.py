@@ -7,6 +7,7 @@ to it. One host task owns them: fixtures enter and leave in different tasks, whi
 import asyncio
 import contextlib
 import signal
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
+import httpx
 
 from .certificates import is_wildcard, issue
 from .listener import Listener
@@ -44,6 +46,17 @@ class RunningSandbox:
     def api_key(self) -> str:
         """The key to sign with."""
         return self.sandbox.api_key
+
+    @property
+    def console_url(self) -> str:
+        """Where a browser finds the console, with the access token where one is needed; "" if it is switched off."""
+        settings, console = self.sandbox.settings, self.sandbox.console
+        if not settings.console:
+            return ""
+        url = httpx.URL(self.base_url).copy_with(path="/")
+        if settings.public_host:
+            url = url.copy_with(host=settings.public_host)
+        return str(url.copy_with(params={"token": console.token})) if console.guarded else str(url)
 
 
 class Serving:
@@ -93,7 +106,8 @@ async def _open(sandbox: "Sandbox", host: str, port: int, storage_port: int) -> 
         raise RuntimeError("this sandbox is being served already")
     state = Path(sandbox.settings.state) if sandbox.settings.state is not None else None
     with tempfile.TemporaryDirectory(prefix="smile-sandbox-") as folder:
-        certificates = await anyio.to_thread.run_sync(issue, Path(folder), host, state)
+        names = [name for name in (host, sandbox.settings.public_host) if name]
+        certificates = await anyio.to_thread.run_sync(issue, Path(folder), names, state)
         api = Listener(sandbox.api_app, host, port, certificates, http1_only=False)
         storage = Listener(sandbox.storage_app, host, storage_port, certificates, http1_only=True)
         name = "127.0.0.1" if is_wildcard(host) else host
@@ -104,13 +118,16 @@ async def _open(sandbox: "Sandbox", host: str, port: int, storage_port: int) -> 
             await storage.start()
             sandbox.storage_url = f"https://{name}:{storage.port}"
             base_url = f"https://{name}:{api.port}/v1"
+            sandbox.console.exposed = not api.loopback
+            sandbox.console.bound = host
+            sandbox.running = RunningSandbox(sandbox, base_url, sandbox.storage_url, str(certificates.ca_file))
             async with sandbox.sending_callbacks():
-                yield RunningSandbox(sandbox, base_url, sandbox.storage_url, str(certificates.ca_file))
+                yield sandbox.running
         finally:
             sandbox.closing.set()
             with anyio.CancelScope(shield=True):
                 await asyncio.gather(api.stop(), storage.stop())
-            sandbox.storage_url = sandbox.closing = None
+            sandbox.storage_url = sandbox.closing = sandbox.running = None
 
 
 async def serve_forever(
@@ -123,7 +140,8 @@ async def serve_forever(
 ) -> None:
     """Serve a sandbox made of *settings* until SIGINT or SIGTERM, then return.
 
-    *announce* is called once, when it accepts connections. Raises OSError if a port is taken.
+    *announce* is called once, when it accepts connections. Where the console needs an access token, its address with
+    the token is printed on standard error. Raises OSError if a port is taken.
     """
     from .sandbox import Sandbox  # noqa: PLC0415 - the two refer to each other
 
@@ -135,6 +153,8 @@ async def serve_forever(
     try:
         async with Sandbox(**settings).serve(host=host, port=port, storage_port=storage_port) as running:
             announce(running)
+            if running.sandbox.console.guarded and running.console_url:
+                print(f"console: {running.console_url}", file=sys.stderr, flush=True)
             await stop.wait()
     finally:
         for each in signals:

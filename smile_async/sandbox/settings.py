@@ -4,6 +4,7 @@ Where no public source says how the real service behaves, there is a setting ins
 reading of protocol.md that a careful client must survive.
 """
 
+import ipaddress
 import re
 import uuid
 from dataclasses import dataclass, field
@@ -11,10 +12,20 @@ from pathlib import Path
 
 from smile_async.clock import Clock, SystemClock
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "is_host"]
 
 #: The partner id becomes part of object keys and reference ids (protocol.md §4).
 _PARTNER_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
+_HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+
+
+def is_host(text: str) -> bool:
+    """Whether *text* is a host name or an IP address, and nothing besides."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return _HOST_NAME.fullmatch(text) is not None
+    return True
 
 
 @dataclass(kw_only=True)
@@ -33,6 +44,8 @@ class Settings:
     callback_url: the portal's default callback, "" = none. callback_retries: further attempts after one that was not
     answered 2xx. callback_interval: wait before the first of these, doubled each time. callback_timeout: per attempt.
     callback_ca_file: PEM file of the authority that callback receivers are checked against, None = the usual ones.
+    console: whether the API's port shows the console at `/`. public_host: a further name or address, without a port,
+    under which the console may be asked for (with its access token); "" = loopback names only.
     """
 
     partner_id: str = "001"
@@ -53,6 +66,8 @@ class Settings:
     callback_interval: float = 2.0
     callback_timeout: float = 30.0
     callback_ca_file: Path | str | None = None
+    console: bool = True
+    public_host: str = ""
 
     def __post_init__(self) -> None:
         if not _PARTNER_ID.fullmatch(self.partner_id):
@@ -62,6 +77,8 @@ class Settings:
                 raise ValueError(f"{name} is a number of seconds and cannot be negative")
         if self.review is not None and not self.review >= 0:
             raise ValueError("review is a number of seconds and cannot be negative; None means that nobody reviews")
+        if self.public_host and not is_host(self.public_host):
+            raise ValueError(f"public_host {self.public_host!r} must be a host name or address, without scheme or port")
 
     def ensure_key(self) -> None:
         """Make a random API key where none was given."""

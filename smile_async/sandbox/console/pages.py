@@ -1,0 +1,96 @@
+"""Draws the console's pages: the whole one, and the parts of it that change by themselves.
+
+Both come from the same templates, so that a page kept up to date by the script is the page a reload would show.
+"""
+
+import shlex
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+from smile_async.sandbox.faults import Leg
+
+from .census import Census, search
+from .query import STANDINGS, Query
+from .views import clip, detail_of, fault_text, row_of, seconds_text
+
+if TYPE_CHECKING:
+    from smile_async.sandbox.sandbox import Sandbox
+
+__all__ = ["Pages"]
+
+#: Enrolled users listed by name.
+_USERS = 12
+
+
+def _template(name: str) -> str:
+    return resources.files(__package__).joinpath("templates", name).read_text("utf-8")
+
+
+class Pages:
+    """The pages of one sandbox's console."""
+
+    def __init__(self, sandbox: "Sandbox", census: Census, csrf: str) -> None:
+        self._sandbox = sandbox
+        self._census = census
+        self._csrf = csrf
+        self._templates = Environment(
+            loader=FunctionLoader(_template),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+
+    async def page(self, query: Query, base_url: str, said: str) -> str:
+        """The whole page; *said* is what the last action has to say."""
+        values = await self._values(query, base_url)
+        legs: tuple[tuple[Leg, str], ...] = (
+            ("upload", "POST /v1/upload"),
+            ("put", "PUT of the zip"),
+            ("job_status", "POST /v1/job_status"),
+            ("callback", "callback to you"),
+        )
+        return self._templates.get_template("page.html").render(**values, said=said, legs=legs)
+
+    async def live(self, query: Query, base_url: str) -> str:
+        """The parts of the page that change by themselves."""
+        return self._templates.get_template("live.html").render(**await self._values(query, base_url))
+
+    async def _values(self, query: Query, base_url: str) -> dict[str, Any]:
+        sandbox, settings = self._sandbox, self._sandbox.settings
+        now = settings.clock.time()
+        counts = await self._census.count(now)
+        found = await search(sandbox.registry, query, now)
+        job = sandbox.registry.by_ref(query.job) if query.job else None
+        shown = [(leg, fault_text(leg, fault)) for leg, fault in sandbox.faults.waiting()]
+        return {
+            "csrf": self._csrf,
+            "query": query,
+            "standings": STANDINGS,
+            "counts": counts,
+            "total": len(sandbox.registry.jobs),
+            "rows": [row_of(each, now) for each in found.jobs],
+            "found": found,
+            "detail": detail_of(job, now) if job is not None else None,
+            "job_enrolled": job is not None and sandbox.registry.enrolled(job.user_id),
+            "partner_id": sandbox.partner_id,
+            "base_url": sandbox.running.base_url if sandbox.running else base_url,
+            "exports": self._exports(base_url),
+            "callback_url": bool(settings.callback_url),
+            "latency": settings.latency,
+            "review": settings.review,
+            "timing": [None if each is None else seconds_text(each) for each in (settings.latency, settings.review)],
+            "faults": shown[:_USERS],
+            "fault_count": len(shown),
+            "users": [clip(user, 200) for user in sandbox.registry.enrolled_users(_USERS)],
+            "now": now,
+        }
+
+    def _exports(self, base_url: str) -> str:
+        """What a second shell needs, but for the key: that is in the terminal, and does not belong in a page."""
+        names = {"SMILE_PARTNER_ID": self._sandbox.partner_id, "SMILE_BASE_URL": base_url}
+        if self._sandbox.running is not None:
+            names |= {"SMILE_BASE_URL": self._sandbox.running.base_url, "SMILE_CA_FILE": self._sandbox.running.ca_file}
+        return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in names.items())

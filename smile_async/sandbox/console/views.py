@@ -1,0 +1,226 @@
+"""What the page says of jobs: plain values, cut to size, ready for a template.
+
+Ids and parameters come from whoever uses the API and may be a megabyte long; nothing leaves here that could make a
+page large. Escaping is the templates' business, all of which escape everything.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from smile_async.job import JobType
+from smile_async.sandbox.faults import Fault, Leg
+from smile_async.sandbox.outcomes import FINAL, REGISTRATIONS, decision_of, meaning_of, text_of
+from smile_async.sandbox.records import CallbackSent, ImageRecord, JobRecord, Message
+
+from .census import standing
+from .query import STANDINGS
+
+__all__ = ["Moment", "clip", "detail_of", "fault_text", "row_of", "seconds_text"]
+
+#: Of each list on a job's page, so many entries are shown.
+_SHOWN = 30
+#: protocol.md §5.3, in words.
+_IMAGE_TYPES = {0: "selfie", 1: "ID card front", 4: "liveness", 5: "ID card back"}
+_IMAGE_TYPES |= {2: "selfie", 3: "ID card front", 6: "liveness", 7: "ID card back"}
+
+
+def clip(text: object, limit: int = 120) -> str:
+    """*text* with its end cut off if it is long."""
+    said = str(text)
+    return said if len(said) <= limit else said[: limit - 1] + "…"
+
+
+def seconds_text(seconds: float) -> str:
+    """A duration for people: `0.5 s`, `90 s`, `2 h`."""
+    if seconds >= 7200:
+        return f"{seconds / 3600:.3g} h"
+    return f"{seconds / 60:.3g} min" if seconds > 120 else f"{seconds:.4g} s"
+
+
+class Moment:
+    """A moment as pages show it: UTC, until the script turns it into the reader's own time."""
+
+    def __init__(self, at: float) -> None:
+        try:
+            moment = datetime.fromtimestamp(at, UTC)
+        except (OverflowError, ValueError, OSError):  # a clock that a test has turned too far
+            moment = datetime.max.replace(tzinfo=UTC)
+        self.iso = moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03}Z"
+        self.clock = moment.strftime("%H:%M:%S")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One job in the list."""
+
+    ref: str
+    number: int
+    user_id: str
+    job_id: str
+    type_number: int
+    type_name: str
+    standing: str
+    label: str
+    code: str
+    meaning: str
+    when: Moment
+    portrait: int | None
+    image_count: int
+    callbacks: str
+    callbacks_ok: bool
+    reviewable: bool
+
+
+def row_of(job: JobRecord, now: float) -> Row:
+    """*job* as the list shows it."""
+    stands = standing(job, now)
+    latest = job.latest
+    status = job.callbacks[-1].status if job.callbacks else None
+    return Row(
+        ref=job.ref_id,
+        number=int(job.smile_job_id),
+        user_id=clip(job.user_id),
+        job_id=clip(job.job_id),
+        type_number=job.job_type,
+        type_name=_type_name(job.job_type),
+        standing=stands,
+        label=STANDINGS[stands],
+        code=latest.code if latest else "",
+        meaning=clip(_meaning(job, latest)),
+        when=Moment(latest.at if latest else job.created_at),
+        portrait=next((number for number, image in enumerate(job.images) if image.image_type_id in (0, 2)), None),
+        image_count=len(job.images),
+        callbacks=_callbacks_text(job.callbacks),
+        callbacks_ok=status is not None and 200 <= status < 300,
+        reviewable=stands == "provisional",
+    )
+
+
+def detail_of(job: JobRecord, now: float) -> dict[str, Any]:
+    """*job* as its own panel shows it."""
+    return {
+        "row": row_of(job, now),
+        "facts": _facts(job),
+        "params": _params(job),
+        "images": [_image(image, index) for index, image in enumerate(job.images[:_SHOWN])],
+        "complaint": clip(job.complaint, 300),
+        "history": [_result(job, message, back) for back, message in enumerate(job.history[:_SHOWN])],
+        "planned": [_result(job, message) for message in job.plan[: -_SHOWN - 1 : -1] if message.at > now],
+        "callbacks": _attempts(job),
+        "judgements": {name: codes.get(job.job_type, "") for name, codes in FINAL.items()},
+        "has_zip": job.zip_at is not None,
+        "enrols": job.job_type in REGISTRATIONS,
+        "user_id": job.user_id if len(job.user_id) <= 200 else "",
+    }
+
+
+def _facts(job: JobRecord) -> list[tuple[str, str]]:
+    zip_text = "none yet" if job.zip_at is None else _bytes_text(job.zip_bytes)
+    uploads = f", PUT {job.uploads} times" if job.uploads > 1 else ""
+    asked = f"{job.prep_uploads} upload URL{'s' if job.prep_uploads > 1 else ''}"
+    facts = [("SmileJobID", job.smile_job_id), ("Zip", zip_text + uploads), ("Asked", f"{job.polls} polls, {asked}")]
+    facts.append(("Callback", _host(job.callback_url) or "the sandbox's default"))
+    if job.refusals:
+        facts.append(("Refused again", f"{len(job.refusals)} times, {clip(', '.join(sorted(set(job.refusals))), 60)}"))
+    return facts
+
+
+def _params(job: JobRecord) -> list[tuple[str, str]]:
+    # Those that every job has are on display anyway.
+    params = [pair for pair in job.partner_params.items() if pair[0] not in {"user_id", "job_id", "job_type"}]
+    return [(clip(name, 60), clip(_plain(value), 200)) for name, value in params[:_SHOWN]]
+
+
+def _image(image: ImageRecord, index: int) -> dict[str, Any]:
+    return {
+        "index": index,
+        "kind": _IMAGE_TYPES.get(image.image_type_id, f"type {image.image_type_id}"),
+        "name": clip(image.name or "inline", 60),
+        "size": f"{image.width}\N{MULTIPLICATION SIGN}{image.height}, {_bytes_text(image.size)}",
+    }
+
+
+def _result(job: JobRecord, message: Message, back: int = 0) -> dict[str, Any]:
+    stands = decision_of(message.code, job.job_type)
+    return {
+        "code": message.code,
+        "standing": stands,
+        "label": STANDINGS[stands],
+        "text": text_of(message.code, job.job_type),
+        "meaning": _meaning(job, message),
+        "when": Moment(message.at),
+        "back": back,
+    }
+
+
+def _meaning(job: JobRecord, message: Message | None) -> str:
+    if message is not None:
+        return meaning_of(message.code, job.job_type) or "not documented for this job type"
+    return "" if job.zip_at is not None else "no zip was uploaded yet"
+
+
+def _attempts(job: JobRecord) -> list[dict[str, Any]]:
+    """The callbacks sent, newest first; `attempt` counts those for the same result."""
+    attempts: dict[str, int] = {}
+    rows = []
+    for sent in job.callbacks:
+        attempts[sent.code] = attempts.get(sent.code, 0) + 1
+        ok = sent.status is not None and 200 <= sent.status < 300
+        status = "no answer" if sent.status is None else str(sent.status)
+        where = clip(_host(sent.url), 80)
+        rows.append((sent.code, where, status, ok, Moment(sent.at), attempts[sent.code]))
+    names = ("code", "host", "status", "ok", "when", "attempt")
+    return [dict(zip(names, row, strict=True)) for row in reversed(rows[-_SHOWN:])]
+
+
+def _callbacks_text(sent: list[CallbackSent]) -> str:
+    if not sent:
+        return ""
+    last = "no answer" if sent[-1].status is None else str(sent[-1].status)
+    return last if len(sent) == 1 else f"{last} \N{MIDDLE DOT} {len(sent)} sent"
+
+
+def fault_text(leg: Leg, fault: Fault) -> str:
+    """What *fault* will do, in a line."""
+    parts = []
+    if fault.cut:
+        parts.append("connection dropped")
+    if fault.status is not None:
+        parts.append(f"answers {fault.status}")
+    if fault.body is not None or fault.tamper is not None:
+        parts.append("body tampered with")
+    if fault.delay:
+        parts.append(f"{seconds_text(fault.delay)} late")
+    if fault.effect:
+        parts.append("after the work is done")
+    parts.append("every time" if fault.times is None else "once" if fault.times == 1 else f"{fault.times} times")
+    for name, value in (("user", fault.user_id), ("job", fault.job_id)):
+        if value is not None:
+            parts.append(f"{name} {clip(value, 40)}")
+    return f"{leg}: {', '.join(parts)}"
+
+
+def _host(url: str) -> str:
+    # Only the host: the rest of a callback URL may be a secret.
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2]
+    except ValueError:
+        return ""
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def _bytes_text(size: int) -> str:
+    if size < 1000:
+        return f"{size} B"
+    return f"{size / 1000:.0f} kB" if size < 1_000_000 else f"{size / 1_000_000:.1f} MB"
+
+
+def _type_name(number: int) -> str:
+    return JobType(number).name.replace("_", " ").capitalize().replace("Smart selfie", "SmartSelfie")
