@@ -53,7 +53,13 @@ class Host:
         """Run *main*, and what is started later, in a task of its own."""
         ready = anyio.Event()
         self._task = asyncio.create_task(self._live(main, ready), name="smile_async session")
-        await ready.wait()
+        try:
+            await ready.wait()
+        except BaseException:
+            # Nobody leaves what was never entered: a cancelled entry has to tidy up itself.
+            with anyio.CancelScope(shield=True):
+                await self.aclose()
+            raise
 
     async def _live(self, main: Callable[[TaskGroup], Coroutine[Any, Any, None]], ready: anyio.Event) -> None:
         try:

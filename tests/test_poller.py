@@ -157,6 +157,7 @@ async def test_deadlines_hold_while_saturated() -> None:
     async with rig.running():
         rig.listen(0)
         late = rig.listen(1, deadline=5.0)
+        rig.poller.leave(rig.listen(2, deadline=5.0))
         await rig.clock.advance(6)
         (error,) = late.errors
     assert isinstance(error, StillPending)
@@ -378,7 +379,7 @@ async def test_hurry_asks_now() -> None:
 
 async def test_ten_thousand_watches_are_quick() -> None:
     """10,000 jobs, each polled a few times within an hour, cost a few seconds at most and leave nothing behind."""
-    rig = Rig(at_once=300, latency=0.2, pace=Pace.fixed(10.0, 1, 30.0))
+    rig = Rig(at_once=300, pace=Pace.fixed(10.0, 1, 30.0))
     rig.courier.answer = lambda _ticket: "0820" if rig.clock.now > 30 else ""
     begun = time.process_time()
     async with rig.running():
@@ -445,3 +446,11 @@ def test_an_agenda_forgets_what_is_crossed_out() -> None:
     assert sorted(found) == [number for number in range(1000) if number % 100 < 5]
     assert agenda.next_at() is None
     assert len(agenda) == 0
+
+
+async def test_expiring_twice_is_nothing() -> None:
+    """A listener that has left meanwhile is not told of its deadline."""
+    rig = Rig()
+    ear = rig.ear(deadline=1.0)
+    rig.poller._expire(ear)
+    assert not ear.errors

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import itertools
 import pickle
 import time
 from collections.abc import AsyncIterator, Callable
@@ -270,7 +271,7 @@ async def test_any_number_of_tasks_wait_for_one_ticket(smile: ScriptedSmile, pic
         smile.jobs["j1"].codes.append("0820")
         assert {verdict.code for verdict in await asyncio.gather(*waiters[1::2])} == {"0820"}
         assert await reader == ["0822", "0820"]
-        assert session.poller.polls <= polls + 2
+        assert session.poller.polls <= polls + 3
         assert all(waiter.cancelled() for waiter in waiters[::2])
 
 
@@ -387,7 +388,7 @@ async def test_patience_bounds_the_wait_for_the_rate(smile: ScriptedSmile, pictu
         begun = time.monotonic()
         with pytest.raises(Unavailable) as caught:
             await session.verify(pictures.job(), patience=0.2)
-        assert time.monotonic() - begun < 1.2
+        assert time.monotonic() - begun < 3
         assert caught.value.ticket is None
 
 
@@ -547,8 +548,9 @@ async def test_cancelling_the_block_leaves_nothing(smile: ScriptedSmile, picture
 
 async def test_cancelling_the_entry_leaves_nothing(running: RunningSandbox) -> None:
     """A task cancelled while it enters, at whatever point, leaves no host task behind."""
-    for pause in range(6):
-        session = session_of(running)
+    for pause, chosen in itertools.product(range(8), ("httpx", "pyreqwest")):
+        # The second kind needs no TLS context, and so reaches the start of its host task within a few steps.
+        session = session_of(running, http=chosen)
         entering = asyncio.create_task(session.__aenter__())
         for _ in range(pause):
             await asyncio.sleep(0)
@@ -671,3 +673,25 @@ async def test_an_idle_session_has_nothing_to_tell() -> None:
     """The stats of an idle session are zeros and blanks."""
     async with _sleeping() as session:
         assert session.stats == Stats(0, 0, 0, 0, 0, 0, 0, "", "")
+
+
+async def test_a_body_of_pictures_does_not_show_itself(pictures: Pictures) -> None:
+    """The stream that carries a zip to a transport of the user shows its size alone, and its length is exact."""
+    seen: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "PUT":
+            seen.append(repr(request.stream))
+            return httpx.Response(500)
+        slot = {"upload_url": "https://bucket.s3.amazonaws.com/zip?Signature=x", "code": "2202", "smile_job_id": "1"}
+        return httpx.Response(200, json=slot)
+
+    class Transport(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            return answer(request)
+
+    async with SmileSession(PARTNER, KEY, http=Transport()) as session:
+        with pytest.raises(SmileError):
+            await session.submit(pictures.job(), patience=0.2)
+    assert seen
+    assert all(shown.endswith(" bytes>") and len(shown) < 20 for shown in seen)
