@@ -2,16 +2,14 @@
 
 import io
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from PIL import Image as Picture
+from scripted import Authority, ScriptedSmile, make_authority
+from street import MARKER, Pictures, nothing_left, session_of
 
 from smile_async import SmileSession
 from smile_async.sandbox import RunningSandbox, Sandbox
-
-from scripted import Authority, ScriptedSmile, make_authority
-from street import MARKER, Pictures, nothing_left, session_of
 
 
 def _jpeg(shade: int) -> bytes:

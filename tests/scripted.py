@@ -117,9 +117,7 @@ def raw_reply(
     return f"HTTP/1.1 {status} Scripted\r\n{head}\r\n".encode() + content
 
 
-def say(
-    status: int = 200, body: bytes | Mapping[str, Any] = b"", headers: Mapping[str, str] | None = None
-) -> Act:
+def say(status: int = 200, body: bytes | Mapping[str, Any] = b"", headers: Mapping[str, str] | None = None) -> Act:
     """Answer this, whatever was asked."""
 
     async def act(wire: Wire) -> None:

@@ -1,4 +1,4 @@
-"""What the street's tests share: jobs made of real pictures, sessions at test speed, and a look at what was left behind."""
+"""What the street's tests share: jobs of real pictures, sessions at test speed, a look at what was left behind."""
 
 import asyncio
 import time
@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from scripted import KEY, PARTNER, ScriptedSmile
+
 from smile_async import Job, Pace, SmileSession
 from smile_async.sandbox import RunningSandbox
-
-from scripted import KEY, PARTNER, ScriptedSmile
 
 #: The engines that must behave alike.
 ENGINES = ("httpx", "httpx2", "pyreqwest")

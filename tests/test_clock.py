@@ -1,6 +1,7 @@
 import time
 
 import anyio
+import anyio.lowlevel
 
 from smile_async.clock import SystemClock
 
@@ -18,7 +19,7 @@ async def test_waiting_ends_with_the_event() -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(clock.wait, event, None)
         tasks.start_soon(clock.wait, event, 30.0)
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         event.set()
     assert await clock.wait(event, None)
     assert await clock.wait(event, 0.0)

@@ -11,6 +11,24 @@ from email.utils import format_datetime, formatdate
 from typing import Any
 
 import pytest
+from scripted import (
+    KEY,
+    PRESIGNED,
+    Act,
+    Authority,
+    Leg,
+    ScriptedSmile,
+    cut,
+    drip,
+    iso,
+    raw_reply,
+    reset,
+    reset_after_reading,
+    say,
+    sign,
+    silence,
+)
+from street import Pictures, session_of
 
 from smile_async import Job, Limits, SmileSession, Ticket, Verdict
 from smile_async.clock import SystemClock
@@ -31,25 +49,6 @@ from smile_async.errors import (
     UserNotEnrolled,
 )
 from smile_async.sandbox import Sandbox
-
-from scripted import (
-    KEY,
-    PRESIGNED,
-    Act,
-    Authority,
-    Leg,
-    ScriptedSmile,
-    cut,
-    drip,
-    iso,
-    raw_reply,
-    reset,
-    reset_after_reading,
-    say,
-    sign,
-    silence,
-)
-from street import Pictures, session_of
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -314,9 +313,7 @@ async def test_a_connection_that_dies_at_birth_is_mended(smile: ScriptedSmile, p
 
 
 @pytest.mark.parametrize("leg", ["upload", "put"])
-async def test_what_lasts_is_unavailable_and_can_be_resumed(
-    leg: Leg, smile: ScriptedSmile, pictures: Pictures
-) -> None:
+async def test_what_lasts_is_unavailable_and_can_be_resumed(leg: Leg, smile: ScriptedSmile, pictures: Pictures) -> None:
     """After three attempts: Unavailable, retryable, with a ticket; calling again with the same Job resumes it."""
     smile.fault(leg, *[reset_after_reading] * 3, effect=leg == "upload")
     job = pictures.job(job_id="j1")

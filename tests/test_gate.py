@@ -3,10 +3,9 @@ from collections import Counter
 
 import anyio
 import pytest
+from hand_clock import HandClock, settle
 
 from smile_async.gate import FIRST_CLOSURE, LONGEST_CLOSURE, Gate, Pacer
-
-from hand_clock import HandClock, settle
 
 FAR = 1e9
 
@@ -83,7 +82,7 @@ async def test_a_deadline_in_the_past_turns_away_at_once() -> None:
 
 @pytest.mark.parametrize("victim", [1, 2, 3])
 async def test_a_cancelled_waiter_does_not_block_the_others(victim: int) -> None:
-    """Whoever in the queue is cancelled, the one whose turn has just come included, the others get through, in order."""
+    """Whoever in the queue is cancelled, even if its turn has just come, the others get through, in order."""
     gate = Gate(1, HandClock())
     scopes = [anyio.CancelScope() for _ in range(4)]
     through = []

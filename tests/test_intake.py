@@ -2,15 +2,15 @@ import hashlib
 import os
 import zlib
 from pathlib import Path
+from typing import Self
 
 import pytest
+from street import MARKER, Pictures
 
 from smile_async import Image, Job
 from smile_async.errors import InvalidJob
 from smile_async.image import MAX_IMAGE_BYTES
 from smile_async.intake import load
-
-from street import MARKER, Pictures
 
 
 async def test_files_and_bytes_give_the_same_cargo(pictures: Pictures) -> None:
@@ -104,7 +104,7 @@ async def test_a_disk_that_fails_is_told(pictures: Pictures, monkeypatch: pytest
         def __init__(self, file: object) -> None:
             self._file = file
 
-        def __enter__(self) -> "Broken":
+        def __enter__(self) -> Self:
             return self
 
         def __exit__(self, *_: object) -> None:

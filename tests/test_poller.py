@@ -8,28 +8,30 @@ from typing import Any
 
 import anyio
 import pytest
+from hand_clock import HandClock, settle
 
 from smile_async import Decision, JobStatus, Pace, Ticket, Verdict
 from smile_async.conversation import FORGETFUL_FOR, Ask, Fault, Sent
 from smile_async.errors import ForgedReply, JobNotFound, SessionClosed, SmileError, StillPending, Unavailable
 from smile_async.poller import COALESCE, Agenda, Listener, Poller, Until
 
-from hand_clock import HandClock, settle
-
 FAR = float("inf")
 
 
 def ticket_of(number: int = 0) -> Ticket:
+    """The ticket of job *number*."""
     return Ticket("ada", f"job-{number}", 2)
 
 
 def verdict_of(ticket: Ticket, code: str = "0820") -> Verdict:
+    """Provisional for 0822, else approved."""
     provisional = code == "0822"
     decision = Decision.PROVISIONAL if provisional else Decision.APPROVED
     return Verdict(decision, not provisional, code, "", ticket, confirmed=True)
 
 
 def unavailable() -> Fault:
+    """A passing fault."""
     return Fault(Unavailable("down"), Sent.AMBIGUOUS, transient=True)
 
 
@@ -214,7 +216,7 @@ async def test_a_latecomer_hears_what_is_known() -> None:
 
 
 async def test_leaving_stops_the_polls_of_nobody_else() -> None:
-    """A listener that leaves does not disturb the others; the last to leave ends the polls; leaving twice is nothing."""
+    """A listener that leaves does not disturb the others; the last to leave ends the polls."""
     rig = Rig()
     rig.courier.answer = lambda _ticket: ""
     async with rig.running():
@@ -410,7 +412,7 @@ async def test_a_defect_in_a_poll_is_not_swallowed() -> None:
     """An exception that is no Fault ends the poller's task group: the host has to hear of it."""
     rig = Rig()
     rig.courier.answer = lambda _ticket: ZeroDivisionError("a defect")
-    with pytest.raises(ExceptionGroup) as caught:
+    with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012 - the whole block has to fail
         async with rig.running():
             rig.listen(ours=False)
             await anyio.sleep(5)

@@ -6,12 +6,11 @@ from typing import Any
 
 import anyio
 import pytest
+from hand_clock import settle
 
 from smile_async.conversation import Sent
 from smile_async.pool import CANCELLED_AT_MOST, REQUESTS_AT_ONCE, REQUESTS_IN_ALL, Pool
 from smile_async.transport import Body, NoReply, Reply
-
-from hand_clock import settle
 
 URL = "https://api.example/v1/upload"
 

@@ -7,12 +7,11 @@ from typing import Any
 import httpx
 import pytest
 import respx
+from street import QUICK, Pictures
 
 from smile_async import Decision, Job, Limits, SmileSession
 from smile_async.errors import ForgedReply, RateLimited, Unavailable
 from smile_async.signature import Secret, Signer, format_timestamp
-
-from street import QUICK, Pictures
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -51,7 +50,7 @@ def session() -> SmileSession:
 
 
 async def test_a_job_from_start_to_end(pictures: Pictures) -> None:
-    """respx answers all three legs of the default engine, and every route was called."""
+    """Under respx the default engine carries a job over all three legs, and every route was called."""
     job = pictures.job(liveness=pictures.liveness)
     with respx.mock(assert_all_called=True, assert_all_mocked=True) as router:
         upload = router.post(f"{API}/upload").respond(json=upload_reply())

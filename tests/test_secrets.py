@@ -12,13 +12,12 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
+from scripted import KEY, PRESIGNED, Act, Leg, ScriptedSmile, cut, drip, raw_reply, reset_after_reading, say, silence
+from street import ENGINES, MARKER, Pictures, session_of, until
 
 from smile_async import Failed, Image, Job, SmileSession
 from smile_async.errors import SmileError
 from smile_async.sandbox import RunningSandbox
-
-from scripted import KEY, PRESIGNED, Act, Leg, ScriptedSmile, cut, drip, raw_reply, reset_after_reading, say, silence
-from street import ENGINES, MARKER, Pictures, session_of, until
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -182,7 +181,7 @@ async def test_nothing_shows_when_a_leg_fails(
     canary: Canary,
     request: pytest.FixtureRequest,
 ) -> None:
-    """Every fault on every leg with every engine: no secret in logs, errors, or any local of any frame they came from."""
+    """Every fault on every leg with every engine: no secret in logs, errors, or the locals of any frame."""
     if act is ACTS["redirect"] and http != "pyreqwest":
         reason = "httpcore logs response headers at DEBUG, a Location with its query included"
         request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
@@ -251,7 +250,9 @@ async def test_nothing_shows_when_a_stream_fails(
 
 async def test_nothing_shows_when_status_fails(smile: ScriptedSmile, pictures: Pictures, canary: Canary) -> None:
     """A status reply signed with another key, with links in it, shows nothing."""
-    smile.fault("job_status", say(200, {"image_links": {"selfie_image": PRESIGNED}, "signature": "x", "timestamp": "y"}))
+    smile.fault(
+        "job_status", say(200, {"image_links": {"selfie_image": PRESIGNED}, "signature": "x", "timestamp": "y"})
+    )
     async with session_of(smile) as session:
         error = await _caught(_status(session, pictures.job()))
         assert error is not None

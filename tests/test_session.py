@@ -13,6 +13,9 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from hand_clock import HandClock
+from scripted import KEY, PARTNER, ScriptedSmile, reset_after_reading, say, silence
+from street import ENGINES, QUICK, Pictures, nothing_left, session_of, until
 
 import smile_async.sender
 from smile_async import Decision, Job, Limits, Pace, SmileSession, Stats, Ticket, Verdict
@@ -31,10 +34,6 @@ from smile_async.errors import (
 )
 from smile_async.sandbox import RunningSandbox, Sandbox
 from smile_async.signature import Secret
-
-from hand_clock import HandClock
-from scripted import KEY, PARTNER, ScriptedSmile, reset_after_reading, say, silence
-from street import ENGINES, QUICK, Pictures, nothing_left, session_of, until
 
 pytestmark = pytest.mark.usefixtures("tidy")
 engines = pytest.mark.parametrize("http", ENGINES)
@@ -243,7 +242,7 @@ async def test_follow_has_patience_if_asked(smile: ScriptedSmile, pictures: Pict
     async with session_of(smile) as session:
         ticket = await session.submit(pictures.job(job_id="j1"))
         heard = []
-        with pytest.raises(StillPending) as caught:
+        with pytest.raises(StillPending) as caught:  # noqa: PT012 - the whole block has to fail
             async with session.follow(ticket, patience=0.2) as verdicts:
                 async for verdict in verdicts:
                     heard.append(verdict.code)  # noqa: PERF401 - what came before the error counts
@@ -308,7 +307,7 @@ async def test_an_impostor_never_gets_the_verdict_of_an_old_job(
 
 
 async def test_an_impostor_does_not_resume_an_unfinished_job(smile: ScriptedSmile, pictures: Pictures) -> None:
-    """A submission cut short is resumed with the same pictures only; other pictures get JobExists, and change nothing."""
+    """A submission cut short is resumed with the same pictures only; others get JobExists, and change nothing."""
     job = pictures.job(job_id="j1")
     async with session_of(smile) as session:
         smile.fault("upload", *[reset_after_reading] * 3, effect=True)
@@ -366,9 +365,7 @@ async def test_what_is_remembered_is_bounded(
         assert [job_id for _, job_id in session.sender._unfinished] == ["j1", "j2"]
 
 
-async def test_a_place_among_the_uploads_is_waited_for_with_patience(
-    smile: ScriptedSmile, pictures: Pictures
-) -> None:
+async def test_a_place_among_the_uploads_is_waited_for_with_patience(smile: ScriptedSmile, pictures: Pictures) -> None:
     """If other uploads hold all places, patience ends the waiting: nothing was submitted."""
     smile.fault("upload", silence, always=True)
     async with session_of(smile, limits=Limits(uploads=1)) as session:

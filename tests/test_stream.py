@@ -9,13 +9,12 @@ from typing import Any
 
 import anyio
 import pytest
+from scripted import ScriptedSmile, say, silence
+from street import MARKER, Pictures, nothing_left, session_of, until
 
 from smile_async import Failed, Finished, Job, Limits, Pace, SmileSession
 from smile_async.errors import InvalidJob, JobExists, SessionClosed, StillPending, Unavailable, UserNotEnrolled
 from smile_async.sandbox import RunningSandbox
-
-from scripted import ScriptedSmile, say, silence
-from street import MARKER, Pictures, nothing_left, session_of, until
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -139,8 +138,7 @@ async def test_leaving_early_leaves_nothing_behind(
             async with session.stream(jobs()) as outcomes:
                 async for outcome in outcomes:
                     assert outcome.job.job_id == "quick"
-                    jobs_there = running.sandbox.jobs
-                    await until(lambda: len(outcomes.pending) >= 3 and "j1" in jobs_there and jobs_there["j1"].plan)
+                    await until(lambda: len(outcomes.pending) >= 3 and _decided(running, "j1"))
                     break
             left = {ticket.job_id for ticket in outcomes.pending}
         accepted = {job_id for job_id, job in running.sandbox.jobs.items() if job_id != "quick" and job.zip_at}
@@ -149,6 +147,10 @@ async def test_leaving_early_leaves_nothing_behind(
         running.sandbox.review("j1", "approve")
         again = next(ticket for ticket in outcomes.pending if ticket.job_id == "j1")
         assert (await session.wait(again)).approved
+
+
+def _decided(running: RunningSandbox, job_id: str) -> bool:
+    return job_id in running.sandbox.jobs and bool(running.sandbox.jobs[job_id].plan)
 
 
 async def _slowly(source: Iterable[Job]) -> AsyncIterator[Job]:
@@ -176,7 +178,7 @@ async def test_leaving_at_once_leaves_nothing_behind(
 async def test_an_exception_of_the_reader_passes(running: RunningSandbox, pictures: Pictures) -> None:
     """The reader's own exception leaves the block as it is, and everything ends."""
     async with session_of(running) as session, nothing_left():
-        with pytest.raises(KeyError, match="mine"):
+        with pytest.raises(KeyError, match="mine"):  # noqa: PT012 - the whole block has to fail
             async with session.stream(Source(pictures)) as outcomes:
                 await anext(outcomes)
                 raise KeyError("mine")
@@ -231,7 +233,7 @@ async def test_the_error_of_a_source_comes_last(
             yield job
 
     ended = []
-    with pytest.raises(LookupError, match="the database went away"):
+    with pytest.raises(LookupError, match="the database went away"):  # noqa: PT012 - the whole block has to fail
         async with session.stream(later() if asynchronous else jobs()) as outcomes:
             async for outcome in outcomes:
                 ended.append(outcome)  # noqa: PERF401 - what came before the error counts
@@ -243,7 +245,7 @@ async def test_what_is_no_job_is_the_source_s_error(session: SmileSession, pictu
     """A source that gives something else ends with InvalidJob, after the outcomes of the jobs before it."""
     jobs: list[Any] = [pictures.job(), {"user_id": "ada"}, pictures.job()]
     ended = []
-    with pytest.raises(InvalidJob, match="the source gave dict"):
+    with pytest.raises(InvalidJob, match="the source gave dict"):  # noqa: PT012 - the whole block has to fail
         async with session.stream(jobs) as outcomes:
             async for outcome in outcomes:
                 ended.append(outcome)  # noqa: PERF401
@@ -381,7 +383,7 @@ async def test_a_session_that_ends_under_a_stream_is_told(smile: ScriptedSmile, 
     async with session.stream(Source(pictures)) as outcomes:
         await until(lambda: len(outcomes.pending) >= 6)
         await session.__aexit__(None, None, None)
-        with pytest.raises(SessionClosed):
+        with pytest.raises(SessionClosed):  # noqa: PT012 - the whole block has to fail
             async for outcome in outcomes:
                 ended.append(outcome)  # noqa: PERF401
     assert ended
@@ -396,7 +398,7 @@ async def test_uploads_cut_short_by_the_session_s_end_are_not_dropped(smile: Scr
     async with session.stream([pictures.job(job_id="j1"), pictures.job(job_id="j2")]) as outcomes:
         await until(lambda: len(smile.asked["put"]) == 2)
         await session.__aexit__(None, None, None)
-        with pytest.raises(SessionClosed, match="outcomes.pending"):
+        with pytest.raises(SessionClosed, match=r"outcomes\.pending"):
             await anext(outcomes)
         assert {ticket.job_id for ticket in outcomes.pending} == {"j1", "j2"}
     assert {ticket.job_id for ticket in outcomes.pending} == {"j1", "j2"}
@@ -431,7 +433,7 @@ async def test_a_job_that_fails_late_is_failed_with_its_ticket(smile: ScriptedSm
 
 
 async def test_an_outage_fails_jobs_one_by_one(smile: ScriptedSmile, pictures: Pictures) -> None:
-    """While /upload fails for good, each job is Failed and retryable, and each gets a ticket; later they are resumed."""
+    """While /upload fails, each job is Failed and retryable, with a ticket; later they are resumed."""
     smile.fault("upload", say(500), always=True)
     jobs = [pictures.job(job_id=f"j{number}") for number in range(3)]
     async with session_of(smile) as session:
@@ -449,7 +451,7 @@ async def test_an_outage_fails_jobs_one_by_one(smile: ScriptedSmile, pictures: P
 
 
 async def test_a_stream_knows_its_listeners_only(smile: ScriptedSmile, pictures: Pictures) -> None:
-    """pending lists this stream's jobs, not those that others wait for."""
+    """What is pending is this stream's jobs, not those that others wait for."""
     smile.plans.update(mine=[""], theirs=[""])
     async with session_of(smile) as session:
         ticket = await session.submit(pictures.job(job_id="theirs"))

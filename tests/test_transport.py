@@ -5,19 +5,13 @@ import ssl
 import sys
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx
 import pytest
-
-from smile_async.conversation import Sent
-from smile_async.errors import BadConfiguration
-from smile_async.sandbox import RunningSandbox
-from smile_async.transport import MAX_REPLY_BYTES, Body, Engine, HttpxEngine, NoReply, Reply, engine_factory
-
 from scripted import (
     PRESIGNED,
     Act,
@@ -32,6 +26,11 @@ from scripted import (
     silence,
 )
 from street import ENGINES, nothing_left, until
+
+from smile_async.conversation import Sent
+from smile_async.errors import BadConfiguration
+from smile_async.sandbox import RunningSandbox
+from smile_async.transport import MAX_REPLY_BYTES, Body, Engine, HttpxEngine, NoReply, Reply, engine_factory
 
 pytestmark = pytest.mark.usefixtures("tidy")
 engines = pytest.mark.parametrize("http", ENGINES)
@@ -58,6 +57,7 @@ class Pieces:
 
 @asynccontextmanager
 async def engine_of(http: Any, http2: bool = False, **settings: Any) -> AsyncIterator[Engine]:
+    """An engine of the kind *http*, closed at the end."""
     make, _ = engine_factory(http, **settings)
     engine = make(http2)
     try:
@@ -68,32 +68,15 @@ async def engine_of(http: Any, http2: bool = False, **settings: Any) -> AsyncIte
 
 @pytest.fixture
 async def served(authority: Authority) -> AsyncIterator[Callable[..., Any]]:
-    """Start a scripted server, and an engine that trusts it: `server, engine = await served(http, act)`."""
-    async with _Stack() as stack:
+    """To be awaited with the name of an engine and an act: gives a scripted server, and an engine that trusts it."""
+    async with AsyncExitStack() as stack:
 
         async def start(http: str, act: Act, **settings: Any) -> tuple[ScriptedServer, Engine]:
-            server = await stack.enter(ScriptedServer(act, authority.context))
-            engine = await stack.enter(engine_of(http, **{"ca_file": authority.ca_file, **settings}))
-            return server, engine
+            server = await stack.enter_async_context(ScriptedServer(act, authority.context))
+            known = {"ca_file": authority.ca_file, **settings}
+            return server, await stack.enter_async_context(engine_of(http, **known))
 
         yield start
-
-
-class _Stack:
-    def __init__(self) -> None:
-        self._entered: list[Any] = []
-
-    async def __aenter__(self) -> "_Stack":
-        return self
-
-    async def enter(self, context: Any) -> Any:
-        entered = await context.__aenter__()
-        self._entered.append(context)
-        return entered
-
-    async def __aexit__(self, *_: object) -> None:
-        while self._entered:
-            await self._entered.pop().__aexit__(None, None, None)
 
 
 async def refused(engine: Engine, url: str, body: bytes | Body = b"{}", method: str = "POST") -> NoReply:
