@@ -258,7 +258,30 @@ def _httpx_engine(library: ModuleType, ca_file: str | None, proxy: str | None, h
             max_connections=None, max_keepalive_connections=100, keepalive_expiry=30.0 if http2 else 5.0
         ),
     )
+    _close_cancelled_handshakes(transport._pool._network_backend)  # noqa: SLF001 - httpx takes no backend
     return HttpxEngine(transport, library)
+
+
+def _close_cancelled_handshakes(backend: Any) -> None:
+    """At once: httpcore leaves the socket of a TLS handshake that was cancelled to the garbage collector."""
+    connect = backend.connect_tcp
+
+    async def connect_tcp(*where: Any, **how: Any) -> Any:
+        stream = await connect(*where, **how)
+        handshake = stream.start_tls
+
+        async def start_tls(*context: Any, **names: Any) -> Any:
+            try:
+                return await handshake(*context, **names)
+            except BaseException:
+                with anyio.CancelScope(shield=True):
+                    await stream.aclose()
+                raise
+
+        stream.start_tls = start_tls
+        return stream
+
+    backend.connect_tcp = connect_tcp
 
 
 def _pyreqwest_engine(ca_file: str | None, proxy: str | None, http2: bool) -> Engine:
