@@ -5,11 +5,13 @@ saw one signed message, even one of our own requests, can sign any verdict for f
 Its signature is checked first, because that is cheap; then `/job_status` is asked, and what is delivered is the answer.
 """
 
+import hashlib
 import hmac
 import ipaddress
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode
 
@@ -104,9 +106,12 @@ class CallbackReceiver:
             self._allowed = None if allow_from is None else [ipaddress.ip_network(name) for name in allow_from]
         except ValueError as error:
             raise BadConfiguration(f"allow_from: {error}: give addresses or networks") from None
-        self._seen: OrderedDict[tuple[str, str, str, str], None] = OrderedDict()
+        #: Digests of the callbacks that were answered 200.
+        self._seen: OrderedDict[bytes, None] = OrderedDict()
         #: By job, whether what was handed on last was final, and its code: no handler ever hears a step back.
         self._handed: OrderedDict[tuple[str, str], tuple[bool, str]] = OrderedDict()
+        #: Jobs whose handler failed: the next callback for them, even a duplicate, is its second chance.
+        self._unheard: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._busy = 0
         session.confirmer.remember_stamps()
 
@@ -130,9 +135,12 @@ class CallbackReceiver:
             status, text, verdict = await self._taken(scope, receive)
         finally:
             self._busy -= 1
-        await _answer(send, status, text)
-        if verdict is not None:
-            await self._hand_on(verdict)
+        try:
+            await _answer(send, status, text)
+        finally:
+            # A sender that has gone away does not make the verdict any less true.
+            if verdict is not None:
+                await self._hand_on(verdict)
 
     async def _taken(self, scope: Scope, receive: Receive) -> tuple[int, str, Verdict | None]:
         """What to answer, and the verdict to hand on once that is said."""
@@ -161,10 +169,9 @@ class CallbackReceiver:
             return 415, "json only"
         if headers.get(b"content-encoding", b"identity").lower() != b"identity":
             return 415, "no content-encoding"
-        if (
-            headers.get(b"content-length", b"0").isdigit()
-            and int(headers.get(b"content-length", b"0")) > MAX_BODY_BYTES
-        ):
+        length = headers.get(b"content-length", b"0")
+        # Ten digits are too many already; thousands would make int() raise.
+        if length.isdigit() and (len(length) > 10 or int(length) > MAX_BODY_BYTES):
             return 413, "too large"
         if self._allowed is not None and not self._is_allowed(scope.get("client")):
             return 403, "not from here"
@@ -175,6 +182,8 @@ class CallbackReceiver:
             address = ipaddress.ip_address(client[0] if client else "")
         except ValueError:
             return False
+        # A socket that takes both families shows 1.2.3.4 as ::ffff:1.2.3.4.
+        address = getattr(address, "ipv4_mapped", None) or address
         return any(address in network for network in self._allowed or ())
 
     def _token_fits(self, scope: Scope, claim: Verdict) -> bool:
@@ -183,34 +192,60 @@ class CallbackReceiver:
         return any([hmac.compare_digest(given, token.encode()) for token in tokens])  # noqa: C419 - constant time
 
     async def _believed(self, claim: Verdict) -> tuple[int, str, Verdict | None]:
+        job = (claim.ticket.user_id, claim.ticket.job_id)
         # Two jobs decided in one millisecond share a signature: only the job makes a message a duplicate.
-        key = (claim.ticket.job_id, claim.ticket.smile_job_id or "", claim.code, claim.timestamp)
-        if key in self._seen:
+        message = repr((*job, claim.ticket.smile_job_id, claim.code, claim.timestamp)).encode()
+        digest = hashlib.sha256(message).digest()
+        if digest in self._seen and job not in self._unheard:
             return 200, "known", None
-        _remember(self._seen, key, None)
-        if not self._confirm:
-            self._session.confirmer.hint(claim)
-            return 200, "taken", claim
+        verdict: Verdict | None = claim
         try:
-            return 200, "taken", await self._session.confirmer.confirm(claim, self._hand_on)
+            if self._confirm:
+                verdict = await self._session.confirmer.confirm(claim, self._hand_on)
+            else:
+                self._session.confirmer.hint(claim)
         except JobNotFound:
             return 404, "no such job", None
         except SmileError as error:
-            # Not remembered, so that the sender's next attempt is taken.
-            self._seen.pop(key, None)
             _log.warning("callback of job %s could not be confirmed: %s", claim.ticket.job_id, type(error).__name__)
             return 503, "try again", None
+        # Only now: what was not taken, for whatever reason, is not known when the sender tries again.
+        _remember(self._seen, digest, None)
+        return 200, "taken", verdict
 
     async def _hand_on(self, verdict: Verdict) -> None:
-        key = (verdict.ticket.user_id, verdict.ticket.job_id)
-        known = self._handed.get(key)
-        if self._on_verdict is None or (known is not None and (known[0] or known == (verdict.final, verdict.code))):
+        """Tell the handler, unless it has heard this or better; ends when the handler does."""
+        job = (verdict.ticket.user_id, verdict.ticket.job_id)
+        if self._on_verdict is None or not self._is_news(job, verdict):
             return
-        _remember(self._handed, key, (verdict.final, verdict.code))
+        _remember(self._handed, job, (verdict.final, verdict.code))
+        done = anyio.Event()
         try:
-            await self._on_verdict(verdict)
+            # In a task of the session's own: a server that cancels the request can not cut the handler short.
+            self._session.host.run(partial(self._tell, self._on_verdict, verdict, done))
+        except SmileError:
+            await self._tell(self._on_verdict, verdict, done)
+        await done.wait()
+
+    def _is_news(self, job: tuple[str, str], verdict: Verdict) -> bool:
+        known = self._handed.get(job)
+        if known is None:
+            return True
+        # A final word stays. Unconfirmed, it may have been a lie, and the handler has to hear of another one.
+        step_back = known[0] and (verdict.confirmed or not verdict.final)
+        return not step_back and known != (verdict.final, verdict.code)
+
+    async def _tell(self, on_verdict: OnVerdict, verdict: Verdict, done: anyio.Event) -> None:
+        job = (verdict.ticket.user_id, verdict.ticket.job_id)
+        try:
+            await on_verdict(verdict)
+            self._unheard.pop(job, None)
         except Exception:  # noqa: BLE001 - a handler's failure is its own; the verdict is delivered to waiters already
-            _log.exception("on_verdict failed for job %s; its verdict is %s", verdict.ticket.job_id, verdict.decision)
+            self._handed.pop(job, None)
+            _remember(self._unheard, job, None)
+            _log.exception("on_verdict failed for job %s; its verdict is %s", job[1], verdict.decision)
+        finally:
+            done.set()
 
 
 def _remember(known: OrderedDict[Any, Any], key: object, value: object) -> None:
@@ -221,17 +256,14 @@ def _remember(known: OrderedDict[Any, Any], key: object, value: object) -> None:
 
 async def _whole(receive: Receive) -> bytes | None:
     """The body, None if it is larger than allowed; a sender that goes away leaves what came."""
-    pieces: list[bytes] = []
-    size = 0
+    body = bytearray()
     while True:
         message = await receive()
-        piece = message.get("body", b"")
-        size += len(piece)
-        if size > MAX_BODY_BYTES:
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY_BYTES:
             return None
-        pieces.append(piece)
         if message["type"] != "http.request" or not message.get("more_body"):
-            return b"".join(pieces)
+            return bytes(body)
 
 
 async def _answer(send: Send, status: int, text: str) -> None:

@@ -2,26 +2,28 @@
 
 A claim is a hint to ask now. If the answer agrees it is delivered; if the answer is behind it is asked for again, ever
 more slowly; if it contradicts, the answer wins and a warning says so. However many callbacks come for one job, at most
-one query for it is under way.
+one query for it is under way, and no more than one a second follow each other for long.
 """
 
 import hashlib
 import hmac
 import logging
-from collections.abc import Awaitable, Callable
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from functools import partial
 
 import anyio
 
 from smile_async.clock import Clock
+from smile_async.codes import Decision
 from smile_async.conversation import Ask, Fault
 from smile_async.courier import Courier
-from smile_async.errors import ForgedReply, SessionClosed, SmileError
+from smile_async.errors import ForgedReply, JobNotFound, SessionClosed, SmileError, UnreadableReply
 from smile_async.host import Host
-from smile_async.job import UNKNOWN_JOB_TYPE, Ticket
+from smile_async.job import MAX_ID_LENGTH, UNKNOWN_JOB_TYPE, Ticket
 from smile_async.poller import Poller
-from smile_async.verdict import JobStatus, Verdict, judge_callback
+from smile_async.verdict import JobStatus, Verdict, classify, judge_callback
 
 __all__ = ["Confirmer"]
 
@@ -31,6 +33,13 @@ _log = logging.getLogger("smile_async")
 FIRST_AGAIN, AGAIN_FOR = 1.0, 600.0
 #: Seconds for one confirming query, its retries included.
 QUERY_SECONDS = 12.0
+#: Queries that callbacks for one job may cause at once; each second earns another. Whoever has seen one signature can
+#: send us any number of callbacks, and each query counts against the account's rate limit.
+QUERIES_AT_ONCE = 5
+#: Jobs whose queries are counted, the latest of them.
+COUNTED = 10_000
+#: Different codes that callbacks may claim for a job while its status is behind: three have been seen (protocol.md §7).
+CLAIMS = 8
 
 Heard = Callable[[Verdict], Awaitable[object]]
 Key = tuple[str, str]
@@ -45,7 +54,9 @@ class Confirmer:
         self._host = host
         self._clock = clock
         self._asking: dict[Key, _Query] = {}
-        self._behind: set[tuple[Key, str]] = set()
+        self._behind: dict[Key, _Behind] = {}
+        #: By job, how many queries were left when, for the latest query that a callback caused.
+        self._left: OrderedDict[Key, tuple[float, float]] = OrderedDict()
 
     def remember_stamps(self) -> None:
         """Keep the timestamps that this session signs, so that `judge` can refuse them when they come back."""
@@ -56,6 +67,10 @@ class Confirmer:
         claim = judge_callback(body, self._courier.signer, self._courier.server_now())
         if self._courier.has_signed(claim.timestamp):
             raise ForgedReply("the callback carries a signature that we made ourselves")
+        # What is not signed is an attacker's to choose: no log line and no memory of ours takes texts of any length.
+        ids = (claim.ticket.user_id, claim.ticket.job_id, claim.ticket.smile_job_id or "-", claim.code)
+        if not all(text and text.isprintable() and len(text) <= MAX_ID_LENGTH for text in ids):
+            raise UnreadableReply("the callback names a job or a code as no real one does")
         return claim
 
     def tokens(self, job_id: str) -> list[str]:
@@ -72,37 +87,76 @@ class Confirmer:
         """What `/job_status` says, now that *claim* has come; None if it is behind.
 
         Then it is asked again after 1, 2, 4 … seconds for ten minutes, and *later* hears of it. Whoever waits for the
-        job hears of it first. Raises SmileError if there is no answer.
+        job hears of it first. Raises JobNotFound, unless somebody waits for the job, or SmileError without an answer.
         """
-        verdict = self._settled(claim, await self._asked(claim.ticket))
-        if verdict is not None:
+        key = (claim.ticket.user_id, claim.ticket.job_id)
+        verdict = None
+        if key in self._asking or self._may_ask(key):
+            try:
+                verdict = _settled((claim.code,), await self._asked(claim.ticket))
+            except JobNotFound:
+                # Right after an upload /job_status may not know the job yet.
+                if self._poller.watch_of(claim.ticket) is None:
+                    raise
+        if verdict is None:
+            self._ask_again(key, claim, later)
+        else:
             self._poller.hear(verdict)
-            return verdict
-        mark = ((claim.ticket.user_id, claim.ticket.job_id), claim.code)
-        if mark not in self._behind:
-            self._behind.add(mark)
-            self._host.run(partial(self._again, claim, later, mark))
-        return None
+        return verdict
 
-    async def _again(self, claim: Verdict, later: Heard | None, mark: tuple[Key, str]) -> None:
-        pause, waited = FIRST_AGAIN, 0.0
+    def _may_ask(self, key: Key) -> bool:
+        now = self._clock.monotonic()
+        left, when = self._left.pop(key, (float(QUERIES_AT_ONCE), now))
+        left = min(float(QUERIES_AT_ONCE), left + now - when)
+        self._left[key] = (left - 1 if left >= 1 else left, now)
+        if len(self._left) > COUNTED:
+            self._left.popitem(last=False)
+        return left >= 1
+
+    def _ask_again(self, key: Key, claim: Verdict, later: Heard | None) -> None:
+        behind = self._behind.get(key)
+        if behind is None:
+            behind = self._behind[key] = _Behind()
+            self._host.run(partial(self._again, key, claim.ticket, behind))
+        if len(behind.claims) < CLAIMS:
+            behind.claims.add(claim.code)
+        if later is not None and later not in behind.heard:
+            behind.heard.append(later)
+        behind.news.set()
+
+    async def _again(self, key: Key, ticket: Ticket, behind: "_Behind") -> None:
+        pause, due, end = FIRST_AGAIN, float("inf"), float("inf")
         try:
-            while waited < AGAIN_FOR:
-                await self._clock.sleep(pause)
-                waited, pause = waited + pause, pause * 2
-                try:
-                    verdict = self._settled(claim, await self._asked(claim.ticket))
-                except SmileError as error:
-                    _log.debug("confirming job %s: %s", claim.ticket.job_id, type(error).__name__)
+            while behind.claims and (now := self._clock.monotonic()) < end:
+                if behind.news.is_set():
+                    # Sooner, not later: or a stream of claims could put off the question for ever.
+                    behind.news = anyio.Event()
+                    pause, due, end = FIRST_AGAIN, min(due, now + FIRST_AGAIN), now + AGAIN_FOR
+                if await self._clock.wait(behind.news, min(due, end) - now):
                     continue
-                if verdict is not None:
-                    self._poller.hear(verdict)
-                    if later is not None:
-                        await later(verdict)
-                    return
-            _log.warning("a callback for job %s was never confirmed (%s)", claim.ticket.job_id, claim.code)
+                await self._catch_up(ticket, behind)
+                pause *= 2
+                due = self._clock.monotonic() + pause
+            if behind.claims:
+                claims = ", ".join(sorted(behind.claims))
+                _log.warning("a callback for job %s was never confirmed (%s)", ticket.job_id, claims)
         finally:
-            self._behind.discard(mark)
+            self._behind.pop(key, None)
+
+    async def _catch_up(self, ticket: Ticket, behind: "_Behind") -> None:
+        try:
+            verdict = _settled(tuple(behind.claims), await self._asked(ticket))
+        except SmileError as error:
+            _log.debug("confirming job %s: %s", ticket.job_id, type(error).__name__)
+            return
+        if verdict is None:
+            return
+        if verdict.final:
+            behind.claims.clear()
+        behind.claims.discard(verdict.code)
+        self._poller.hear(verdict)
+        for heard in behind.heard:
+            await heard(verdict)
 
     async def _asked(self, ticket: Ticket) -> JobStatus:
         """One answer for all who ask about the same job at the same time."""
@@ -130,19 +184,24 @@ class Confirmer:
             self._asking.pop(key, None)
             query.done.set()
 
-    def _settled(self, claim: Verdict, status: JobStatus) -> Verdict | None:
-        verdict = status.verdict
-        if verdict is None or (not verdict.final and verdict.code != claim.code):
-            return None
-        if verdict.code != claim.code and claim.final:
+
+def _settled(codes: Collection[str], status: JobStatus) -> Verdict | None:
+    """The verdict of *status*, if it has caught up with the *codes* that callbacks claim."""
+    verdict = status.verdict
+    if verdict is None or not (verdict.final or verdict.code in codes):
+        return None
+    for code in codes:
+        # Judged as a code of the job's own type: the type that a callback names is the sender's to choose.
+        late = classify(code, verdict.ticket.job_type) is Decision.PROVISIONAL
+        if verdict.final and code != verdict.code and not late:
             _log.warning(
                 "a callback for job %s claims %s, but status says %s: status is believed",
-                claim.ticket.job_id,
-                claim.code,
+                verdict.ticket.job_id,
+                code,
                 verdict.code,
-                extra={"smile_job_id": claim.ticket.job_id, "smile_claim": claim.code, "smile_code": verdict.code},
+                extra={"smile_job_id": verdict.ticket.job_id, "smile_claim": code, "smile_code": verdict.code},
             )
-        return replace(verdict, source="callback")
+    return replace(verdict, source="callback")
 
 
 class _Query:
@@ -153,3 +212,14 @@ class _Query:
     def __init__(self) -> None:
         self.done = anyio.Event()
         self.answer: JobStatus | SmileError | None = None
+
+
+class _Behind:
+    """A job whose status is behind its callbacks: the codes they claim, and who wants to hear when it has caught up."""
+
+    __slots__ = ("claims", "heard", "news")
+
+    def __init__(self) -> None:
+        self.claims: set[str] = set()
+        self.heard: list[Heard] = []
+        self.news = anyio.Event()
