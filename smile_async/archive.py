@@ -13,10 +13,7 @@ from dataclasses import dataclass, field
 from smile_async.image import media_type
 from smile_async.job import Job
 
-__all__ = ["PIECE_BYTES", "Archive", "Member", "members"]
-
-#: httpcore cuts an HTTP/2 body into frames by re-slicing what is left: pieces above 64 KiB make that quadratic.
-PIECE_BYTES = 65_536
+__all__ = ["Archive", "Member", "members"]
 
 _LOCAL = struct.Struct("<4s5H3I2H")
 _CENTRAL = struct.Struct("<4s6H3I5H2I")
@@ -38,10 +35,9 @@ class Member:
 
 
 class Archive:
-    """The zip of *info* (info.json, which comes first) and those of *pictures* that are not inline in it; iterate to
-    get it in pieces of at most 64 KiB.
+    """The zip of *info* (info.json, which comes first) and those of *pictures* that are not inline in it.
 
-    It can be iterated again for a retry. Contents are referred to, never copied as a whole, and show in no repr.
+    It can be read again for a retry. Contents are referred to, never copied as a whole, and show in no repr.
     """
 
     __slots__ = ("_members", "length")
@@ -60,15 +56,16 @@ class Archive:
     def __repr__(self) -> str:
         return f"<Archive of {len(self._members)} members, {self.length:,} bytes>"
 
-    def __iter__(self) -> Iterator[bytes]:
+    def pieces(self, size: int = 65_536) -> Iterator[bytes]:
+        """The whole zip, again for each call, in pieces of at most *size* bytes."""
         waiting: list[bytes | memoryview] = []
-        room = PIECE_BYTES
+        room = size
         for part in self._parts():
             rest = memoryview(part)
             while len(rest) >= room:
                 waiting.append(rest[:room])
                 yield b"".join(waiting)
-                rest, waiting, room = rest[room:], [], PIECE_BYTES
+                rest, waiting, room = rest[room:], [], size
             if rest:
                 waiting.append(rest)
                 room -= len(rest)

@@ -184,7 +184,7 @@ class Poller:
     def hear(self, verdict: Verdict) -> None:
         """Take a confirmed verdict from elsewhere (a callback): wake who waits, and put off the pending poll."""
         watch = self.watch_of(verdict.ticket)
-        if watch is None or not watch.pursuit.advance(verdict):
+        if watch is None or not watch.pursuit.told(verdict, self._clock.monotonic(), self._rhythm):
             return
         self._spread(watch, verdict)
         if watch.listeners and not watch.asking:
@@ -295,7 +295,7 @@ class Poller:
 
 
 def _about(error: SmileError, ticket: Ticket) -> SmileError:
-    """A copy of *error* for one listener: tasks that raise the same object write into each other's traceback and job."""
+    """A copy of *error* for one listener: tasks that raise one object write into each other's traceback and job."""
     own = type(error).__new__(type(error), *error.args)
     own.__dict__.update(error.__dict__)
     own.ticket = ticket

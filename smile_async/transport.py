@@ -26,6 +26,10 @@ __all__ = ["MAX_REPLY_BYTES", "Body", "Engine", "EngineFactory", "NoReply", "Rep
 
 #: A status reply with history and base64 photos stays far below this; more is not worth anybody's memory.
 MAX_REPLY_BYTES = 8_000_000
+#: Bytes; httpcore cuts an HTTP/2 body into frames by re-slicing what is left: larger pieces make that quadratic.
+PIECE_BYTES = 65_536
+#: Bytes; over HTTP/1.1, which our own storage engines speak, each piece costs 60 to 100 µs: a usual job goes as one.
+STORAGE_PIECE_BYTES = 1_048_576
 #: Seconds to reach a host; the rest of a request's time is its leg's own deadline.
 CONNECT_TIMEOUT = 10.0
 
@@ -36,8 +40,8 @@ class Body(Protocol):
 
     length: int
 
-    def __iter__(self) -> Iterator[bytes]:
-        """Pieces of at most 64 KiB."""
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """The whole body in pieces of at most *size* bytes."""
         ...
 
 
@@ -86,10 +90,13 @@ EngineFactory = Callable[[bool], Engine]
 class HttpxEngine:
     """An engine over any transport of httpx's shape; *library* is the module whose Request the transport takes."""
 
-    def __init__(self, transport: Any, library: ModuleType = httpx, *, owned: bool = True) -> None:
+    def __init__(
+        self, transport: Any, library: ModuleType = httpx, *, owned: bool = True, piece: int = PIECE_BYTES
+    ) -> None:
         self._transport = transport
         self._library = library
         self._owned = owned
+        self._piece = piece
         self._urls: dict[str, Any] = {}
         self._unsent = (library.ConnectError, library.ConnectTimeout, library.PoolTimeout, library.UnsupportedProtocol)
 
@@ -129,10 +136,12 @@ class HttpxEngine:
             if isinstance(body, bytes) and len(self._urls) < 8:
                 self._urls[url] = target
         extensions = {"timeout": {"connect": CONNECT_TIMEOUT, "read": None, "write": None, "pool": None}}
+        if not isinstance(body, bytes) and body.length <= self._piece:
+            body = b"".join(body.pieces(self._piece))
         if isinstance(body, bytes):
             return self._library.Request(method, target, headers=headers, content=body, extensions=extensions)
         whole = [("Host", target.netloc.decode("ascii")), *headers, ("Content-Length", str(body.length))]
-        stream = _stream_class(self._library)(body)
+        stream = _stream_class(self._library)(body, self._piece)
         return self._library.Request(method, target, headers=whole, stream=stream, extensions=extensions)
 
     async def _whole(self, response: Any) -> Reply:
@@ -174,16 +183,17 @@ def _version(response: Any) -> str:
 
 
 @lru_cache
-def _stream_class(library: ModuleType) -> Callable[[Body], Any]:
+def _stream_class(library: ModuleType) -> Callable[[Body, int], Any]:
     class Pieces(library.AsyncByteStream):  # type: ignore[misc, name-defined]
-        def __init__(self, body: Body) -> None:
+        def __init__(self, body: Body, piece: int) -> None:
             self._body = body
+            self._piece = piece
 
         def __repr__(self) -> str:
             return f"<{self._body.length:,} bytes>"
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            for piece in self._body:
+            for piece in self._body.pieces(self._piece):
                 yield piece
 
     return Pieces
@@ -259,7 +269,7 @@ def _httpx_engine(library: ModuleType, ca_file: str | None, proxy: str | None, h
         ),
     )
     _close_cancelled_handshakes(transport._pool._network_backend)  # noqa: SLF001 - httpx takes no backend
-    return HttpxEngine(transport, library)
+    return HttpxEngine(transport, library, piece=PIECE_BYTES if http2 else STORAGE_PIECE_BYTES)
 
 
 def _close_cancelled_handshakes(backend: Any) -> None:
@@ -297,4 +307,4 @@ def _pyreqwest_engine(ca_file: str | None, proxy: str | None, http2: bool) -> En
     if ca_file:
         tls_context(ca_file, http2=http2)
         builder = builder.add_root_certificate_pem(Path(ca_file).read_bytes())
-    return HttpxEngine(HttpxTransport(builder.build()))
+    return HttpxEngine(HttpxTransport(builder.build()), piece=PIECE_BYTES if http2 else STORAGE_PIECE_BYTES)

@@ -13,12 +13,13 @@ from ground_support import CANARY, jpeg, png
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smile_async.archive import PIECE_BYTES, Archive, Member, members
+from smile_async.archive import Archive, Member, members
 from smile_async.image import Image
 from smile_async.job import Job
 
 INFO = b'{"images":[]}'
 #: Sizes around the edges of a piece, and an empty one.
+PIECE_BYTES = 65_536
 CONTENTS = (jpeg(body=b"\xff\xd9" * 60_000), png(), jpeg(body=bytes(PIECE_BYTES)), b"", jpeg())
 
 
@@ -31,13 +32,13 @@ def pictures(*contents: bytes) -> list[Member]:
 def zipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A zip of ours as a file."""
     path = tmp_path_factory.mktemp("archive") / "selfie.zip"
-    path.write_bytes(b"".join(Archive(INFO, pictures(*CONTENTS))))
+    path.write_bytes(b"".join(Archive(INFO, pictures(*CONTENTS)).pieces()))
     return path
 
 
 def read_back(archive: Archive) -> dict[str, bytes]:
     """What the stdlib finds in *archive*, checksums verified, in order."""
-    with zipfile.ZipFile(io.BytesIO(b"".join(archive))) as found:
+    with zipfile.ZipFile(io.BytesIO(b"".join(archive.pieces()))) as found:
         assert found.testzip() is None
         return {entry.filename: found.read(entry) for entry in found.infolist()}
 
@@ -78,7 +79,7 @@ def test_the_length_is_right_to_the_byte(info: bytes, shapes: list[tuple[int, bo
         content = b"\xa5" * size
         given_ones.append(Member(f"m{number}.jpg", content, zlib.crc32(content), inline))
     archive = Archive(info, given_ones)
-    pieces = list(archive)
+    pieces = list(archive.pieces())
     assert archive.length == sum(map(len, pieces))
     assert {len(piece) for piece in pieces[:-1]} <= {PIECE_BYTES}
     assert 0 < len(pieces[-1]) <= PIECE_BYTES
@@ -90,16 +91,16 @@ def test_the_length_is_right_to_the_byte(info: bytes, shapes: list[tuple[int, bo
 def test_a_zip_of_whole_pieces_ends_with_a_whole_one(count: int) -> None:
     """Where the length is a multiple of 64 KiB, no empty piece follows the last."""
     room = count * PIECE_BYTES - Archive(INFO, pictures(b"")).length
-    assert [len(piece) for piece in Archive(INFO, pictures(bytes(room)))] == [PIECE_BYTES] * count
+    assert [len(piece) for piece in Archive(INFO, pictures(bytes(room))).pieces()] == [PIECE_BYTES] * count
 
 
 def test_it_can_be_sent_again() -> None:
     """A second iteration, even while the first is unfinished, gives the same bytes; so does an equal job."""
     archive = Archive(INFO, pictures(*CONTENTS))
-    first = iter(archive)
+    first = archive.pieces()
     head = next(first)
-    assert b"".join(archive) == head + b"".join(first)
-    assert b"".join(archive) == b"".join(Archive(INFO, pictures(*CONTENTS)))
+    assert b"".join(archive.pieces()) == head + b"".join(first)
+    assert b"".join(archive.pieces()) == b"".join(Archive(INFO, pictures(*CONTENTS)).pieces())
 
 
 def test_contents_are_not_copied_as_a_whole() -> None:
@@ -107,7 +108,7 @@ def test_contents_are_not_copied_as_a_whole() -> None:
     archive = Archive(INFO, pictures(bytes(8_000_000)))
     tracemalloc.start()
     try:
-        total = sum(len(piece) for piece in archive)
+        total = sum(len(piece) for piece in archive.pieces())
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
