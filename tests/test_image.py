@@ -60,6 +60,7 @@ FLAWS = {
     "text": (b"hello, I am no picture", "neither JPEG nor PNG: convert"),
     "gif": (drawn("RGB", "GIF"), "neither JPEG nor PNG: convert"),
     "grey jpeg": (drawn("L", "JPEG"), "greyscale: Smile ID compares colour pictures, send the original"),
+    "jpeg of two components": (jpeg(2), "greyscale"),
     "grey png": (drawn("L", "PNG"), "greyscale"),
     "grey png with alpha": (drawn("LA", "PNG"), "greyscale"),
     "black and white png": (drawn("1", "PNG"), "greyscale"),
