@@ -4,12 +4,17 @@ import io
 from collections.abc import AsyncIterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 from PIL import Image as Picture
 from scripted import Authority, ScriptedSmile, make_authority
 from street import MARKER, Pictures, nothing_left, session_of
 
 from smile_async import SmileSession
 from smile_async.sandbox import RunningSandbox, Sandbox
+
+# A loaded machine is slow, which is no reason to fail.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def _jpeg(shade: int) -> bytes:
