@@ -74,7 +74,7 @@ async def nothing_left() -> AsyncIterator[None]:
     assert not left, f"left behind: {left}"
 
 
-async def until(what: Any, patience: float = 5.0) -> None:
+async def until(what: Any, patience: float = 20.0) -> None:
     """Wait until *what*() is true."""
     give_up = time.monotonic() + patience
     while not what():

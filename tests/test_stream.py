@@ -107,7 +107,7 @@ async def test_a_full_house_of_waiting_jobs_stops_the_source(smile: ScriptedSmil
     for number in range(100):
         smile.plans[f"j{number}"] = [""]
     async with (
-        session_of(smile, limits=Limits(uploads=2, pending=5)) as session,
+        session_of(smile, limits=Limits(uploads=2, pending=5), pace=Pace.fixed(0.1, 1, 0.1)) as session,
         session.stream(source) as outcomes,
     ):
         await until(lambda: sum(bool(story.zips) for story in smile.jobs.values()) >= 5)
