@@ -30,6 +30,8 @@ def complaints(data_file: str = ".coverage") -> list[str]:
     """What is not covered, a line for each file; empty if all is."""
     measured = coverage.Coverage(data_file=data_file, config_file=str(ROOT / "pyproject.toml"))
     measured.load()
+    if not measured.get_data().measured_files():
+        return [f"{data_file}: no coverage was measured: run `make test`"]
     names = [f"smile_async/{name}.py" for name in GROUND]
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.json")

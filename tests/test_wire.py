@@ -217,7 +217,7 @@ def test_what_is_no_json_object_is_unreadable(read: Reader, body: bytes, words: 
         read(body)
     assert CANARY not in str(caught.value)
     assert caught.value.__cause__ is None
-    assert caught.value.__context__ is None or caught.value.__suppress_context__
+    assert caught.value.__context__ is None
 
 
 RESULT = {
