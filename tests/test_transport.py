@@ -41,12 +41,12 @@ PATH = f"/videos/1/selfie.zip?{PRESIGNED}"
 class Pieces:
     """A body of *count* pieces that counts how often it was read."""
 
-    def __init__(self, count: int = 20, size: int = 50_000) -> None:
+    def __init__(self, count: int = 20, size: int = 60_000) -> None:
         self.length = count * size
         self.read = 0
         self._pieces = [bytes([number]) * size for number in range(count)]
 
-    def __iter__(self) -> Iterator[bytes]:
+    def pieces(self, size: int) -> Iterator[bytes]:
         self.read += 1
         return iter(self._pieces)
 
