@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from sandbox_support import KEY, HandClock, Partner, in_process, jpeg, partner_o
 from street import until
 
 from smile_async.sandbox import RunningSandbox, Sandbox, Settings, serve_forever
-from smile_async.sandbox.console.census import Census
+from smile_async.sandbox.console.census import Census, standing
 from smile_async.sandbox.console.query import Query
 from smile_async.sandbox.console.views import Moment
 from smile_async.sandbox.records import CallbackSent, ImageRecord, JobRecord, Message
@@ -91,6 +92,7 @@ async def test_a_job_is_listed_with_state_code_meaning_and_picture(partner: Part
     whole = await reader.get(link[1].removesuffix("?small"))
     assert small.headers["content-type"] == whole.headers["content-type"] == "image/jpeg"
     assert len(small.content) < 5_000 < len(whole.content)
+    assert (await reader.get(link[1])).content == small.content
     assert small.headers["cache-control"] == whole.headers["cache-control"] == "no-store"
 
 
@@ -166,6 +168,7 @@ async def test_a_search_gives_up_and_says_where_to_go_on(partner: Partner, reade
     crowd(partner.sandbox, 20_100)
     page = (await reader.get("/?find=user99999")).text
     assert "Look further back" in page
+    assert "Looked through 20,000 jobs" in page
     assert "before=100" in page
 
 
@@ -173,13 +176,37 @@ async def test_a_dear_count_is_kept_for_a_while(partner: Partner) -> None:
     """Counting many jobs is not repeated at once, unless an action has changed something."""
     crowd(partner.sandbox, 2_000)
     census, now = Census(partner.sandbox.registry), partner.sandbox.settings.clock.time()
-    census._good_until = 0.0
     first = await census.count(now)
+    assert first == {"approved": 2_000}
     census._good_until = time.perf_counter() + 60
     partner.sandbox.review("job1", "0821")
     assert await census.count(now) is first
     census.forget()
-    assert (await census.count(now))["rejected"] == 1
+    assert await census.count(now) == {"approved": 1_999, "rejected": 1}
+
+
+async def test_counts_follow_time_reviews_and_new_jobs(partner: Partner) -> None:
+    """Counting the settled once and the others again gives what counting everything would give."""
+    sandbox, clock = partner.sandbox, partner.sandbox.settings.clock
+    assert isinstance(clock, HandClock)
+    census = Census(sandbox.registry)
+
+    async def check() -> None:
+        census.forget()
+        everybody = Counter(standing(job, clock.now) for job in sandbox.jobs.values())
+        assert await census.count(clock.now) == everybody
+
+    sandbox.script("ada", code="0822", then=[(60, "1220"), (60, "1221")])
+    for number in range(3):
+        await partner.upload("ada", f"waits{number}")
+        await partner.submit("ada", f"j{number}")
+        await check()
+        clock.now += 30
+    for step in range(6):
+        clock.now += 30
+        if step % 2:
+            sandbox.review("j0", ("0822", "approve", "spoof")[step // 2])
+        await check()
 
 
 async def test_an_update_is_empty_when_nothing_happened(partner: Partner, reader: Reader) -> None:

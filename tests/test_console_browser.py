@@ -5,7 +5,7 @@ Skipped where Debian's chromium and chromium-driver are not installed; `.ci/run`
 
 import asyncio
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -63,8 +63,8 @@ class Browser:
         await asyncio.to_thread(go)
 
     async def see(self, condition: Callable[[Any], Any]) -> Any:
-        """What *condition* says of the driver once that is true; fails after 5 s."""
-        return await asyncio.to_thread(WebDriverWait(self.driver, 5, poll_frequency=0.05).until, condition)
+        """What *condition* says of the driver once that is true; fails after 15 s."""
+        return await asyncio.to_thread(WebDriverWait(self.driver, 15, poll_frequency=0.05).until, condition)
 
     async def find(self, css: str) -> Any:
         """The element once it is there."""
@@ -93,9 +93,12 @@ class Browser:
 
 
 @pytest.fixture
-def browser(chromium: Any, running: RunningSandbox) -> Browser:
+async def browser(chromium: Any, running: RunningSandbox) -> AsyncIterator[Browser]:
     """Chromium in front of the running sandbox."""
-    return Browser(chromium, running)
+    yield Browser(chromium, running)
+    # A page left open would ask the next test's ports for news of this sandbox, and complain.
+    await asyncio.to_thread(chromium.get, "about:blank")
+    await asyncio.to_thread(chromium.get_log, "browser")
 
 
 async def test_approving_a_job_in_the_browser_ends_the_wait_of_the_library(
@@ -144,7 +147,7 @@ async def test_a_job_is_rejected_with_the_keyboard_alone(
     assert names[0] == "Skip to the jobs"
     assert names[-3:] == ["ada", "Approve job by-keyboard of ada", "Reject job by-keyboard of ada"]
     await browser.press(Keys.ENTER)
-    assert (await session.wait(ticket, until="final", patience=5)).code == "1221"
+    assert (await session.wait(ticket, until="final", patience=15)).code == "1221"
     await browser.says("Rejected", "#rows")
     assert await browser.run("return document.activeElement.dataset.key.startsWith('open-')")
     assert await browser.unharmed()

@@ -35,7 +35,11 @@ class Registry:
         self._settings = settings
         self._clock = settings.clock
         self.jobs: dict[str, JobRecord] = {}
+        #: The ids of jobs that were reviewed since somebody emptied this.
+        self.revised: dict[str, None] = {}
         self.scripts: dict[str, Script] = {}
+        #: Users whose jobs were refused because nobody said what they come to (`scripted_only`).
+        self.unscripted: dict[str, None] = {}
         self._by_ref: dict[str, JobRecord] = {}
         self._enrolments: dict[str, list[JobRecord]] = {}
         self._enrolled: dict[str, None] = {}  # in the order they came
@@ -94,7 +98,7 @@ class Registry:
     def prepare(self, prep: PrepUpload) -> JobRecord:
         """The job an /upload call is about: a new one, or on `retry` the one that still waits for its zip.
 
-        Raises `Refusal` 2215, 2209 or 2210; nothing is created then.
+        Raises `Refusal` 2215, 2209, 2210 or, `scripted_only`, 9999; nothing is created then.
         """
         job = self.jobs.get(prep.job_id)
         if job is not None:
@@ -110,6 +114,10 @@ class Registry:
             raise Refusal("2209", "wrong user id: a user is already enrolled under it")
         if prep.job_type == 2 and not enrolled:
             raise Refusal("2210", "no enrolled user found under this user id")
+        told = prep.user_id in self.scripts or prep.partner_params.get("sandbox_result") is not None
+        if self._settings.scripted_only and not told:
+            self.unscripted[prep.user_id] = None
+            raise Refusal("9999", f"the test has not said what jobs of {prep.user_id!r} come to: script() them first")
         return self._create(prep)
 
     def _create(self, prep: PrepUpload) -> JobRecord:
@@ -175,6 +183,7 @@ class Registry:
     def review(self, job: JobRecord, code: str) -> None:
         """Let *code* be the result of *job* from now on, instead of what was planned for later."""
         job.plan = [*reversed(job.history), Message(self._clock.time(), code)]
+        self.revised[job.job_id] = None
         self.save(job)
 
 

@@ -46,6 +46,8 @@ class Settings:
     callback_ca_file: PEM file of the authority that callback receivers are checked against, None = the usual ones.
     console: whether the API's port shows the console at `/`. public_host: a further name or address, without a port,
     under which the console may be asked for (with its access token); "" = loopback names only.
+    scripted_only: whether a job is refused (code 9999, not one of Smile ID's) unless a script for its user or a
+    sandbox_result says what it comes to; for tests, where an approval nobody asked for would prove nothing.
     """
 
     partner_id: str = "001"
@@ -68,6 +70,7 @@ class Settings:
     callback_ca_file: Path | str | None = None
     console: bool = True
     public_host: str = ""
+    scripted_only: bool = False
 
     def __post_init__(self) -> None:
         if not _PARTNER_ID.fullmatch(self.partner_id):

@@ -1,15 +1,16 @@
 """Where the jobs stand: counted and searched in small bites, so that a page on display never holds up the API.
 
-A job's standing follows from the clock, so there is nothing to be told of; it is looked up. The work is bounded three
-ways: other requests get their turn after every few hundred jobs, a count is kept the longer the dearer it was, and a
-search gives up after a while and says where to go on.
+A job's standing follows from the clock, so there is nothing to be told of; it is looked up. The work is bounded four
+ways: jobs that have their last word are counted once, other requests get their turn after every few hundred jobs, a
+count is kept the longer the dearer it was, and a search gives up after a while and says where to go on.
 """
 
 import time
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 
-import anyio.lowlevel
+import anyio
 
 from smile_async.sandbox.outcomes import decision_of
 from smile_async.sandbox.records import JobRecord
@@ -21,8 +22,8 @@ __all__ = ["PAGE", "Census", "Found", "search", "standing"]
 
 #: Jobs on one page.
 PAGE = 25
-#: Jobs looked at before others get their turn: about a millisecond.
-_BITE = 500
+#: Jobs looked at before others get their turn: half a millisecond; then seconds in which the loop is all theirs.
+_BITE, _PAUSE = 200, 0.001
 #: Jobs one search looks at.
 _REACH = 20_000
 #: A count is good for this many times as long as it took: counting takes at most this share of the time.
@@ -44,6 +45,11 @@ class Census:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
+        self._lock = anyio.Lock()
+        #: What no passing of time can change is counted once, the rest each time.
+        self._settled: dict[str, str] = {}
+        self._open: dict[str, JobRecord] = {}
+        self._tally: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
         self._good_until = 0.0
 
@@ -53,18 +59,43 @@ class Census:
 
     async def count(self, now: float) -> Counter[str]:
         """Jobs by standing, of this moment or of one shortly before."""
-        if time.perf_counter() < self._good_until:
+        async with self._lock:  # several pages may be open, and one count is enough for all
+            if time.perf_counter() >= self._good_until:
+                await self._recount(now)
             return self._counts
+
+    async def _recount(self, now: float) -> None:
+        self._reopen()
+        known = len(self._settled) + len(self._open)
+        self._open.update(islice(self._registry.jobs.items(), known, None))
         counts: Counter[str] = Counter()
-        jobs = list(self._registry.jobs.values())
-        spent = 0.0
-        for start in range(0, len(jobs), _BITE):
+        spent, waiting = 0.0, list(self._open.values())
+        for start in range(0, len(waiting), _BITE):
+            if start:
+                await anyio.sleep(_PAUSE)
             began = time.perf_counter()
-            counts.update(standing(job, now) for job in jobs[start : start + _BITE])
+            for job in waiting[start : start + _BITE]:
+                self._examine(job, now, counts)
             spent += time.perf_counter() - began
-            await anyio.lowlevel.checkpoint()
-        self._counts, self._good_until = counts, time.perf_counter() + _KEEP * spent
-        return counts
+        self._counts, self._good_until = counts + self._tally, time.perf_counter() + _KEEP * spent
+
+    def _reopen(self) -> None:
+        """Look again at jobs that a reviewer has changed since."""
+        for job_id in self._registry.revised:
+            if job_id in self._settled:
+                self._tally[self._settled.pop(job_id)] -= 1
+                self._open[job_id] = self._registry.jobs[job_id]
+        self._registry.revised.clear()
+
+    def _examine(self, job: JobRecord, now: float, counts: Counter[str]) -> None:
+        stands = standing(job, now)
+        undecided = stands in {"waiting", "processing", "provisional"}
+        if undecided or job.plan[-1].at > now:
+            counts[stands] += 1
+        else:
+            del self._open[job.job_id]
+            self._settled[job.job_id] = stands
+            self._tally[stands] += 1
 
 
 class Found:
@@ -90,7 +121,7 @@ async def search(registry: Registry, query: Query, now: float) -> Found:
         if len(found) == PAGE:
             return Found(found, position or None, exhausted=False)
         if position % _BITE == 0:
-            await anyio.lowlevel.checkpoint()
+            await anyio.sleep(_PAUSE)
     return Found(found, stop or None, exhausted=stop > 0)
 
 
