@@ -250,13 +250,24 @@ class Pursuit:
         self.failures, self.latency = 0, 0.0
         self.asked += 1
         self.ticket = status.ticket
-        if self.ours:
+        if self.ours and not (self.verdict is not None and self.verdict.final):
             self._teach(status.verdict, asked_at, rhythm)
         self.seen = asked_at
         if status.verdict is None or not self.advance(status.verdict):
             return None
         self.reviewed = not status.verdict.final
         return status.verdict
+
+    def told(self, verdict: Verdict, now: float, rhythm: Rhythm) -> bool:
+        """Take in a verdict that came unasked at *now*; False if it is old news."""
+        if not self.advance(verdict):
+            return False
+        # Were only polls to teach, the rhythm would hear of none but the slow jobs.
+        if self.ours:
+            self._teach(verdict, now, rhythm)
+        self.seen = now
+        self.reviewed = not verdict.final
+        return True
 
     def advance(self, verdict: Verdict) -> bool:
         """Move forward to *verdict*; False if it is old news: a final word stays, and the same word counts once."""
