@@ -31,7 +31,7 @@ STREET = (
     "ledger",
 )
 #: What stands on top: nobody below imports it.
-ROOF = ("webapi", "batch", "report", "workers", "testing", "sandbox", "cli", "pytest_plugin")
+ROOF = ("webapi", "batch", "report", "workers", "testing", "virtual_clock", "sandbox", "cli", "pytest_plugin")
 ORDER = (*GROUND, *STREET, *ROOF)
 
 #: A pure file asks nobody for the time, for luck, for a socket or for a setting.
