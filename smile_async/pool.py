@@ -83,7 +83,8 @@ class Pool:
                 return reply
         except NoReply as told:
             back = True
-            if told.sent is Sent.AMBIGUOUS:
+            # An oversized reply as well: what is left of it fills the connection's window, and later replies stall.
+            if told.sent is not Sent.UNSENT:
                 self._retire(shard, told.why)
             raise
         finally:
