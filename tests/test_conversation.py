@@ -726,6 +726,33 @@ def test_a_provisional_word_begins_a_review() -> None:
     ]
 
 
+def test_a_verdict_that_comes_unasked_counts_like_an_answer() -> None:
+    """What is delivered from outside moves the state, teaches the rhythm and begins or ends a review, once."""
+    pursuit, rhythm = pursue()
+    provisional, final = said("0822").verdict, FINAL.verdict
+    assert provisional is not None
+    assert final is not None
+    assert pursuit.told(provisional, 103.0, rhythm)
+    assert pursuit.reviewed
+    assert not pursuit.told(provisional, 104.0, rhythm)
+    assert pursuit.told(final, 200.0, rhythm)
+    assert (pursuit.verdict, pursuit.reviewed) == (final, False)
+    assert not pursuit.told(provisional, 201.0, rhythm)
+    assert rhythm.taught == [(2, 0.0, 3.0, True, False), (2, 3.0, 100.0, True, True)]
+
+
+def test_what_is_known_teaches_nothing_more() -> None:
+    """A poll that was under way when the final verdict came, and a verdict of a job not ours, teach nothing."""
+    pursuit, rhythm = pursue()
+    assert FINAL.verdict is not None
+    pursuit.told(FINAL.verdict, 103.0, rhythm)
+    assert pursuit.heard(FINAL, 102.0, rhythm) is None
+    assert len(rhythm.taught) == 1
+    other, rhythm = pursue(ours=False)
+    assert other.told(FINAL.verdict, 103.0, rhythm)
+    assert rhythm.taught == []
+
+
 def test_only_our_own_jobs_teach() -> None:
     """A job whose upload we did not see has no age, so it teaches nothing; a clock that jumps back does no harm."""
     pursuit, rhythm = pursue(ours=False)
