@@ -33,6 +33,10 @@ def sandbox(
         float | None,
         typer.Option(help="Seconds from a provisional result to the final one; by default nobody reviews."),
     ] = None,
+    public_host: Annotated[
+        str | None, typer.Option(help="Name by which other machines reach the console.", show_default=False)
+    ] = None,
+    console: Annotated[bool, typer.Option(help="Serve the web page at / of the API.")] = True,
     until_eof: Annotated[bool, typer.Option("--until-eof", hidden=True)] = False,
     json: Annotated[bool, typer.Option("--json", help="One line of JSON instead of export lines.")] = False,
 ) -> int:
@@ -47,6 +51,7 @@ def sandbox(
     announce = partial(_announce, json, until_eof)
     settings: dict[str, Any] = {"partner_id": partner_id, "api_key": api_key or None}
     settings |= {"latency": latency, "review": review, "state": state}
+    settings |= {"public_host": public_host, "console": console}
     try:
         asyncio.run(serve_forever(announce, host=host, port=port, storage_port=storage_port, **settings))
     except ValueError as error:
@@ -71,6 +76,8 @@ def _announce(as_json: bool, until_eof: bool, running: "RunningSandbox") -> None
         sys.stdout.flush()
         if sys.stderr.isatty():
             aside().print("[dim]read these lines in a second shell; stop with Ctrl-C[/dim]")
+            if running.console_url:
+                aside().print(f"[dim]jobs, pictures and a reviewer's buttons: {running.console_url}[/dim]")
     if until_eof:
         threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
 
