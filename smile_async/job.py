@@ -89,7 +89,7 @@ class Ticket:
 
 def job_type(value: object) -> int:
     """*value* (an int, or a text such as "2": Smile ID sends both) as a JobType, or as an int if it is a new one."""
-    number = int(value) if isinstance(value, int | str) else -1
+    number = int(value) if isinstance(value, int | str) and not isinstance(value, bool) else -1
     if number < 0:
         raise InvalidJob(f"job_type is {type(value).__name__}: give a JobType")
     return JobType(number) if number in JobType.__members__.values() else number

@@ -102,7 +102,7 @@ class Settings:
             why = url_flaw(value) if value else ""
             if why:
                 raise BadConfiguration(f"{name} {why}")
-        if not url.endswith("/v1"):
+        if not urlsplit(url).path.endswith("/v1") or "?" in url or "#" in url:
             raise BadConfiguration("base_url does not end in /v1: this library speaks version 1 of the API")
         return cls(
             signer=Signer(partner_id, api_key, previous_api_keys),

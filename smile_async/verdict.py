@@ -140,9 +140,8 @@ def _normal(code: object) -> str:
 
 
 def _meaning_of(code: str, job_type: int | str) -> CodeMeaning | None:
-    try:
-        number = int(job_type)
-    except (TypeError, ValueError, OverflowError):
+    number = _as_type(job_type)
+    if number is None:
         return None
     for meaning in _BY_CODE.get(code, ()):
         # 2xxx are codes of calls: whatever job they stand beside, they are errors of the call, not verdicts.

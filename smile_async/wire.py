@@ -128,7 +128,7 @@ class StatusBody(_Body):
     timestamp: _Text = None
     signature: _Text = None
     code: _Code = None
-    job_complete: bool = False
+    job_complete: Annotated[bool, BeforeValidator(lambda said: False if said is None else said)] = False
     result: ResultBody | None = None
     history: tuple[ResultBody, ...] = ()
     image_links: Annotated[dict[str, str], BeforeValidator(_texts)] = Field(default_factory=dict)
@@ -248,13 +248,7 @@ def info_json(
 #: Sent empty by the official SDKs; kept because nobody documents which of it is required (protocol.md §5.2).
 _NO_USER_DATA = {
     "isVerifiedProcess": False,
-    "name": "",
-    "fbUserID": "",
-    "firstName": "",
-    "lastName": "",
-    "gender": "",
-    "email": "",
-    "phone": "",
+    **dict.fromkeys(("name", "fbUserID", "firstName", "lastName", "gender", "email", "phone"), ""),
     "countryCode": "+",
     "countryName": "",
 }
@@ -279,8 +273,16 @@ def read_status(body: bytes) -> tuple[StatusBody, dict[str, Any]]:
     if not isinstance(shaped.get("result"), dict):
         shaped.pop("result", None)
     past = shaped.get("history")
-    shaped["history"] = [item for item in past if isinstance(item, dict)] if isinstance(past, list) else []
+    shaped["history"] = [item for item in past if _readable(item)] if isinstance(past, list) else []
     return _validated(StatusBody, shaped, "the /job_status reply"), found
+
+
+def _readable(item: object) -> bool:
+    """Whether an item of the history is a result: an odd one must not cost the verdict it stands beside."""
+    try:
+        return isinstance(item, dict) and ResultBody.model_validate(item) is not None
+    except ValidationError:
+        return False
 
 
 def read_result(body: bytes) -> tuple[ResultBody, dict[str, Any]]:

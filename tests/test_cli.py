@@ -564,6 +564,8 @@ def test_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
     """`python -m smile_async.cli` is the command."""
     monkeypatch.setattr(sys, "argv", ["smile-async", "explain", "0820", "--json"])
     with pytest.raises(SystemExit) as caught:
-        runpy.run_module("smile_async.cli", run_name="__main__", alter_sys=True)
+        runpy.run_path(
+            str(Path(sys.modules[main.__module__].__file__ or "").with_name("__main__.py")), run_name="__main__"
+        )
     assert caught.value.code == 0
     assert json.loads(capsys.readouterr().out)["code"] == "0820"
