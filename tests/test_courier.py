@@ -532,6 +532,15 @@ def raw_reply_of_nothing() -> Act:
     return cut(raw_reply(200, b"{}")[:-1])
 
 
+async def test_no_time_left_is_unsent(smile: ScriptedSmile, pictures: Pictures) -> None:
+    """A deadline that has passed before anything could be sent: nothing left, and calling again is safe."""
+    async with session_of(smile) as session:
+        with pytest.raises(Unavailable, match="no upload slot in time") as caught:
+            await session.submit(pictures.job(), patience=-1.0)
+    assert (caught.value.ticket, caught.value.retryable) == (None, True)
+    assert not smile.asked
+
+
 @pytest.fixture
 def session_factory() -> Callable[..., SmileSession]:
     """Makes a session for a server."""

@@ -147,7 +147,7 @@ ACTS: dict[str, Act] = {
 
 
 async def _verify(session: SmileSession, job: Job) -> None:
-    await session.verify(job, patience=0.3)
+    await session.verify(job, patience=0.15)
 
 
 async def _stream(session: SmileSession, job: Job) -> None:
@@ -225,7 +225,7 @@ async def test_nothing_shows_when_a_caller_gives_up(
     smile.fault(leg, act, always=True)
 
     async def hurried(session: SmileSession) -> None:
-        async with asyncio.timeout(0.2):
+        async with asyncio.timeout(0.1):
             await session.verify(pictures.job())
 
     async with session_of(smile, http=http) as session:
