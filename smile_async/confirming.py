@@ -116,8 +116,9 @@ class Confirmer:
     def _ask_again(self, key: Key, claim: Verdict, later: Heard | None) -> None:
         behind = self._behind.get(key)
         if behind is None:
-            behind = self._behind[key] = _Behind()
+            behind = _Behind()
             self._host.run(partial(self._again, key, claim.ticket, behind))
+            self._behind[key] = behind
         if len(behind.claims) < CLAIMS:
             behind.claims.add(claim.code)
         if later is not None and later not in behind.heard:
@@ -163,9 +164,10 @@ class Confirmer:
         key = (ticket.user_id, ticket.job_id)
         query = self._asking.get(key)
         if query is None:
-            query = self._asking[key] = _Query()
+            query = _Query()
             # A task of the session's own: the one who asked first may be cancelled, the others still want the answer.
             self._host.run(partial(self._query, key, ticket, query))
+            self._asking[key] = query
         await query.done.wait()
         if isinstance(query.answer, JobStatus):
             return query.answer

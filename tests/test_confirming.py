@@ -1,0 +1,372 @@
+"""How claims become verdicts: one question at a time, a memory for those whose status is behind, and no step back."""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import anyio
+import pytest
+from hand_clock import HandClock, settle
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smile_async import Decision, JobStatus, Pace, Ticket, Verdict, classify
+from smile_async.confirming import AGAIN_FOR, CLAIMS, QUERIES_AT_ONCE, Confirmer
+from smile_async.conversation import Ask, Fault, Pursuit, Sent
+from smile_async.errors import JobNotFound, SessionClosed, SmileError, Unavailable
+from smile_async.host import Host
+from smile_async.poller import Listener, Poller, Until
+from smile_async.signature import Secret, Signer
+
+TICKET = Ticket("ada", "j1", 2, "0000000001")
+#: What Smile ID may say of one job, in this order: nothing, under review, under review for another reason, the end.
+STORY = ("", "0822", "0825", "1221")
+
+
+def verdict_of(code: str, *, confirmed: bool = True, job_type: int = 2) -> Verdict:
+    """A verdict of ada's job."""
+    decision = classify(code, job_type)
+    final = decision is not Decision.PROVISIONAL
+    ticket = Ticket(TICKET.user_id, TICKET.job_id, job_type, TICKET.smile_job_id)
+    return Verdict(decision, final, code, "", ticket, confirmed=confirmed)
+
+
+def status_of(code: str) -> JobStatus:
+    """What a status query says; "" for a job without a result."""
+    verdict = verdict_of(code) if code else None
+    return JobStatus(TICKET, "2302", verdict is not None and verdict.final, verdict)
+
+
+class FakeCourier:
+    """Answers each query after *latency* seconds with what `answer` said when the query came."""
+
+    signer = Signer("001", Secret("key"))
+
+    def __init__(self, clock: HandClock) -> None:
+        self.clock = clock
+        self.latency = 0.0
+        self.asked: list[float] = []
+        self.tickets: list[Ticket] = []
+        self.answer: Callable[[], str | SmileError] = lambda: "1221"
+
+    async def query(self, ask: Ask, deadline: float) -> JobStatus:
+        self.asked.append(self.clock.now)
+        self.tickets.append(ask.ticket)
+        said = self.answer()
+        if self.latency:
+            await self.clock.sleep(self.latency)
+        if isinstance(said, SmileError):
+            raise Fault(said, Sent.ANSWERED)
+        return status_of(said)
+
+    ask = query
+
+
+class Ear(Listener):
+    """Somebody who waits, and keeps what comes."""
+
+    __slots__ = ("errors", "heard")
+
+    def __init__(self, until: Until) -> None:
+        super().__init__(until, float("inf"))
+        self.heard: list[str] = []
+        self.errors: list[SmileError] = []
+
+    def tell(self, verdict: Verdict) -> bool:
+        self.heard.append(verdict.code)
+        return verdict.final or self.until == "decision"
+
+    def fail(self, error: SmileError) -> None:
+        self.errors.append(error)
+
+
+class Rig:
+    """A confirmer and a poller in virtual time."""
+
+    def __init__(self, pace: Pace = Pace.fixed(50_000.0, 1, 50_000.0)) -> None:  # noqa: B008
+        self.clock = HandClock(now=0.0)
+        self.courier = FakeCourier(self.clock)
+        whoever: Any = self.courier
+        self.poller = Poller(whoever, pace.rhythm(), self.clock, 100)
+        self.host = Host(lambda: None)
+        self.confirmer = Confirmer(whoever, self.poller, self.host, self.clock)
+        self.later: list[tuple[float, str]] = []
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        self.host.bind()
+        await self.host.start(self.poller.run)
+        try:
+            yield
+        finally:
+            await self.host.aclose()
+
+    async def hear(self, verdict: Verdict) -> None:
+        self.later.append((self.clock.now, verdict.code))
+
+    async def claim(self, code: str, later: Any = None) -> Verdict | None:
+        return await self.confirmer.confirm(verdict_of(code, confirmed=False), later)
+
+
+async def test_many_claims_share_one_question() -> None:
+    """However many ask about a job at the same time, one query leaves, and all get its answer."""
+    rig = Rig()
+    rig.courier.latency = 3.0
+    got: list[Verdict | None] = []
+
+    async def claim() -> None:
+        got.append(await rig.claim("1221"))
+
+    async with rig.running(), anyio.create_task_group() as tasks:
+        for _ in range(20):
+            tasks.start_soon(claim)
+        await rig.clock.advance(4)
+    assert [verdict and verdict.code for verdict in got] == ["1221"] * 20
+    assert rig.courier.asked == [0]
+
+
+async def test_the_first_to_ask_may_be_cancelled() -> None:
+    """The question belongs to the session: whoever else waits for its answer still gets it."""
+    rig = Rig()
+    rig.courier.latency = 3.0
+    got: list[Verdict | None] = []
+
+    async def claim() -> None:
+        got.append(await rig.claim("1221"))
+
+    async with rig.running(), anyio.create_task_group() as others:
+        async with anyio.create_task_group() as first:
+            first.start_soon(claim)
+            await settle()
+            others.start_soon(claim)
+            await settle()
+            first.cancel_scope.cancel()
+        await rig.clock.advance(4)
+    assert len(got) == 1
+    assert rig.courier.asked == [0]
+
+
+async def test_type_and_number_are_the_watchs_or_unknown() -> None:
+    """The query names neither the job type nor the SmileJobID of the claim: they would choose what the code means."""
+    rig = Rig()
+    async with rig.running():
+        await rig.confirmer.confirm(verdict_of("0810", confirmed=False, job_type=1))
+        rig.poller.listen(TICKET, Ear("final"), ours=True)
+        await rig.confirmer.confirm(verdict_of("0810", confirmed=False, job_type=1))
+    assert [(int(ticket.job_type), ticket.smile_job_id) for ticket in rig.courier.tickets] == [
+        (int(rig.courier.tickets[0].job_type), None),
+        (2, TICKET.smile_job_id),
+    ]
+    assert rig.courier.tickets[0].job_type not in (1, 2)
+
+
+async def test_behind_is_asked_ever_more_slowly() -> None:
+    """After 1, 2, 4 … seconds, for ten minutes; then a WARNING, and the job is forgotten."""
+    rig = Rig()
+    rig.courier.answer = lambda: ""
+    async with rig.running():
+        assert await rig.claim("0820", rig.hear) is None
+        await rig.clock.advance(5000)
+        assert rig.courier.asked == [0, 1, 3, 7, 15, 31, 63, 127, 255, 511, AGAIN_FOR]
+        assert rig.confirmer._behind == {}
+    assert rig.later == []
+
+
+async def test_an_api_that_is_down_meanwhile_is_asked_again() -> None:
+    """Errors while status is behind only cost time."""
+    rig = Rig()
+    rig.courier.answer = lambda: "" if rig.clock.now < 1 else Unavailable("down") if rig.clock.now < 7 else "0820"
+    async with rig.running():
+        assert await rig.claim("0820", rig.hear) is None
+        await rig.clock.advance(100)
+    assert rig.later == [(7, "0820")]
+
+
+async def test_a_second_claim_brings_the_question_forward() -> None:
+    """The true callback after a premature one is not made to wait for the other's long pauses."""
+    rig = Rig()
+    rig.courier.answer = lambda: "1221" if rig.clock.now > 300 else ""
+    async with rig.running():
+        await rig.claim("0820", rig.hear)
+        await rig.clock.advance(300)
+        await rig.claim("1221", rig.hear)
+        await rig.clock.advance(100)
+    assert rig.later == [(301, "1221")]
+
+
+async def test_a_stream_of_claims_does_not_put_off_the_question() -> None:
+    """Claims that keep coming make the next query sooner, never later; what they claim is kept up to a bound."""
+    rig = Rig()
+    rig.courier.answer = lambda: ""
+    async with rig.running():
+        for number in range(200):
+            await rig.claim(f"{number:04}", rig.hear)
+            await rig.clock.advance(0.25)
+        (behind,) = rig.confirmer._behind.values()
+        assert len(behind.claims) == CLAIMS
+        assert behind.heard == [rig.hear]
+    gaps = [later - sooner for sooner, later in pairwise(rig.courier.asked)]
+    assert max(gaps) <= 1.25
+    assert len(rig.courier.asked) <= 2 * 50 + QUERIES_AT_ONCE + 1
+
+
+async def test_provisional_and_final_claims_are_each_told() -> None:
+    """While a job is behind two claims, the provisional verdict is told when it comes, and the final one after it."""
+    rig = Rig()
+    rig.courier.answer = lambda: "" if rig.clock.now < 2 else "0822" if rig.clock.now < 10 else "1221"
+    ear = Ear("final")
+    async with rig.running():
+        rig.poller.listen(TICKET, ear, ours=True)
+        await rig.claim("0822", rig.hear)
+        await rig.claim("1221", rig.hear)
+        await rig.clock.advance(100)
+    assert rig.later == [(3, "0822"), (15, "1221")]
+    assert ear.heard == ["0822", "1221"]
+
+
+async def test_a_lie_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A claim that a final status contradicts is one WARNING, with the job and both codes as fields."""
+    rig = Rig()
+    rig.courier.answer = lambda: "" if rig.clock.now < 2 else "1221"
+    async with rig.running():
+        for code in ("1220", "0822"):
+            await rig.claim(code)
+        await rig.clock.advance(100)
+    (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert record.__dict__["smile_claim"] == "1220"
+    assert record.__dict__["smile_code"] == "1221"
+
+
+async def test_not_found_counts_as_behind_only_for_those_who_wait() -> None:
+    """A job nobody waits for and status does not know is JobNotFound; one that somebody waits for is asked again."""
+    rig = Rig()
+    rig.courier.answer = lambda: JobNotFound("no", status=404) if rig.clock.now < 3 else "1221"
+    ear = Ear("final")
+    async with rig.running():
+        with pytest.raises(JobNotFound):
+            await rig.claim("1221")
+        rig.poller.listen(TICKET, ear, ours=True)
+        assert await rig.claim("1221") is None
+        await rig.clock.advance(10)
+    assert ear.heard == ["1221"]
+
+
+async def test_an_error_names_the_job() -> None:
+    """Who gets no answer gets the error, with the ticket of the claim."""
+    rig = Rig()
+    rig.courier.answer = lambda: Unavailable("down")
+    async with rig.running():
+        with pytest.raises(Unavailable) as caught:
+            await rig.claim("1221")
+    assert caught.value.ticket == TICKET
+
+
+async def test_leaving_the_session_ends_every_question() -> None:
+    """Who waits for an answer gets SessionClosed; the questions to come are dropped without a word."""
+    rig = Rig()
+    rig.courier.latency = 50.0
+    errors: list[SmileError] = []
+
+    async def claim() -> None:
+        with pytest.raises(SessionClosed) as caught:
+            await rig.claim("1221")
+        errors.append(caught.value)
+
+    async with anyio.create_task_group() as tasks:
+        async with rig.running():
+            tasks.start_soon(claim)
+            await rig.clock.advance(1)
+        await settle()
+    assert len(errors) == 1
+    for _ in range(2):
+        with pytest.raises(SessionClosed):
+            await rig.claim("1221")
+
+
+async def test_jobs_counted_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An attacker with a list of jobs fills no memory: only the latest are counted."""
+    monkeypatch.setattr("smile_async.confirming.COUNTED", 3)
+    rig = Rig()
+    async with rig.running():
+        for number in range(10):
+            claim = verdict_of("1221", confirmed=False)
+            object.__setattr__(claim, "ticket", Ticket("ada", f"j{number}", 2))
+            await rig.confirmer.confirm(claim)
+        assert len(rig.confirmer._left) == 3
+
+
+def test_a_token_belongs_to_one_job_and_one_key() -> None:
+    """Tokens differ by job and by key, and the present key's comes first."""
+    rig = Rig()
+    rig.courier.signer = Signer("001", Secret("key"), [Secret("before")])
+    present, before = rig.confirmer.tokens("j1")
+    other: Any = FakeCourier(rig.clock)
+    assert Confirmer(other, rig.poller, rig.host, rig.clock).tokens("j1") == [present]
+    assert present != before
+    assert rig.confirmer.tokens("j2")[0] not in (present, before)
+
+
+# --- polls and callbacks, in any order and number
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from(STORY)), max_size=12), st.booleans())
+def test_any_order_of_words_ends_in_the_same_state(words: list[tuple[bool, str]], ours: bool) -> None:
+    """Of any interleaving of polls and callbacks that holds the final word, the final word is what remains.
+
+    What is news never repeats itself, and nothing is news after the final word.
+    """
+    pursuit, rhythm = Pursuit(TICKET, 0.0, ours=ours), Pace().rhythm()
+    news = []
+    for number, (by_poll, code) in enumerate([*words, (True, "1221")]):
+        if by_poll:
+            told = pursuit.heard(status_of(code), float(number), rhythm)
+        else:
+            told = verdict_of(code) if code and pursuit.told(verdict_of(code), float(number), rhythm) else None
+        if told is not None:
+            news.append(told.code)
+    assert pursuit.verdict is not None
+    assert pursuit.verdict.code == "1221"
+    assert not pursuit.reviewed
+    assert news[-1] == "1221"
+    assert news.count("1221") == 1
+    assert all(one != other for one, other in pairwise(news))
+
+
+moments = st.floats(0.5, 60, allow_nan=False).map(lambda value: round(value, 3))
+callbacks = st.lists(st.tuples(moments, st.sampled_from(STORY[1:])), max_size=6)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    turns=st.lists(moments, min_size=3, max_size=3).map(sorted),
+    claims=callbacks,
+    latency=st.sampled_from([0.0, 0.3, 5.0]),
+    pace=st.sampled_from([Pace.fixed(0.7, 3, 2.0), Pace.fixed(20.0, 1, 20.0)]),
+)
+async def test_polls_and_callbacks_commute(
+    turns: list[float], claims: list[tuple[float, str]], latency: float, pace: Pace
+) -> None:
+    """True, premature, late and lying callbacks, polls fast or slow, replies that overtake each other: one end.
+
+    Every waiter gets the final word once and last, whoever wants the first word gets one, and nothing is left behind.
+    """
+    rig = Rig(pace)
+    rig.courier.latency = latency
+    rig.courier.answer = lambda: STORY[sum(rig.clock.now >= turn for turn in turns)]
+    ears = {"final": Ear("final"), "decision": Ear("decision")}
+    async with rig.running(), anyio.create_task_group() as tasks:
+        for ear in ears.values():
+            rig.poller.listen(TICKET, ear, ours=True)
+        for when, code in sorted(claims):
+            await rig.clock.advance(max(0.0, when - rig.clock.now))
+            tasks.start_soon(partial(rig.claim, code, rig.hear))
+        await rig.clock.advance(2000)
+        assert len(rig.poller) == 0
+        assert rig.confirmer._behind == {}
+    assert ears["final"].heard[-1] == "1221"
+    assert ears["final"].heard.count("1221") == 1
+    assert len(ears["decision"].heard) == 1
+    assert not ears["final"].errors
