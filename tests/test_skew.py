@@ -1,0 +1,76 @@
+"""A wrong local clock is corrected from the server's Date header, in one extra request (guarantee G9)."""
+
+import time
+
+import pytest
+from street import ENGINES, Pictures, session_of
+
+from smile_async.clock import SystemClock
+from smile_async.errors import ForgedReply, StaleReply
+from smile_async.sandbox import RunningSandbox
+
+DAY = 86_400.0
+
+
+class WrongClock(SystemClock):
+    """The machine's clock, so many seconds off."""
+
+    def __init__(self, off: float) -> None:
+        self.off = off
+
+    def time(self) -> float:
+        return time.time() + self.off
+
+
+@pytest.mark.parametrize("http", ENGINES)
+@pytest.mark.parametrize("off", [DAY, -DAY, 600.0, -600.0])
+async def test_a_clock_a_day_off_costs_one_request(
+    http: str, off: float, running: RunningSandbox, pictures: Pictures
+) -> None:
+    """Signing and freshness follow the server's clock: one refused request, then everything works."""
+    async with session_of(running, http=http, clock=WrongClock(off)) as session:
+        jobs = [pictures.job() for _ in range(3)]
+        for job in jobs:
+            assert (await session.verify(job, patience=30)).approved
+        assert session.stats.retries == 0
+        served = sum(session._api.versions.values())
+    polls = sum(running.sandbox.jobs[job.job_id].polls for job in jobs)
+    assert served == len(jobs) + polls + 1
+    assert all(running.sandbox.count(job.job_id) == 1 for job in jobs)
+
+
+@pytest.mark.parametrize("off", [0.0, 4.0, -4.0])
+async def test_a_clock_a_little_off_costs_none(off: float, running: RunningSandbox, pictures: Pictures) -> None:
+    """A few seconds are within what a Date header can tell: nothing is learned, nothing is sent twice."""
+    async with session_of(running, clock=WrongClock(off)) as session:
+        job = pictures.job()
+        assert (await session.verify(job, patience=30)).approved
+        assert sum(session._api.versions.values()) == 1 + running.sandbox.jobs[job.job_id].polls
+        assert session._courier.skew == 0.0
+
+
+async def test_a_clock_that_jumps_under_way_is_followed(running: RunningSandbox, pictures: Pictures) -> None:
+    """NTP sets the clock by a day and back while the session lives: the next calls work all the same."""
+    clock = WrongClock(0.0)
+    async with session_of(running, clock=clock) as session:
+        for off in (0.0, DAY, 0.0, -DAY, 0.0):
+            clock.off = off
+            assert (await session.verify(pictures.job(), patience=30)).approved
+
+
+async def test_an_old_reply_is_stale_by_the_servers_clock(running: RunningSandbox, pictures: Pictures) -> None:
+    """Freshness is judged by the corrected clock: a reply signed an hour ago is refused although our clock agrees."""
+    running.sandbox.settings.latency = 30.0
+    async with session_of(running, clock=WrongClock(-3600.0)) as session:
+        ticket = await session.submit(pictures.job())
+
+        def age(reply: dict[str, object]) -> None:
+            reply["timestamp"] = then
+            reply["signature"] = running.sandbox.keys.sign(then)
+
+        then = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(time.time() - 3600))
+        running.sandbox.fault("job_status", tamper=age)
+        with pytest.raises(StaleReply) as caught:
+            await session.status(ticket)
+        assert isinstance(caught.value, ForgedReply)
+        assert not (await session.status(ticket)).complete
