@@ -20,7 +20,7 @@ from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, DataReceived, Event, RequestReceived, StreamEnded, StreamReset
 from h2.exceptions import ProtocolError
-from h2.settings import SettingCodes
+from h2.settings import SettingCodes, Settings
 
 __all__ = ["Antic", "Asking", "H2Server", "h2_context"]
 
@@ -66,7 +66,8 @@ class H2Server:
     """Serves *app* over TLS and HTTP/2; `choose` gives the antic for a request, None for an honest answer.
 
     *streams* is what the SETTINGS announce; so is *window*, bytes a client may send on each stream, given the number of
-    the connection (from 1).
+    the connection (from 1). *strict*: the limit of streams holds before the client can know it, and breaking it breaks
+    the connection, as h2 does by itself.
     """
 
     def __init__(
@@ -76,11 +77,13 @@ class H2Server:
         *,
         streams: int = 100,
         window: Callable[[int], int] = lambda _number: 65_535,
+        strict: bool = False,
     ) -> None:
         self._transport = httpx.ASGITransport(app)
         self._context = context
         self.streams = streams
         self.window = window
+        self.strict = strict
         self.choose: Choose = lambda _path, _fields: None
         self.connections = 0
         self.requests = 0
@@ -165,14 +168,13 @@ class _Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self.server.opened(self)
+        streams = {SettingCodes.MAX_CONCURRENT_STREAMS: self.server.streams}
+        if self.server.strict:
+            self.h2.local_settings = Settings(client=False, initial_values={**dict(self.h2.local_settings), **streams})
         self.h2.initiate_connection()
         # Updated, not initial: a client may send by the defaults until it has read them.
-        self.h2.update_settings(
-            {
-                SettingCodes.MAX_CONCURRENT_STREAMS: self.server.streams,
-                SettingCodes.INITIAL_WINDOW_SIZE: self.server.window(self.server.connections),
-            }
-        )
+        window = self.server.window(self.server.connections)
+        self.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: window, **streams})
         self.flush()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -2,17 +2,23 @@
 
 import asyncio
 import gc
+import random
 import warnings
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import anyio
+import h2_server
 import pytest
-
-from smile_async.errors import Unavailable
-from smile_async.sandbox import RunningSandbox
-
-
+import trustme
 from fault_proxy import FaultProxy, Trouble
-from street import ENGINES, Pictures, session_of, until
+from street import ENGINES, Pictures, nothing_left, others, session_of, until
+
+from smile_async import Job, Limits, Pace, SmileSession
+from smile_async.errors import Unavailable
+from smile_async.sandbox import RunningSandbox, Sandbox
 
 engines = pytest.mark.parametrize("http", ENGINES)
 
@@ -63,3 +69,162 @@ async def test_a_cancelled_handshake_closes_its_socket(
             warnings.simplefilter("always")
             gc.collect()
         assert [str(warning.message) for warning in seen] == []
+
+
+SEED = 20_261_123
+
+
+async def storm(session: SmileSession, sandbox: Sandbox, pictures: Pictures, cancels: int, rng: random.Random) -> int:
+    """Start calls of every kind and cancel each at a random moment; returns how many were cancelled in flight."""
+    known = await session.submit(pictures.job())
+    cut = 0
+    jobs: list[Job] = []
+
+    def job() -> Job:
+        jobs.append(pictures.job())
+        return jobs[-1]
+
+    async def stream() -> None:
+        async with session.stream(job() for _ in range(3)) as outcomes:
+            async for _ in outcomes:
+                pass
+
+    async def follow() -> None:
+        async with session.follow(known) as verdicts:
+            async for _ in verdicts:
+                pass
+
+    def call() -> Coroutine[Any, Any, Any]:
+        kinds = [lambda: session.verify(job()), lambda: session.submit(job()), lambda: session.wait(known)]
+        kinds += [lambda: session.status(known), stream, follow]
+        return rng.choice(kinds)()
+
+    async def one() -> int:
+        task = asyncio.create_task(call())
+        await asyncio.sleep(rng.random() ** 3 * 0.1)
+        task.cancel()
+        ended = (await asyncio.gather(task, return_exceptions=True))[0]
+        assert not isinstance(ended, BaseException) or isinstance(ended, asyncio.CancelledError), repr(ended)
+        return isinstance(ended, asyncio.CancelledError)
+
+    while cut < cancels:
+        cut += sum(await asyncio.gather(*(one() for _ in range(100))))
+    # A zip that landed makes a job, cancelled or not: its ticket, which was there from birth, finds it.
+    landed = [each for each in jobs if (record := sandbox.jobs.get(each.job_id)) and record.zip_at is not None]
+    for each in landed[:20]:
+        assert (await session.wait(each.ticket, patience=60)).code == "0820"
+    assert all(sandbox.count(each.job_id) <= 1 for each in jobs)
+    return cut
+
+
+def assert_at_rest(session: SmileSession) -> None:
+    """Nothing is in flight, nothing waits, nothing is held."""
+    gate = session._courier._gate
+    assert session.stats.in_flight == 0
+    assert (gate.busy, gate.queued) == (0, 0)
+    assert len(session.poller) == 0
+    assert session.sender._places.value == session.limits.uploads
+    shards = session._api._shards
+    assert len(shards) <= 4
+    assert sum(shard.busy for shard in shards) == 0
+
+
+@engines
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_a_thousand_cancels_in_flight(tidy: None, http: str, running: RunningSandbox, pictures: Pictures) -> None:
+    """1,000 calls of every kind, cancelled at random moments over HTTP/2: 100 requests then succeed, nothing leaks."""
+    async with nothing_left(), session_of(running, http=http, pace=Pace.fixed(0.02, 1, 0.02)) as session:
+        before = asyncio.all_tasks()
+        cut = await storm(session, running.sandbox, pictures, 1000, random.Random(SEED))
+        assert cut >= 1000
+        known = await session.submit(pictures.job())
+        replies = await asyncio.gather(*(session.status(known) for _ in range(100)))
+        assert all(reply.ticket == known for reply in replies)
+        await until(lambda: session.stats.in_flight == 0)
+        assert_at_rest(session)
+        left = {task.get_name() for task in await others(before) if "granian" not in repr(task)}
+        assert not left
+
+
+@engines
+async def test_a_job_whose_zip_may_have_landed_is_found_by_its_ticket(
+    tidy: None, http: str, running: RunningSandbox, pictures: Pictures
+) -> None:
+    """Verify is cancelled while the reply to its PUT is late: wait(job.ticket) finds the job, which was made once."""
+    job = pictures.job()
+    running.sandbox.fault("put", delay=30, effect=True)
+    async with session_of(running, http=http) as session:
+        task = asyncio.create_task(session.verify(job))
+        await until(lambda: job.job_id in running.sandbox.jobs and running.sandbox.jobs[job.job_id].zip_at is not None)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (await session.wait(job.ticket, patience=10)).approved
+        assert (await session.verify(job, patience=10)).approved
+    assert running.sandbox.count(job.job_id) == 1
+    assert running.sandbox.jobs[job.job_id].processed == 1
+
+
+@engines
+@pytest.mark.parametrize("streams", [1, 3])
+async def test_fewer_streams_than_requests(
+    http: str, streams: int, running: RunningSandbox, pictures: Pictures, tmp_path: Path
+) -> None:
+    """A server that allows 1 or 3 streams at once, from the start: sixty calls share them, and none fails."""
+    authority = trustme.CA()
+    async with own_server(running, authority, tmp_path, streams=streams, strict=http != "pyreqwest") as (
+        server,
+        settings,
+    ):
+        async with session_of(running, http=http, **settings) as session:
+            jobs = [pictures.job() for _ in range(60)]
+            verdicts = await asyncio.gather(*(session.verify(job, patience=60) for job in jobs))
+        assert all(verdict.approved for verdict in verdicts)
+        assert server.requests >= 120
+
+
+@engines
+async def test_a_stream_limit_lowered_in_mid_flight(
+    http: str, running: RunningSandbox, pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server lowers its limit to 2 while forty requests are on their way: each ends well, or may be called again.
+
+    httpcore (httpx) breaks the connection or stalls it until the leg's deadline: forty retries at once are then more
+    than the retry budget pays for, and some users see an Unavailable that says `retryable`.
+    """
+    monkeypatch.setattr("smile_async.courier.API_SECONDS", 1.5)
+    authority = trustme.CA()
+    async with own_server(running, authority, tmp_path) as (server, settings):
+        count = 0
+
+        def choose(_path: str, _fields: dict[str, Any]) -> h2_server.Antic | None:
+            nonlocal count
+            count += 1
+            return h2_server.lower_streams(2) if count == 20 else late
+
+        async def late(asking: h2_server.Asking) -> None:
+            await asyncio.sleep(0.05)
+            await h2_server.honest(asking)
+
+        server.choose = choose
+        async with session_of(running, http=http, limits=Limits(uploads=40), **settings) as session:
+            jobs = [pictures.job() for _ in range(40)]
+            ends = await asyncio.gather(*(session.verify(job, patience=60) for job in jobs), return_exceptions=True)
+            failed = [(job, end) for job, end in zip(jobs, ends, strict=True) if isinstance(end, BaseException)]
+            assert http == "httpx" or not failed
+            for job, error in failed:
+                assert isinstance(error, Unavailable)
+                assert error.retryable
+                assert (await session.verify(job, patience=60)).approved
+        assert all(running.sandbox.count(job.job_id) == 1 for job in jobs)
+
+
+@asynccontextmanager
+async def own_server(
+    running: RunningSandbox, authority: trustme.CA, folder: Path, **settings: Any
+) -> AsyncIterator[tuple[h2_server.H2Server, dict[str, str]]]:
+    """An HTTP/2 server of our own in front of the sandbox, and what a session needs to find it."""
+    ca_file = folder / "both.pem"
+    ca_file.write_bytes(Path(running.ca_file).read_bytes() + authority.cert_pem.bytes())  # noqa: ASYNC240
+    async with h2_server.H2Server(running.sandbox.api_app, h2_server.h2_context(authority), **settings) as server:
+        yield server, {"base_url": server.base_url, "ca_file": str(ca_file)}
