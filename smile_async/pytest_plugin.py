@@ -4,7 +4,7 @@ By default everything runs inside your event loop, without sockets and in virtua
 the same tests over real HTTP/2 and in real time. The sandbox fails a test that does not say what its jobs come to: an
 approval nobody asked for would prove nothing. Works with pytest-asyncio, strict or auto, and with anyio's plugin.
 
-smile_async is imported inside the fixtures only, so that a run that uses none of them does not wait for it.
+All imports are inside the fixtures, so that a run that uses none of them makes no sandbox and waits for no server.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -48,7 +48,9 @@ def smile_clock(request: pytest.FixtureRequest) -> "Clock":
 
 
 @pytest.fixture
-def smile_sandbox(request: pytest.FixtureRequest, smile_clock: "Clock") -> "Iterator[Sandbox]":
+def smile_sandbox(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, smile_clock: "Clock"
+) -> "Iterator[Sandbox]":
     """A `Sandbox` of the test's own: `smile_sandbox.enroll("ada")`, `.script("ada", code="0820")`, `.jobs`, `.fault`.
 
     A job needs a script for its user, or a `sandbox_result`: one without is refused, and fails the test at its end
@@ -61,7 +63,7 @@ def smile_sandbox(request: pytest.FixtureRequest, smile_clock: "Clock") -> "Iter
         from smile_async.sandbox import Sandbox as Made  # noqa: PLC0415
 
         sandbox = Made(clock=smile_clock, scripted_only=True)
-        _read_at_once(sandbox)
+        _without_threads(sandbox, monkeypatch)
     yield sandbox
     if unscripted := list(sandbox.registry.unscripted):
         cure = f"smile_sandbox.script({unscripted[0]!r}, code='0820')"
@@ -137,9 +139,11 @@ def _in_process(sandbox: "Sandbox", clock: Any) -> Any:
     return InProcess()
 
 
-def _read_at_once(sandbox: "Sandbox") -> None:
-    """Let the sandbox read zips in the event loop: a thread would end when it likes, and the test might notice."""
+def _without_threads(sandbox: "Sandbox", monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let session and sandbox read pictures in the event loop: threads end in any order, and so would the test."""
     from concurrent.futures import Executor, Future  # noqa: PLC0415
+
+    from smile_async import intake, sender  # noqa: PLC0415
 
     class AtOnce(Executor):
         def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
@@ -147,6 +151,10 @@ def _read_at_once(sandbox: "Sandbox") -> None:
             future.set_result(fn(*args, **kwargs))
             return future
 
+    async def load(job: Any) -> Any:
+        return intake._load(job)  # noqa: SLF001 - the part of intake.load that runs in a thread
+
+    monkeypatch.setattr(sender, "load", load)
     sandbox.readers.shutdown()
     sandbox.readers = AtOnce()
 
