@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: help venv demo test lint types format clean
+.PHONY: help venv demo test bench lint types format clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -37,5 +37,14 @@ test: lint types  ## lint, types, and the whole test suite with branch coverage
 	$(BIN)/coverage report --fail-under=95
 	$(BIN)/python tests/ground_coverage.py
 
+# A venv of its own: other packages can swap the urllib3 the official SDK runs on.
+.venv-sdk/.ready:
+	$(PYTHON) -m venv .venv-sdk
+	.venv-sdk/bin/python -m pip install --quiet --disable-pip-version-check smile-id-core==3.0.1
+	touch $@
+
+bench: venv .venv-sdk/.ready  ## all benchmarks (about an hour); BENCH='throughput --quick' for less
+	$(BIN)/python benchmarks/run.py $(BENCH)
+
 clean:  ## forget everything that was made here
-	rm -rf .venv .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-sdk .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -145,7 +145,7 @@ class Floor:
 
 
 async def run(told: dict[str, Any]) -> dict[str, Any]:
-    window = Window(told["server_pid"])
+    window = Window(told)
     floor = Floor(told)
     for count in (told["warm"], told["jobs"]):
         await floor.all(count, window)

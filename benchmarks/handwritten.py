@@ -78,7 +78,7 @@ class Client:
 
 
 async def run(told: dict[str, Any]) -> dict[str, Any]:
-    window = Window(told["server_pid"])
+    window = Window(told)
     client = Client(told)
 
     async def one(number: int) -> None:

@@ -22,6 +22,8 @@ PICTURE_BYTES, PICTURES = 60_000, 9
 UPLOADS = 16
 #: Below this idle share the server may have been the bottleneck, and the row is flagged.
 IDLE_ENOUGH = 0.10
+#: Share of the client's core that others used: above this a measurement is repeated, or flagged if that does not help.
+DISTURBED = 0.05
 
 Facts = dict[str, Any]
 
@@ -120,10 +122,14 @@ def run(contender: Contender, facts: Facts, images: list[str], **told: Any) -> F
     return {"contender": contender.name, "exit_code": done.returncode, **(json.loads(lines[-1]) if lines else {})}
 
 
-def once(contender: Contender, script: list[str], images: list[str], **told: Any) -> Facts:
-    """`run` against a server of its own."""
-    with server(script) as facts:
-        return run(contender, facts, images, **told)
+def once(contender: Contender, script: list[str], images: list[str], tries: int = 4, **told: Any) -> Facts:
+    """`run` against a server of its own; again, a few times at most, if something else ran on the client's core."""
+    rows = []
+    while True:
+        with server(script) as facts:
+            rows.append(run(contender, facts, images, **told))
+        if rows[-1].get("disturbed", 0.0) <= DISTURBED or len(rows) == tries:
+            return min(rows, key=lambda row: row.get("disturbed", 0.0))
 
 
 def middle(rows: list[Facts], key: str) -> float | None:

@@ -34,6 +34,16 @@ def server_cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
+def core_busy(core: int) -> float:
+    """Seconds this core was busy or stolen so far, interrupts aside: loopback traffic is nobody's in particular."""
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *fields = line.split()
+        if name == f"cpu{core}":
+            user, nice, system, _, _, _, _, steal, *_ = map(int, fields)
+            return (user + nice + system + steal) / TICKS
+    raise LookupError(core)
+
+
 def memory_mb(field: str) -> float:
     """VmHWM (peak) or VmRSS (now) of this process; ru_maxrss would start at the parent's."""
     for line in Path("/proc/self/status").read_text().splitlines():
@@ -45,8 +55,8 @@ def memory_mb(field: str) -> float:
 class Window:
     """The measured stretch: `open`, note each verdict's lateness, `close` for the figures."""
 
-    def __init__(self, server_pid: int) -> None:
-        self._pid = server_pid
+    def __init__(self, told: Mapping[str, Any]) -> None:
+        self._pid, self._core = told["server_pid"], told["core"]
         self._late = array("d")
         self.polls = 0
         self.done = 0
@@ -54,17 +64,19 @@ class Window:
     def open(self) -> None:
         self._late = array("d")
         self.polls = self.done = 0
-        self._server, self._cpu, self._wall = server_cpu(self._pid), time.process_time(), time.monotonic()
+        self._server, self._all = server_cpu(self._pid), core_busy(self._core)
+        self._cpu, self._wall = time.process_time(), time.monotonic()
 
     def verdict(self, result: Mapping[str, Any]) -> None:
         """A verdict is in the caller's hands; the server wrote into it when it could have been."""
         self.done += 1
         self.polls += result["Polls"]
-        self._late.append(time.monotonic() - result["Available"])
+        if result["Available"] is not None:
+            self._late.append(time.monotonic() - result["Available"])
 
     def close(self) -> dict[str, Any]:
         wall, cpu = time.monotonic() - self._wall, time.process_time() - self._cpu
-        server = server_cpu(self._pid) - self._server
+        server, everybody = server_cpu(self._pid) - self._server, core_busy(self._core) - self._all
         late = sorted(self._late)
         return {
             "jobs": self.done,
@@ -79,5 +91,5 @@ class Window:
             "late_mean": sum(late) / len(late) if late else None,
             "peak_rss_mb": memory_mb("VmHWM"),
             "server_idle": 1 - server / wall,
-            "load": os.getloadavg()[0],
+            "disturbed": max(0.0, (everybody - cpu) / wall),
         }

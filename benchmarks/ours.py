@@ -7,7 +7,7 @@ import asyncio
 import gc
 import sys
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from typing import Any
 
@@ -44,7 +44,7 @@ def verdict_of(outcome: Any) -> Any:
 
 async def throughput(told: dict[str, Any]) -> dict[str, Any]:
     """A warm-up, then so many jobs, from the first submitted to the last verdict."""
-    window = Window(told["server_pid"])
+    window = Window(told)
     async with session(told, Limits(), told["pace"]) as open_session:
         for count in (told["warm"], told["jobs"]):
             window.open()
@@ -56,13 +56,13 @@ async def throughput(told: dict[str, Any]) -> dict[str, Any]:
 
 async def pending(told: dict[str, Any]) -> dict[str, Any]:
     """Steady state: as many jobs pending as may be, one starts when one ends; measured once the first have ended."""
-    window = Window(told["server_pid"])
+    window = Window(told)
     level = told["pending"]
     seen = 0
     held: list[int] = []
     async with (
         session(told, Limits(pending=level), told["pace"]) as open_session,
-        open_session.stream(jobs(told, told["jobs"] + 3 * level), patience=PATIENCE) as outcomes,
+        open_session.stream(jobs(told, told["warm"] + told["jobs"] + 2 * level), patience=PATIENCE) as outcomes,
     ):
         async for outcome in outcomes:
             raw = verdict_of(outcome)
@@ -84,7 +84,7 @@ async def pending(told: dict[str, Any]) -> dict[str, Any]:
 
 async def memory(told: dict[str, Any]) -> dict[str, Any]:
     """Many jobs with a fixed number pending, read to the end; the figure is the peak."""
-    window = Window(told["server_pid"])
+    window = Window(told)
     most = 0
     before = memory_mb("VmRSS")
     async with session(told, Limits(pending=told["pending"]), told["pace"]) as open_session:
@@ -97,25 +97,37 @@ async def memory(told: dict[str, Any]) -> dict[str, Any]:
 
 
 async def slope(told: dict[str, Any]) -> dict[str, Any]:
-    """Bytes a pending job takes: what grows between a few and many of them while none is decided."""
-    marks = sorted(told["marks"])
+    """Bytes a pending job takes: what grows between a few and many of them while none is decided.
+
+    The source pauses at each mark until nothing is in flight: otherwise the images of sixteen uploads, ten times the
+    difference looked for, would be counted at one mark and not at the other.
+    """
+    few, many = told["marks"]
+    paths = told["images"]
+    on = asyncio.Event()
     if told["trace"]:
         tracemalloc.start()
-    sizes: list[float] = []
+
+    async def source() -> AsyncIterator[Job]:
+        for number in range(many):
+            if number == few:
+                await on.wait()
+            # Paths are made anew for each job, as they would be in a program that walks through directories.
+            yield Job.authenticate(f"user-{number}", _anew(paths[0]), liveness=[_anew(path) for path in paths[1:]])
+
     async with session(told, Limits(), Pace.fixed(PATIENCE, 1, PATIENCE)) as open_session:
-        # Paths are made anew for each job, as they would be in a program that walks through directories.
-        paths = told["images"]
-        fresh = (
-            Job.authenticate(f"user-{n}", _anew(paths[0]), liveness=[_anew(path) for path in paths[1:]])
-            for n in range(marks[-1])
-        )
-        async with open_session.stream(fresh, patience=PATIENCE):
-            for mark in marks:
-                while open_session.stats.pending < mark:  # noqa: ASYNC110 - the session tells, it does not call
-                    await asyncio.sleep(0.005)
-                gc.collect()
-                sizes.append(tracemalloc.get_traced_memory()[0] if told["trace"] else memory_mb("VmRSS") * 2**20)
-    (few, many), (small, large) = (marks[0], marks[-1]), (sizes[0], sizes[-1])
+
+        async def settled(mark: int) -> float:
+            while open_session.stats.pending < mark or open_session.stats.in_flight:  # noqa: ASYNC110 - no event for it
+                await asyncio.sleep(0.02)
+            await asyncio.sleep(0.5)
+            gc.collect()
+            return tracemalloc.get_traced_memory()[0] if told["trace"] else memory_mb("VmRSS") * 2**20
+
+        async with open_session.stream(source(), patience=PATIENCE):
+            small = await settled(few)
+            on.set()
+            large = await settled(many)
     return {"bytes_per_pending": (large - small) / (many - few), "peak_rss_mb": memory_mb("VmHWM")}
 
 

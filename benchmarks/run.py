@@ -8,12 +8,13 @@ import argparse
 import json
 import os
 import platform
+import subprocess
 import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
 
-from lab import IDLE_ENOUGH, Facts, middle, pictures, spread
+from lab import DISTURBED, IDLE_ENOUGH, Facts, middle, pictures, spread
 from scenarios import SCENARIOS, Figure, Plan, Report
 
 RESULTS = Path(__file__).parent / "results"
@@ -30,6 +31,7 @@ COLUMNS = [
     ("wall s", "wall", "{:.1f}"),
     ("client busy", "busy", "{:.0%}"),
     ("server idle", "server_idle", "{:.0%}"),
+    ("others on core", "disturbed", "{:.0%}"),
 ]
 
 
@@ -63,7 +65,9 @@ def measured(report: Report) -> str:
 
 def flags(rows: list[Facts]) -> str:
     idle = middle(rows, "server_idle")
-    return " [server busy]" if idle is not None and idle < IDLE_ENOUGH else ""
+    others = middle(rows, "disturbed")
+    text = " [server busy]" if idle is not None and idle < IDLE_ENOUGH else ""
+    return text + (" [disturbed]" if others is not None and others > DISTURBED else "")
 
 
 def judged(figures: list[Figure]) -> str:
@@ -99,9 +103,15 @@ def main() -> int:
     return 0
 
 
+def commit() -> str:
+    asked = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+
+
 def keep(name: str, report: Report, about: Facts) -> None:
     RESULTS.mkdir(exist_ok=True)
     about |= {"python": platform.python_version(), "cores": os.cpu_count(), "at": time.strftime("%Y-%m-%dT%H:%M:%S")}
+    about["commit"] = commit()
     whole = {"scenario": name, **about, "figures": [asdict(figure) for figure in report.figures], "rows": report.rows}
     path = RESULTS / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.json"
     path.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n")

@@ -35,7 +35,7 @@ def one(told: dict[str, Any], number: int) -> Any:
 def main() -> None:
     told = spec()
     os.environ["REQUESTS_CA_BUNDLE"] = told["ca_file"]
-    window = Window(told["server_pid"])
+    window = Window(told)
     with ThreadPoolExecutor(told["threads"]) as threads:
         for count in (told["warm"], told["jobs"]):
             window.open()

@@ -53,7 +53,7 @@ _DONE = (
     b'"Authenticated User - Machine Judgement","ResultType":"SAIA","SmileJobID":"%b","JSONVersion":"1.0.0",'
     b'"IsFinalResult":"true","PartnerParams":{"user_id":"%b","job_id":"%b","job_type":2},"ConfidenceValue":"99",'
     b'"IsMachineResult":"true","ResultCode":"0820","Actions":' + _ACTIONS + b',"Source":"WebAPI",'
-    b'"Available":%.6f,"Polls":%d},'
+    b'"Available":%b,"Polls":%d},'
     b'"image_links":{},"history":[]}'
 )
 _NOT_YET = (
@@ -65,8 +65,11 @@ _NO_ZIP = (
     b'"result":"No zip file received","image_links":{},"history":[]}'
 )
 _SLOT = b'{"upload_url":"%b","ref_id":"001-%b-k3","smile_job_id":"%b","camera_config":null,"code":"2202"}'
-#: As long as the real one's query, so that clients parse and carry as much.
-_QUERY = b"?AWSAccessKeyId=%b&Content-Type=application%%2Fzip&Expires=1999999999&Signature=%b" % (b"A" * 20, b"s" * 40)
+#: As long as the real one's query (protocol.md §4), session token included: parsing it is part of what clients pay.
+_QUERY = (
+    b"?AWSAccessKeyId=%b&Content-Type=application%%2Fzip&Expires=1999999999&Signature=%b%%3D&x-amz-security-token=%b"
+    b"&x-amz-server-side-encryption=AES256" % (b"A" * 20, b"s" * 27, b"FwoGZXIvYXdzE%2F" * 50)
+)
 
 
 class Record:
@@ -131,9 +134,13 @@ class Api:
             record.available = monotonic()
         if record.available <= monotonic():
             user, job = asked["user_id"].encode(), asked["job_id"].encode()
-            return _DONE % (*self._stamp(), record.number, user, job, record.available, record.polls)
+            return _DONE % (*self._stamp(), record.number, user, job, self._when(record), record.polls)
         waiting = record.decide == inf or record.available < inf or self._polls
         return (_NOT_YET if waiting else _NO_ZIP) % self._stamp()
+
+    def _when(self, record: Record) -> bytes:
+        # Decided by being asked, a verdict can not be late.
+        return b"null" if self._polls else b"%.6f" % record.available
 
     async def storage(self, scope: Any, protocol: Any) -> None:
         size = 0
