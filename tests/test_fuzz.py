@@ -12,6 +12,7 @@ import time
 import tracemalloc
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import httpx
@@ -149,12 +150,12 @@ def test_replies(record_property: Any) -> None:
             again = attempt("to_json", seed, claim.to_json)
             if isinstance(again, str):
                 attempt("from_json", seed, lambda text=again: Verdict.from_json(text))
-        attempt("slot", seed, lambda body=mutated(rng, SLOT): read_slot(body))
-        attempt("refusal", seed, lambda body=mutated(rng, REFUSAL): read_complaint(body))
+        attempt("slot", seed, partial(read_slot, mutated(rng, SLOT)))
+        attempt("refusal", seed, partial(read_complaint, mutated(rng, REFUSAL)))
         attempt("raw status", seed, lambda body=status: read_status(body))
         attempt("raw result", seed, lambda body=callback: read_result(body))
-        attempt("ticket", seed, lambda body=mutated(rng, TICKET.to_dict()): Ticket.from_json(body))
-        attempt("verdict", seed, lambda body=mutated(rng, VERDICT): Verdict.from_json(body))
+        attempt("ticket", seed, partial(Ticket.from_json, mutated(rng, TICKET.to_dict())))
+        attempt("verdict", seed, partial(Verdict.from_json, mutated(rng, VERDICT)))
         attempt(
             "verify_callback",
             seed,
