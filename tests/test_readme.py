@@ -3,14 +3,16 @@
 import asyncio
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
-from street import Pictures
+from street import Pictures, until
 
 from smile_async.sandbox import RunningSandbox
 
@@ -104,6 +106,76 @@ async def test_users_test(block: Block, desk: Path) -> None:
 
 
 @pytest.fixture
+def login(desk: Path) -> Path:
+    """The directory with the login of the README in it, as login.py."""
+    (block,) = blocks("python", "login")
+    (desk / "login.py").write_text(block.text, encoding="utf-8")
+    return desk
+
+
+async def test_login_by_its_own_tests(login: Path) -> None:
+    """The test file that the README shows passes, for the login that the README shows, without a warning."""
+    (block,) = blocks("python", "fixtures")
+    (login / "test_login.py").write_text(block.text, encoding="utf-8")
+    out = await output_of(
+        *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", "error", "-c", "/dev/null"),
+        *("-o", "asyncio_default_fixture_loop_scope=function", "--rootdir=.", "test_login.py"),
+        desk=login,
+    )
+    assert "3 passed" in out
+    assert "warning" not in out
+
+
+async def test_login_over_sockets(login: Path, running: RunningSandbox, pictures: Pictures) -> None:
+    """Run as its first line says, the login lets ada in after a review, told by a callback, and an impostor not."""
+    port = free_port()
+    public = f"http://127.0.0.1:{port}"
+    server = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", "-m", "uvicorn", "--factory", "login:from_env", "--port", str(port)),
+        cwd=login,
+        env=surroundings(
+            PUBLIC_URL=public,
+            SMILE_PARTNER_ID=running.partner_id,
+            SMILE_API_KEY=running.api_key,
+            SMILE_BASE_URL=running.base_url,
+            SMILE_CA_FILE=running.ca_file,
+        ),
+    )
+    try:
+        async with httpx.AsyncClient(base_url=public, trust_env=False) as browser:
+            await until_up(browser)
+            for code, approved in (("1220", True), ("1221", False)):
+                running.sandbox.script("ada", code="0822", after=0.1, then=[(0.3, code)])
+                reply = await browser.post("/logins/ada", content=pictures.selfie, timeout=30)
+                said = reply.json()
+                assert (reply.status_code, said["approved"]) == (200, approved)
+                assert (await browser.get(f"/logins/{said['login']}")).json() == {"approved": approved}
+                await until(lambda job=running.sandbox.jobs[said["login"]]: len(job.callbacks) == 2)  # type: ignore[misc]
+    finally:
+        server.terminate()
+        await server.wait()
+    assert {sent.status for job in running.sandbox.jobs.values() for sent in job.callbacks} == {200}
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def until_up(browser: httpx.AsyncClient) -> None:
+    """Wait until the server answers."""
+    for _ in range(400):
+        try:
+            await browser.get("/")
+            return
+        except httpx.ConnectError:
+            await asyncio.sleep(0.05)
+    raise AssertionError("the server did not start")
+
+
+@pytest.fixture
 async def first_shell(desk: Path) -> AsyncIterator[None]:
     """The README's first shell: it runs a sandbox until the test is over."""
     (block,) = blocks("console", "background")
@@ -150,7 +222,8 @@ def test_make_targets() -> None:
     assert commands(block) == ["make demo", "make test"]
     for command in commands(block):
         assert f"\n{command.removeprefix('make ')}:" in makefile
-    run = [*blocks("python"), *blocks("python", "pytest"), *blocks("console"), *blocks("console", "background")]
+    shown = (*blocks("python", "pytest"), *blocks("python", "login"), *blocks("python", "fixtures"))
+    run = [*blocks("python"), *shown, *blocks("console"), *blocks("console", "background")]
     assert len(run) == README.count("\n```") // 2
 
 
