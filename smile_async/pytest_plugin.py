@@ -65,13 +65,7 @@ def smile_sandbox(
         sandbox = Made(clock=smile_clock, scripted_only=True)
         _without_threads(sandbox, monkeypatch)
     yield sandbox
-    if unscripted := list(sandbox.registry.unscripted):
-        cure = f"smile_sandbox.script({unscripted[0]!r}, code='0820')"
-        pytest.fail(
-            f"the test did not say what jobs of {', '.join(map(repr, unscripted))} come to: call {cure} before the job"
-            " is submitted, or give it partner_params={'sandbox_result': '0'}",
-            pytrace=False,
-        )
+    _check_scripted(sandbox)
 
 
 @pytest.fixture
@@ -137,6 +131,17 @@ def _in_process(sandbox: "Sandbox", clock: Any) -> Any:
                 return await self._inner.handle_async_request(request)
 
     return InProcess()
+
+
+def _check_scripted(sandbox: "Sandbox") -> None:
+    """Fail the test if it left open what a job comes to, whatever became of the refusal."""
+    if unscripted := list(sandbox.registry.unscripted):
+        cure = f"smile_sandbox.script({unscripted[0]!r}, code='0820')"
+        pytest.fail(
+            f"the test did not say what jobs of {', '.join(map(repr, unscripted))} come to: call {cure} before the job"
+            " is submitted, or give it partner_params={'sandbox_result': '0'}",
+            pytrace=False,
+        )
 
 
 def _without_threads(sandbox: "Sandbox", monkeypatch: pytest.MonkeyPatch) -> None:

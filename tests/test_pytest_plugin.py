@@ -217,6 +217,8 @@ async def test_the_refusal_of_the_unscripted(smile_sandbox: Sandbox, smile_sessi
         await smile_session.verify(Job.authenticate("ada", SELFIE))
     assert (caught.value.code, caught.value.retryable) == ("9999", False)
     assert smile_sandbox.jobs == {}
+    with pytest.raises(pytest.fail.Exception, match=r"call smile_sandbox\.script\('ada', code='0820'\) before"):
+        pytest_plugin._check_scripted(smile_sandbox)
     smile_sandbox.registry.unscripted.clear()
 
 
