@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: help venv demo test bench lint types format clean
+.PHONY: help venv demo test bench lint types format soak clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -45,6 +45,9 @@ test: lint types  ## lint, types, and the whole test suite with branch coverage
 
 bench: venv .venv-sdk/.ready  ## all benchmarks (about an hour); BENCH='throughput --quick' for less
 	$(BIN)/python benchmarks/run.py $(BENCH)
+
+soak: venv  ## a minute of mixed faults on each engine, 10,000 cancels, 100,000 fuzzed replies and pictures
+	$(BIN)/python tests/soak.py
 
 clean:  ## forget everything that was made here
 	rm -rf .venv .venv-sdk .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
