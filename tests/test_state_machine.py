@@ -399,7 +399,7 @@ async def _afterwards(session: SmileSession, sandbox: Sandbox, job: Job) -> None
 
 
 @given(plans)
-@settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_sessions_in_any_weather(plan: Plan) -> None:
     """Faults, cancels, skewed and jumping clocks, replies out of order: one job each, one outcome each, no theft."""
     random.seed(7)
