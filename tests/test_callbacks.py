@@ -543,6 +543,24 @@ async def test_provisional_then_final_are_both_heard(desk: Desk, build: Build) -
     assert [verdict.decision for verdict in desk.heard] == [Decision.PROVISIONAL, Decision.REJECTED]
 
 
+async def test_a_freshly_signed_repetition_is_confirmed_again_and_not_heard_again(desk: Desk, build: Build) -> None:
+    """A resend carries a new timestamp, so it is no duplicate: status is asked, and the handler is not told twice."""
+    await desk.submit(code="0822")
+    for _ in range(3):
+        assert await post(desk.receiver, build(code="0822")) == TAKEN
+        await desk.clock.sleep(2)
+    assert (desk.codes, desk.queries()) == (["0822"], 3)
+
+
+async def test_a_final_word_stays(desk: Desk, build: Build) -> None:
+    """Should status ever replace one final result by another, the handler is left with the one it has acted on."""
+    await desk.submit(code="0820", then=[(10, "0821")])
+    await post(desk.receiver, build(code="0820"))
+    await desk.clock.sleep(10)
+    assert await post(desk.receiver, build(code="0821")) == TAKEN
+    assert desk.codes == ["0820"]
+
+
 async def test_claims_without_end_cause_few_queries(desk: Desk, build: Build) -> None:
     """Who holds one signature can not use us to exhaust the account: a job is asked about once a second at most."""
     await desk.submit(after=100_000)

@@ -213,6 +213,60 @@ async def test_a_stream_of_claims_does_not_put_off_the_question() -> None:
     assert len(rig.courier.asked) <= 2 * 50 + QUERIES_AT_ONCE + 1
 
 
+async def test_a_stream_of_claims_does_not_keep_the_first_from_hearing() -> None:
+    """Whoever waits to hear of a job is told about a second after status knows, however many claims go on coming."""
+    rig = Rig()
+    rig.courier.answer = lambda: "1221" if rig.clock.now >= 10 else ""
+    async with rig.running():
+        await rig.claim("1221", rig.hear)
+        for number in range(60):
+            await rig.clock.advance(0.25)
+            await rig.claim(f"{number:04}")
+    ((when, code),) = rig.later
+    assert code == "1221"
+    assert 10 <= when <= 11.5
+
+
+async def test_a_callback_puts_off_the_pending_poll() -> None:
+    """A provisional verdict that was called back starts the wait for the review anew: the pending poll is not sent."""
+    rig = Rig(Pace.fixed(20.0, 1, 20.0))
+    rig.courier.answer = lambda: "" if rig.clock.now < 10 else "0822"
+    async with rig.running():
+        rig.poller.listen(TICKET, Ear("final"), ours=True)
+        await rig.clock.advance(12)
+        await rig.claim("0822")
+        await rig.clock.advance(19)
+        assert rig.courier.asked == [12]
+        await rig.clock.advance(2)
+    assert rig.courier.asked == [12, 32]
+
+
+class Pupil:
+    """A rhythm that notes what it is taught."""
+
+    def __init__(self) -> None:
+        self.taught: list[tuple[float, float, bool, bool]] = []
+
+    def learn(self, job_type: int, after: float, by: float, *, done: bool = True, reviewed: bool = False) -> None:
+        self.taught.append((after, by, done, reviewed))
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_callbacks_teach_as_polls_do(*, ours: bool) -> None:
+    """When a job was decided is learned from whoever says so first, once, and only for jobs we have uploaded."""
+    pupil: Any = Pupil()
+    pursuit = Pursuit(TICKET, 100.0, ours=ours)
+    pursuit.heard(status_of(""), 103.0, pupil)
+    assert pursuit.told(verdict_of("0822"), 105.0, pupil)
+    assert pursuit.reviewed
+    assert not pursuit.told(verdict_of("0822"), 106.0, pupil)
+    pursuit.heard(status_of("0822"), 200.0, pupil)
+    assert pursuit.told(verdict_of("1221"), 300.0, pupil)
+    pursuit.heard(status_of("1221"), 301.0, pupil)
+    lesson = [(0.0, 3.0, False, False), (3.0, 5.0, True, False), (5.0, 100.0, False, True), (100.0, 200.0, True, True)]
+    assert pupil.taught == (lesson if ours else [])
+
+
 async def test_provisional_and_final_claims_are_each_told() -> None:
     """While a job is behind two claims, the provisional verdict is told when it comes, and the final one after it."""
     rig = Rig()
