@@ -104,7 +104,7 @@ class Submission:
     *reach* is what an earlier, unfinished submission of the same pictures under the same job_id may have reached.
     """
 
-    __slots__ = ("job", "left", "reach", "ticket")
+    __slots__ = ("job", "known", "left", "reach", "recalled", "ticket")
 
     def __init__(self, job: Job, reach: Reach = Reach.NOTHING) -> None:
         self.job = job
@@ -112,6 +112,9 @@ class Submission:
         self.reach = reach
         #: Whether any request about this job may have left.
         self.left = reach > Reach.NOTHING
+        #: A ledger knows that it was accepted before, and the latest verdict that has come since.
+        self.recalled = False
+        self.known: Verdict | None = None
 
     def steps(self) -> Conversation[Ticket]:
         """The whole story, up to the ticket of a job whose zip has arrived; a Fault it can not mend goes through."""

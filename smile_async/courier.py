@@ -6,6 +6,7 @@ attempt may help, and what the caller should be told; whether to go on is the st
 
 import logging
 import random
+from collections.abc import Awaitable, Callable
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -60,6 +61,9 @@ API_SECONDS, UPLOAD_SECONDS = 30.0, 120.0
 #: A Date header counts whole seconds and may lag behind; only more than this is a wrong clock.
 SKEW_SECONDS = 5.0
 
+#: Awaited before an upload.
+BeforePut = Callable[[], Awaitable[None]]
+
 _JSON = [("Content-Type", "application/json"), ("Accept", "application/json")]
 #: The very type the presigned URL was signed for; S3 answers 403 to any other (protocol.md §5.4).
 _ZIP = [("Content-Type", "application/zip")]
@@ -104,15 +108,27 @@ class Courier:
             self._stamps.add(text)
         return SignedStamp(text, self.signer.sign(text))
 
-    async def walk(self, submission: Submission, cargo: Cargo, deadline: float) -> Ticket:
-        """Drive *submission* to its end, before *deadline* (monotonic seconds). Raises Fault."""
-        return await self._drive(submission.steps(), submission.job.job_id, cargo, deadline)
+    async def walk(
+        self, submission: Submission, cargo: Cargo, deadline: float, before_put: BeforePut | None = None
+    ) -> Ticket:
+        """Drive *submission* to its end, before *deadline* (monotonic seconds). Raises Fault.
+
+        *before_put* is awaited before each upload, and may raise Fault to prevent it.
+        """
+        return await self._drive(submission.steps(), submission.job.job_id, cargo, deadline, before_put)
 
     async def query(self, ask: Ask, deadline: float) -> JobStatus:
         """*ask*, again after passing faults, before *deadline*. Raises Fault."""
         return await self._drive(insist(ask), ask.ticket.job_id, None, deadline)
 
-    async def _drive(self, steps: Conversation[Answer], job_id: str, cargo: Cargo | None, deadline: float) -> Answer:
+    async def _drive(
+        self,
+        steps: Conversation[Answer],
+        job_id: str,
+        cargo: Cargo | None,
+        deadline: float,
+        before_put: BeforePut | None = None,
+    ) -> Answer:
         answer: Slot | JobStatus | None = None
         fault: Fault | None = None
         taken = 0
@@ -130,6 +146,8 @@ class Courier:
                 elif isinstance(step, Ask):
                     answer = await self.ask(step, deadline)
                 elif cargo is not None:
+                    if before_put is not None and isinstance(step, Put):
+                        await before_put()
                     answer = await self._send_off(step, cargo, deadline)
             except Fault as told:
                 fault = told.with_traceback(None)

@@ -20,6 +20,7 @@ anything submitted (`.ticket`; None means that no request left), and is it safe 
     + UnreadableReply                    an answer that is not the protocol's
     + ForgedReply                        an answer that the key did not sign, or for another job
     | x StaleReply                       signed, but long ago (or not datable)
+    + LedgerFailed                       the ledger can not be written: nothing more is sent
     + SessionClosed (RuntimeError)       used before `async with`, or after it
     x WrongLoop (RuntimeError)           used from another event loop than the one it was entered on
 """
@@ -37,6 +38,7 @@ __all__ = [
     "InvalidJob",
     "JobExists",
     "JobNotFound",
+    "LedgerFailed",
     "NotAuthorized",
     "RateLimited",
     "Refused",
@@ -164,6 +166,10 @@ class ForgedReply(SmileError):
 
 class StaleReply(ForgedReply):
     """A properly signed answer whose timestamp is too far from now, or can not be dated."""
+
+
+class LedgerFailed(SmileError):
+    """The ledger can not be locked or written: what is not on record is not sent; free the disk and call again."""
 
 
 class SessionClosed(SmileError, RuntimeError):

@@ -140,6 +140,8 @@ class Poller:
         self._deadlines: Agenda[Listener] = Agenda()
         self._wake = anyio.Event()
         self._asking = 0
+        #: Told of every new verdict, whoever waits for it: a ledger writes it down.
+        self.on_news: Callable[[Verdict], None] | None = None
         #: Status queries sent so far by the poller.
         self.polls = 0
 
@@ -151,9 +153,19 @@ class Poller:
         return self._watches.get((ticket.user_id, ticket.job_id))
 
     def listen(
-        self, ticket: Ticket, listener: Listener, *, ours: bool, history: bool = False, image_links: bool = False
+        self,
+        ticket: Ticket,
+        listener: Listener,
+        *,
+        ours: bool,
+        history: bool = False,
+        image_links: bool = False,
+        known: Verdict | None = None,
     ) -> None:
-        """Let *listener* hear of this job; *ours* if its zip was uploaded just now by this session."""
+        """Let *listener* hear of this job; *ours* if its zip was uploaded just now by this session.
+
+        *known*: the latest verdict, from a ledger.
+        """
         key = (ticket.user_id, ticket.job_id)
         watch = self._watches.get(key)
         now = self._clock.monotonic()
@@ -162,6 +174,8 @@ class Poller:
             self._schedule(watch, now)
         watch.history |= history
         watch.image_links |= image_links
+        if known is not None:
+            watch.pursuit.advance(known)
         known = watch.pursuit.verdict
         if known is not None and listener.tell(known):
             self._forget_if_idle(watch)
@@ -183,6 +197,8 @@ class Poller:
 
     def hear(self, verdict: Verdict) -> None:
         """Take a confirmed verdict from elsewhere (a callback): wake who waits, and put off the pending poll."""
+        if self.on_news is not None:
+            self.on_news(verdict)
         watch = self.watch_of(verdict.ticket)
         if watch is None or not watch.pursuit.told(verdict, self._clock.monotonic(), self._rhythm):
             return
@@ -229,6 +245,8 @@ class Poller:
         else:
             news = watch.pursuit.heard(status, asked_at, self._rhythm)
             if news is not None:
+                if self.on_news is not None:
+                    self.on_news(news)
                 self._spread(watch, news)
         finally:
             self._asking -= 1

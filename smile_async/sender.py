@@ -6,20 +6,25 @@ the same job_id is refused by Smile ID as it should be.
 """
 
 from collections import OrderedDict
+from functools import partial
+from typing import TYPE_CHECKING
 
 import anyio
 
 from smile_async.clock import Clock
 from smile_async.conversation import Fault, Reach, Sent, Submission
 from smile_async.courier import Courier
-from smile_async.errors import SmileError, Unavailable
+from smile_async.errors import BadConfiguration, InvalidJob, LedgerFailed, SmileError, Unavailable
 from smile_async.gate import Pacer
 from smile_async.intake import Cargo, load
 from smile_async.job import Ticket
 from smile_async.settings import Limits
 from smile_async.telemetry import span
 
-__all__ = ["Sender"]
+if TYPE_CHECKING:
+    from smile_async.ledger import Ledger
+
+__all__ = ["Sender", "ledger_of"]
 
 #: Unfinished submissions that are remembered, the newest of them: 10,000 of about 300 bytes.
 REMEMBERED = 10_000
@@ -28,7 +33,8 @@ REMEMBERED = 10_000
 class Sender:
     """Uploads jobs, `Limits.uploads` at a time and at most `Limits.jobs_per_second`."""
 
-    def __init__(self, courier: Courier, limits: Limits, clock: Clock) -> None:
+    def __init__(self, courier: Courier, limits: Limits, clock: Clock, ledger: "Ledger | None" = None) -> None:
+        self._ledger = ledger
         self._courier = courier
         self._clock = clock
         self._places = anyio.Semaphore(limits.uploads, fast_acquire=True)
@@ -44,7 +50,9 @@ class Sender:
         """
         await self._place(submission, deadline)
         try:
-            cargo = await load(submission.job)
+            cargo = await self._loaded(submission)
+            if self._ledger is not None and await self._recalled(self._ledger, submission, cargo, deadline):
+                return submission.ticket
             return await self._walk(submission, cargo, deadline)
         finally:
             self._places.release()
@@ -59,21 +67,56 @@ class Sender:
             f"{whose} got no upload slot in time: raise the Limits, or patience", job=submission.job, retryable=True
         )
 
+    async def _loaded(self, submission: Submission) -> Cargo:
+        try:
+            return await load(submission.job)
+        except InvalidJob as error:
+            self._note_failure(submission, error)
+            raise
+
+    async def _recalled(self, ledger: "Ledger", submission: Submission, cargo: Cargo, deadline: float) -> bool:
+        """Whether the job was accepted before; if not, it is durably on record now that it is about to be sent."""
+        with anyio.move_on_after(deadline - self._clock.monotonic()):
+            known = await ledger.begin(submission.job, cargo.digest())
+            if known is None:
+                return False
+            if known.ticket is not None:
+                submission.ticket, submission.known, submission.recalled = known.ticket, known.verdict, True
+            submission.reach, submission.left = known.reach, known.reach > Reach.NOTHING
+            return known.ticket is not None
+        whose = f"job {submission.job.job_id} of user {submission.job.user_id}"
+        raise LedgerFailed(f"{whose} was not written to the ledger in time: raise patience", retryable=True)
+
     async def _walk(self, submission: Submission, cargo: Cargo, deadline: float) -> Ticket:
         self._resume(submission, cargo)
         try:
             with span("upload", job_id=submission.job.job_id, job_type=int(submission.job.job_type)):
-                ticket = await self._courier.walk(submission, cargo, deadline)
+                before_put = None if self._ledger is None else partial(self._about_to_put, self._ledger, submission)
+                ticket = await self._courier.walk(submission, cargo, deadline, before_put)
         except Fault as fault:
             self._remember(submission, cargo)
             error = _explained(fault, submission)
+            self._note_failure(submission, error)
         except BaseException:
             self._remember(submission, cargo)
             raise
         else:
             self.submitted += 1
+            if self._ledger is not None:
+                self._ledger.accepted(ticket)
             return ticket
         raise error
+
+    async def _about_to_put(self, ledger: "Ledger", submission: Submission) -> None:
+        """A zip must not leave before it is on record: only then may a zip that is found there be ours."""
+        try:
+            await ledger.mark(submission.ticket, Reach.UPLOADED)
+        except LedgerFailed as error:
+            raise Fault(error, Sent.UNSENT) from None
+
+    def _note_failure(self, submission: Submission, error: SmileError) -> None:
+        if self._ledger is not None and not isinstance(error, LedgerFailed):
+            self._ledger.failed(submission.ticket, error, submission.reach)
 
     def _resume(self, submission: Submission, cargo: Cargo) -> None:
         key = (submission.job.user_id, submission.job.job_id)
@@ -88,6 +131,19 @@ class Sender:
             self._unfinished[submission.job.user_id, submission.job.job_id] = (cargo.digest(), submission.reach)
             if len(self._unfinished) > REMEMBERED:
                 self._unfinished.popitem(last=False)
+
+
+def ledger_of(given: object) -> "tuple[Ledger | None, bool]":
+    """The ledger, and whether it ends with the session; the extra is imported only by who uses it."""
+    if given is None:
+        return None, False
+    try:
+        from smile_async.ledger import as_ledger  # noqa: PLC0415 - see above
+    except ImportError as missing:
+        raise BadConfiguration(
+            f"the package {missing.name} is missing: run  pip install 'smile-async[batch]'"
+        ) from None
+    return as_ledger(given)
 
 
 def _explained(fault: Fault, submission: Submission) -> SmileError:

@@ -9,7 +9,7 @@ import os
 from collections.abc import AsyncIterable, Iterable, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import anyio
 import anyio.to_thread
@@ -25,7 +25,7 @@ from smile_async.job import Job, Ticket
 from smile_async.pacing import Pace
 from smile_async.poller import Poller, Until
 from smile_async.pool import Pool
-from smile_async.sender import Sender
+from smile_async.sender import Sender, ledger_of
 from smile_async.settings import Limits, Settings, Stats, environment_settings
 from smile_async.signature import Secret
 from smile_async.stream import Stream
@@ -33,6 +33,9 @@ from smile_async.telemetry import ended
 from smile_async.transport import engine_factory, tls_context
 from smile_async.verdict import JobStatus, Verdict
 from smile_async.waiting import Follow, Waiter
+
+if TYPE_CHECKING:
+    from smile_async.ledger import Ledger
 
 __all__ = ["SmileSession"]
 
@@ -52,7 +55,8 @@ class SmileSession:
     posts results, unless the job says otherwise. *ca_file*: PEM of the CAs to trust instead of the system's. *http*:
     "httpx", "httpx2", "pyreqwest", an `httpx.AsyncBaseTransport` or a factory of such. *upload_hosts*: hosts that
     presigned URLs may name; pin your account's. *previous_api_keys* are still believed in replies. *trust_env*: use the
-    proxies of the environment. Raises BadConfiguration. Bound to one event loop, safe for any number of its tasks.
+    proxies of the environment. *ledger*: a path, a postgresql:// URL or a `Ledger`:
+    jobs then survive the process. Raises BadConfiguration. Bound to one event loop, safe for any number of its tasks.
     """
 
     def __init__(
@@ -67,7 +71,7 @@ class SmileSession:
         http: Any = "httpx",
         limits: Limits = Limits(),  # noqa: B008 - frozen
         pace: Pace = Pace(),  # noqa: B008 - frozen
-        ledger: None = None,
+        ledger: "Ledger | str | os.PathLike[str] | None" = None,
         upload_hosts: str | Sequence[str] | None = None,
         previous_api_keys: Sequence[str | Secret] = (),
         trust_env: bool = False,
@@ -76,8 +80,6 @@ class SmileSession:
         # Wrapped first: no frame of a later traceback may hold a key.
         key, previous = Secret(api_key), [Secret(older) for older in previous_api_keys]
         del api_key, previous_api_keys
-        if ledger is not None:
-            raise BadConfiguration("ledger is not supported by this version: leave it out")
         self.limits = limits
         self._settings = Settings.checked(
             partner_id=partner_id,
@@ -100,8 +102,11 @@ class SmileSession:
         self._storage = Pool(factory, http2=False, sharded=False)
         gate = Gate(limits.requests, self._clock)
         self._courier = Courier(self._settings, self._api, self._storage, gate, self._clock)
-        self.sender = Sender(self._courier, limits, self._clock)
+        self._ledger, self._closes_ledger = ledger_of(ledger)
+        self.sender = Sender(self._courier, limits, self._clock, self._ledger)
         self.poller = Poller(self._courier, pace.rhythm(), self._clock, limits.requests)
+        if self._ledger is not None:
+            self.poller.on_news = self._ledger.heard
         self.host = Host(self._end)
         self.confirmer = Confirmer(self._courier, self.poller, self.host, self._clock)
         self._finished = self._failed = 0
@@ -130,6 +135,8 @@ class SmileSession:
         if self._needs_tls:
             for http2 in (True, False):
                 await anyio.to_thread.run_sync(partial(tls_context, self._ca_file, http2=http2))
+        if self._ledger is not None:
+            await self._ledger.join(f"partner {self._settings.signer.partner_id} at {self._settings.api_host}")
         await self.host.start(self.poller.run)
         return self
 
@@ -138,6 +145,8 @@ class SmileSession:
     ) -> None:
         with anyio.CancelScope(shield=True):
             await self.host.aclose()
+            if self._ledger is not None and self._closes_ledger:
+                await self._ledger.aclose()
             await self._storage.aclose()
             await self._api.aclose()
 
@@ -165,18 +174,18 @@ class SmileSession:
         waiting, not the job: `await session.wait(job.ticket)` finds it again.
         """
         deadline = self.now() + patience
-        ticket = await self._sent(job, deadline)
+        sent = await self._sent(job, deadline)
         waiter = Waiter(until, deadline)
-        return await self._heard(ticket, waiter, job=job, ours=True, history=history, image_links=image_links)
+        return await self._heard(sent.ticket, waiter, sent=sent, history=history, image_links=image_links)
 
     async def submit(self, job: Job, patience: float = PATIENCE) -> Ticket:
         """Upload *job* and return at once; the verdict comes by callback or by `wait`. Raises any SmileError."""
-        return await self._sent(job, self.now() + patience)
+        return (await self._sent(job, self.now() + patience)).ticket
 
     async def wait(self, ticket: Ticket, until: Until = "decision", patience: float = PATIENCE) -> Verdict:
         """The verdict of a job submitted before, here or elsewhere, within *patience* seconds; else StillPending."""
         self.host.check()
-        return await self._heard(ticket, Waiter(until, self.now() + patience), job=None, ours=False)
+        return await self._heard(ticket, Waiter(until, self.now() + patience))
 
     async def status(self, ticket: Ticket, history: bool = False, image_links: bool = False) -> JobStatus:
         """One signed query: how far the job is. Raises JobNotFound, ForgedReply, Unavailable, …"""
@@ -239,12 +248,14 @@ class SmileSession:
             storage_http_version=_most_seen(self._storage.versions),
         )
 
-    async def _sent(self, job: Job, deadline: float) -> Ticket:
+    async def _sent(self, job: Job, deadline: float) -> Submission:
         self.host.check()
         if not isinstance(job, Job):
             raise InvalidJob(f"got {type(job).__name__} instead of a Job: use Job.authenticate or Job.register")
+        submission = Submission(job)
         try:
-            return await self.sender.send(Submission(job), deadline)
+            submission.ticket = await self.sender.send(submission, deadline)
+            return submission
         except SmileError as error:
             self.note(error.ticket, error)
             raise
@@ -254,14 +265,14 @@ class SmileSession:
         ticket: Ticket,
         waiter: Waiter,
         *,
-        job: Job | None,
-        ours: bool,
+        sent: Submission | None = None,
         history: bool = False,
         image_links: bool = False,
     ) -> Verdict:
+        known, ours = (None, False) if sent is None else (sent.known, not sent.recalled)
         if self.host.open:
             try:
-                self.poller.listen(ticket, waiter, ours=ours, history=history, image_links=image_links)
+                self.poller.listen(ticket, waiter, ours=ours, history=history, image_links=image_links, known=known)
                 await waiter.ready.wait()
             finally:
                 self.poller.leave(waiter)
@@ -269,7 +280,7 @@ class SmileSession:
             self.note(ticket, waiter.verdict)
             return waiter.verdict
         error = waiter.error or SessionClosed(self.host.closed_because, ticket=ticket)
-        error.job = job and job.spent()
+        error.job = None if sent is None else sent.job.spent()
         self.note(ticket, error)
         raise error
 

@@ -180,7 +180,7 @@ class Stream:
                 self._sending.discard(submission)
                 listener = _JobListener(self, job.spent(), self._session.now() + self._patience)
                 self._waiting.add(listener)
-                self._session.poller.listen(ticket, listener, ours=True)
+                self._session.poller.listen(ticket, listener, ours=not submission.recalled, known=submission.known)
             # Neither the job nor its story outlives its upload: they may hold image bytes.
             del job, submission
 

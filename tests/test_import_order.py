@@ -23,12 +23,12 @@ STREET = (
     "poller",
     "waiting",
     "host",
+    "ledger",
     "sender",
     "confirming",
     "stream",
     "session",
     "callbacks",
-    "ledger",
 )
 #: What stands on top: nobody below imports it.
 ROOF = ("webapi", "batch", "report", "workers", "testing", "virtual_clock", "sandbox", "cli", "pytest_plugin")

@@ -1,0 +1,24 @@
+"""Jobs that must survive the process: a ledger that is written before anything is sent (extra `batch`).
+
+The rest of the library works without it, and imports nothing of it unless a session is given one.
+"""
+
+import os
+
+from smile_async.errors import BadConfiguration
+from smile_async.ledger.book import Ledger
+from smile_async.ledger.schema import State
+
+__all__ = ["Ledger", "State", "as_ledger"]
+
+
+def as_ledger(given: object) -> tuple[Ledger, bool]:
+    """The ledger that a session was given as an object, a path or a URL, and whether it is the session's own to close.
+
+    Raises BadConfiguration.
+    """
+    if isinstance(given, Ledger):
+        return given, False
+    if isinstance(given, str | os.PathLike):
+        return Ledger(given), True
+    raise BadConfiguration(f"ledger is {type(given).__name__}: give a path, a URL or a Ledger")

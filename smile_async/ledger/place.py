@@ -1,0 +1,123 @@
+"""Where a ledger lies, and who may write to it: a private SQLite file under a lock, or a PostgreSQL database.
+
+The lock is the operating system's and sits on a file beside the ledger, because SQLite's own locks are dropped whenever
+any descriptor of the database is closed. It dies with its process, so after a crash the next run takes over at once.
+"""
+
+import contextlib
+import errno
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from smile_async.errors import BadConfiguration, LedgerFailed
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - Windows
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["Place"]
+
+#: Seconds to wait for somebody else's transaction: a reader that copies the file, a checkpoint.
+BUSY_SECONDS = 5.0
+
+
+class Place:
+    """A file or a database; *where* is a path, `sqlite:///path` or `postgresql://…`. Raises BadConfiguration."""
+
+    def __init__(self, where: str | os.PathLike[str], *, read_only: bool = False) -> None:
+        text = os.fspath(where)
+        self.read_only = read_only
+        self.path: Path | None = None
+        self._lock: int | None = None
+        if text.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
+            self._url = sa.make_url("postgresql+psycopg://" + text.split("://", 1)[1])
+        elif "://" in text and not text.startswith("sqlite:///"):
+            raise BadConfiguration("ledger is of an unknown kind: give a path, or postgresql://user@host/database")
+        else:
+            self.path = Path(text.removeprefix("sqlite:///")).absolute()
+            self._url = sa.URL.create("sqlite+aiosqlite", database=str(self.path))
+
+    def __repr__(self) -> str:
+        return str(self.path) if self.path else self._url.render_as_string(hide_password=True)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a local SQLite file."""
+        return self.path is not None
+
+    def take(self) -> None:
+        """Become the one process that writes; makes a file that only its owner may read. Blocking."""
+        if self.path is None:
+            return
+        if self.read_only:
+            if not self.path.is_file():
+                raise BadConfiguration(f"there is no ledger at {self.path}: check the path")
+            return
+        try:
+            self._lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._hold()
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+            # One that was made by hand, or copied: it names people.
+            self.path.chmod(0o600)
+        except OSError as error:
+            self.release()
+            raise LedgerFailed(f"the ledger {self.path} can not be opened for writing ({error.strerror})") from None
+        except LedgerFailed:
+            self.release()
+            raise
+
+    def _hold(self) -> None:
+        if fcntl is None or self._lock is None:  # pragma: no cover - Windows
+            return
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise LedgerFailed(f"the ledger {self.path} is in use by another process: wait for its end") from None
+            raise LedgerFailed(
+                f"the ledger {self.path} can not be locked ({error.strerror}): put it on a local disk, or use"
+                " postgresql://"
+            ) from None
+
+    def release(self) -> None:
+        """Let the next process have it."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def engine(self) -> AsyncEngine:
+        """An engine on this place, durable at every commit."""
+        try:
+            if self.path is None:
+                return create_async_engine(self._url, pool_pre_ping=True, pool_size=4)
+            engine = create_async_engine(self._url, connect_args={"timeout": BUSY_SECONDS})
+        except ImportError as missing:
+            raise BadConfiguration(
+                f"the package {missing.name} is missing: run  pip install 'smile-async[batch]'"
+            ) from None
+        sa.event.listen(engine.sync_engine, "connect", self._tune)
+        return engine
+
+    def _tune(self, connection: Any, _record: object) -> None:
+        with contextlib.closing(connection.cursor()) as cursor:
+            if self.read_only:
+                cursor.execute("PRAGMA query_only=ON")
+            else:
+                cursor.execute("PRAGMA journal_mode=WAL")
+                # Not NORMAL: in WAL mode that may lose the last commits with the power.
+                cursor.execute("PRAGMA synchronous=FULL")
+
+
+def words_of(error: BaseException) -> str:
+    """What a database said, without the statement and its parameters, which name people."""
+    said = getattr(error, "orig", None) or error
+    code = getattr(said, "sqlite_errorname", "")
+    if isinstance(said, sqlite3.Error):
+        return f"{said} {code}".strip()
+    return str(said).partition("\n")[0] or type(said).__name__

@@ -1,0 +1,211 @@
+"""A job as the ledger writes it down, and as it comes back: statements and shapes, no connection.
+
+Every statement says what must be true of the row for it to count, so that notes may come late, twice or in another
+order and the row still only moves forward.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy import bindparam
+
+from smile_async.codes import Decision
+from smile_async.conversation import Reach
+from smile_async.errors import InvalidJob, SmileError
+from smile_async.job import Job, Ticket
+from smile_async.job import job_type as as_job_type
+from smile_async.ledger.schema import State, jobs
+from smile_async.verdict import Verdict
+
+__all__ = ["NOTES", "RECALL", "RESUME", "Recall", "failure_note", "judged", "new_row", "verdict_note", "verdict_of"]
+
+_job = jobs.c.job_id == bindparam("b_job")
+_user = jobs.c.user_id == bindparam("b_user")
+
+
+def _in(*states: State) -> sa.ColumnElement[bool]:
+    # Not IN: a list of parameters can not be part of a statement that is performed for many jobs at once.
+    return sa.or_(*(jobs.c.state == state for state in states))
+
+
+#: What `begin` looks at.
+RECALL = sa.select(jobs).where(jobs.c.job_id.in_(bindparam("ids", expanding=True)))
+
+#: A row that is there already is being sent (again).
+RESUME = (
+    jobs.update()
+    .where(_job)
+    .values(
+        state=State.SENDING,
+        digest=bindparam("b_digest"),
+        reach=bindparam("b_reach"),
+        attempts=jobs.c.attempts + 1,
+        sent_at=sa.func.coalesce(jobs.c.sent_at, bindparam("b_at")),
+        job_type=bindparam("b_type"),
+    )
+)
+
+#: In the order in which one commit performs them: what came before a verdict is written before it.
+NOTES: Mapping[str, Any] = {
+    "mark": jobs.update().where(_job, jobs.c.state == State.SENDING).values(reach=bindparam("b_reach")),
+    "ticket": jobs.update()
+    .where(_job, _user, _in(State.SENDING, State.FAILED))
+    .values(
+        state=State.ACCEPTED,
+        reach=int(Reach.UPLOADED),
+        smile_job_id=bindparam("b_number"),
+        accepted_at=sa.func.coalesce(jobs.c.accepted_at, bindparam("b_at")),
+        error=None,
+        error_code=None,
+        error_text=None,
+        retryable=None,
+    ),
+    "failure": jobs.update()
+    .where(
+        _job,
+        _user,
+        _in(State.PLANNED, State.SENDING, State.FAILED)
+        | (sa.literal(True) == bindparam("b_polled")) & (jobs.c.state == State.ACCEPTED),
+    )
+    .values(
+        state=State.FAILED,
+        reach=bindparam("b_reach"),
+        error=bindparam("b_error"),
+        error_code=bindparam("b_code"),
+        error_text=bindparam("b_text"),
+        retryable=bindparam("b_retryable"),
+    ),
+    # Not for a job that was never accepted from us: what /job_status says of it may be about somebody else's selfie.
+    "verdict": jobs.update()
+    .where(
+        _job,
+        _user,
+        jobs.c.accepted_at.is_not(None),
+        jobs.c.state != State.FINAL,
+        (jobs.c.state != State.PROVISIONAL)
+        | (sa.literal(True) == bindparam("b_final"))
+        | (jobs.c.code != bindparam("b_code")),
+    )
+    .values(
+        state=bindparam("b_state"),
+        decision=bindparam("b_decision"),
+        final=bindparam("b_final"),
+        code=bindparam("b_code"),
+        text=bindparam("b_text"),
+        confidence=bindparam("b_confidence"),
+        source=bindparam("b_source"),
+        timestamp=bindparam("b_timestamp"),
+        actions=bindparam("b_actions"),
+        smile_job_id=sa.func.coalesce(bindparam("b_number"), jobs.c.smile_job_id),
+        decided_at=sa.func.coalesce(jobs.c.decided_at, bindparam("b_at")),
+        final_at=bindparam("b_final_at"),
+        error=None,
+        error_code=None,
+        error_text=None,
+        retryable=None,
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """What is known of a job that is submitted again: how far it came, and its ticket and verdict if it has them."""
+
+    reach: Reach
+    ticket: Ticket | None = None
+    verdict: Verdict | None = None
+
+
+def new_row(job: Job, digest: str, at: float) -> dict[str, Any]:
+    """The row of a job that is first heard of when it is sent."""
+    return {
+        "job_id": job.job_id,
+        "user_id": job.user_id,
+        "job_type": int(job.job_type),
+        "state": State.SENDING,
+        "digest": digest,
+        "reach": int(Reach.RESERVED),
+        "attempts": 1,
+        "created_at": at,
+        "sent_at": at,
+    }
+
+
+def judged(row: Mapping[Any, Any], job: Job, digest: str) -> Recall:
+    """What *row* means for *job* with pictures of *digest*; raises InvalidJob if it is another job's."""
+    whose = f"job {job.job_id} of user {job.user_id}"
+    fresh = row["reach"] == Reach.NOTHING
+    if row["user_id"] != job.user_id:
+        raise InvalidJob(f"{whose}: the ledger has this job_id for another user: give each job its own", job=job)
+    if row["job_type"] != int(job.job_type) and not fresh:
+        was = row["job_type"]
+        raise InvalidJob(f"{whose}: was job type {was} when it was sent: give a new job its own job_id", job=job)
+    if not fresh and row["digest"] != digest:
+        raise InvalidJob(
+            f"{whose}: its pictures have changed since it was sent (sha256 {row['digest']} then, {digest} now): give a"
+            " new job its own job_id",
+            job=job,
+        )
+    if row["accepted_at"] is None:
+        return Recall(Reach(row["reach"]))
+    return Recall(Reach.UPLOADED, ticket_of(row), verdict_of(row))
+
+
+def ticket_of(row: Mapping[Any, Any]) -> Ticket:
+    """The ticket of *row*."""
+    return Ticket(row["user_id"], row["job_id"], as_job_type(row["job_type"]), row["smile_job_id"])
+
+
+def verdict_of(row: Mapping[Any, Any]) -> Verdict | None:
+    """The verdict of *row*; confirmed, because only confirmed ones are written down."""
+    if row["decision"] is None:
+        return None
+    return Verdict(
+        decision=Decision(row["decision"]),
+        final=bool(row["final"]),
+        code=row["code"],
+        text=row["text"],
+        ticket=ticket_of(row),
+        source="callback" if row["source"] == "callback" else "poll",
+        confirmed=True,
+        confidence=row["confidence"],
+        timestamp=row["timestamp"],
+        actions=orjson.loads(row["actions"]),
+    )
+
+
+def verdict_note(verdict: Verdict, at: float) -> dict[str, Any]:
+    """The parameters of a "verdict" note."""
+    return {
+        "b_job": verdict.ticket.job_id,
+        "b_user": verdict.ticket.user_id,
+        "b_state": State.FINAL if verdict.final else State.PROVISIONAL,
+        "b_decision": str(verdict.decision),
+        "b_final": verdict.final,
+        "b_code": verdict.code,
+        "b_text": verdict.text,
+        "b_confidence": verdict.confidence,
+        "b_source": verdict.source,
+        "b_timestamp": verdict.timestamp,
+        "b_actions": orjson.dumps(dict(verdict.actions)).decode(),
+        "b_number": verdict.ticket.smile_job_id,
+        "b_at": at,
+        "b_final_at": at if verdict.final else None,
+    }
+
+
+def failure_note(ticket: Ticket, error: SmileError, reach: Reach, *, polled: bool) -> dict[str, Any]:
+    """The parameters of a "failure" note."""
+    return {
+        "b_job": ticket.job_id,
+        "b_user": ticket.user_id,
+        "b_reach": int(reach),
+        "b_error": type(error).__name__,
+        "b_code": getattr(error, "code", None) or None,
+        "b_text": str(error),
+        "b_retryable": error.retryable,
+        "b_polled": polled,
+    }

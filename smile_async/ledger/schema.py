@@ -1,0 +1,147 @@
+"""The ledger's tables, and how a ledger of an older version becomes one of this version.
+
+One row a job, wide rather than spread over joins: what happens to a job is an update of one row, so a crash can not
+leave half of it. No column holds an image, a key, a link or the provider's raw reply; pictures are paths and digests.
+"""
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+
+import sqlalchemy as sa
+from sqlalchemy import Boolean, Column, Float, Integer, Text
+
+from smile_async.errors import BadConfiguration
+
+__all__ = ["MIGRATIONS", "OPEN_STATES", "VERSION", "State", "batches", "events", "jobs", "meta", "prepare", "problems"]
+
+#: Raised by every change of the tables; each raise adds a step to MIGRATIONS.
+VERSION = 1
+
+_metadata = sa.MetaData()
+_Serial = sa.BigInteger().with_variant(Integer, "sqlite")
+
+
+class State(StrEnum):
+    """How far a job has come; it only moves forward, except that what failed may be tried again."""
+
+    PLANNED = "planned"
+    #: Written down before anything is sent: from here on the job may exist at Smile ID.
+    SENDING = "sending"
+    ACCEPTED = "accepted"
+    PROVISIONAL = "provisional"
+    FINAL = "final"
+    FAILED = "failed"
+
+
+#: What still waits for something: not failed, and without a last word.
+OPEN_STATES = (State.PLANNED, State.SENDING, State.ACCEPTED, State.PROVISIONAL)
+
+meta = sa.Table("smile_meta", _metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
+
+jobs = sa.Table(
+    "smile_jobs",
+    _metadata,
+    Column("seq", _Serial, primary_key=True, autoincrement=True),
+    Column("job_id", Text, nullable=False, unique=True),
+    Column("user_id", Text, nullable=False),
+    Column("job_type", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    #: Hex SHA-256 over the digests of all pictures (`Cargo.digest`); null until it was first sent.
+    Column("digest", Text),
+    #: `conversation.Reach`: how far it may have come at Smile ID.
+    Column("reach", Integer, nullable=False),
+    Column("smile_job_id", Text),
+    Column("attempts", Integer, nullable=False),
+    # The row of a manifest: how to make the job again, and size and age of its files when they were last looked at.
+    Column("batch", Text),
+    Column("row_key", Text),
+    Column("line", Integer),
+    Column("run", Integer),
+    Column("spec", Text),
+    Column("marks", Text),
+    # The verdict.
+    Column("decision", Text),
+    Column("final", Boolean),
+    Column("code", Text),
+    Column("text", Text),
+    Column("confidence", Float),
+    Column("source", Text),
+    Column("timestamp", Text),
+    Column("actions", Text),
+    # What went wrong last.
+    Column("error", Text),
+    Column("error_code", Text),
+    Column("error_text", Text),
+    Column("retryable", Boolean),
+    # Seconds since 1970 UTC.
+    Column("created_at", Float, nullable=False),
+    Column("sent_at", Float),
+    Column("accepted_at", Float),
+    Column("decided_at", Float),
+    Column("final_at", Float),
+    # Who may write about it when several machines work: the highest token given out for its chunk.
+    Column("token", _Serial, nullable=False, server_default="0"),
+    sa.Index("smile_jobs_of_batch", "batch", "seq"),
+)
+
+events = sa.Table(
+    "smile_events",
+    _metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("job_id", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+)
+
+batches = sa.Table(
+    "smile_batches",
+    _metadata,
+    Column("name", Text, primary_key=True),
+    Column("run", Integer, nullable=False),
+    #: JSON: what `batch run` was told.
+    Column("options", Text, nullable=False),
+    #: Rows of the last manifest that was read to its end; null while none was.
+    Column("lines", Integer),
+    Column("created_at", Float, nullable=False),
+)
+
+#: Rows of a manifest that became no job: their line, and why.
+problems = sa.Table(
+    "smile_problems",
+    _metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("batch", Text, nullable=False),
+    Column("run", Integer, nullable=False),
+    Column("line", Integer, nullable=False),
+    Column("why", Text, nullable=False),
+)
+
+#: From each version, the step to the next one.
+MIGRATIONS: Mapping[int, Callable[[sa.Connection], None]] = {}
+
+
+def prepare(connection: sa.Connection, *, write: bool = True) -> None:
+    """Make the tables, or bring them up to VERSION, in the transaction of *connection*; BadConfiguration if neither.
+
+    Without *write* nothing is changed, and anything but VERSION is refused.
+    """
+    found = set(sa.inspect(connection).get_table_names())
+    if meta.name not in found:
+        if not write:
+            raise BadConfiguration("this is no ledger yet: run a batch first")
+        if jobs.name in found:
+            raise BadConfiguration(f"the database has a table {jobs.name} but is no ledger: choose another database")
+        _metadata.create_all(connection)
+        connection.execute(meta.insert(), {"name": "version", "value": str(VERSION)})
+        return
+    version = int(connection.execute(sa.select(meta.c.value).where(meta.c.name == "version")).scalar_one())
+    if version > VERSION or (version < VERSION and not write):
+        advice = "upgrade smile-async" if version > VERSION else "run the batch with this version once"
+        raise BadConfiguration(f"the ledger has schema version {version}, this library {VERSION}: {advice}")
+    while version < VERSION:
+        if version not in MIGRATIONS:
+            raise BadConfiguration(f"the ledger has schema version {version}, from which no migration leads here")
+        MIGRATIONS[version](connection)
+        version += 1
+        connection.execute(meta.update().where(meta.c.name == "version").values(value=str(version)))
