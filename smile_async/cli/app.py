@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import typer
 from rich.markup import escape
 
+from smile_async.cli.batch import batch
 from smile_async.cli.demo import demo
 from smile_async.cli.explaining import explain
 from smile_async.cli.jobs import status, submit, verify
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 for command in (demo, sandbox, verify, submit, status, explain):
     app.command()(command)
+app.add_typer(batch, name="batch")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -162,6 +162,18 @@ class Ledger:
         except SQLAlchemyError as error:
             raise self._failed(error) from None
 
+    async def vacuum(self) -> None:
+        """Let nothing that was erased stay behind in free pages or in the write-ahead log (SQLite)."""
+        if not self.place.is_file:
+            return
+        try:
+            async with self._turn, self._opened_engine().connect() as connection:
+                free = await connection.execution_options(isolation_level="AUTOCOMMIT")
+                await free.exec_driver_sql("VACUUM")
+                await free.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        except SQLAlchemyError as error:
+            raise self._failed(error) from None
+
     def _opened_engine(self) -> AsyncEngine:
         if self._engine is None:
             raise LedgerFailed("the ledger is not open: use it inside `async with`")

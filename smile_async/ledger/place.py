@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from smile_async.errors import BadConfiguration, LedgerFailed
 
@@ -21,7 +22,7 @@ try:
 except ImportError:  # pragma: no cover - Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Place"]
+__all__ = ["Place", "dialect_insert", "words_of"]
 
 #: Seconds to wait for somebody else's transaction: a reader that copies the file, a checkpoint.
 BUSY_SECONDS = 5.0
@@ -112,6 +113,11 @@ class Place:
                 cursor.execute("PRAGMA journal_mode=WAL")
                 # Not NORMAL: in WAL mode that may lose the last commits with the power.
                 cursor.execute("PRAGMA synchronous=FULL")
+
+
+def dialect_insert(connection: AsyncConnection) -> Any:
+    """The `insert` that knows ON CONFLICT, which SQLAlchemy has for each of the two databases by itself."""
+    return postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
 
 
 def words_of(error: BaseException) -> str:

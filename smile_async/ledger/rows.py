@@ -67,8 +67,8 @@ NOTES: Mapping[str, Any] = {
     .where(
         _job,
         _user,
-        _in(State.PLANNED, State.SENDING, State.FAILED)
-        | (sa.literal(True) == bindparam("b_polled")) & (jobs.c.state == State.ACCEPTED),
+        _in(State.PLANNED, State.SENDING, State.FAILED) & (sa.literal(False) == bindparam("b_polled"))
+        | (jobs.c.state == State.ACCEPTED) & (sa.literal(True) == bindparam("b_polled")),
     )
     .values(
         state=State.FAILED,

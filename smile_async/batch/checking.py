@@ -1,0 +1,55 @@
+"""Look at every row and every picture of a manifest without sending anything: what `--dry-run` does.
+
+The rows go through the same planner as in earnest, with a ledger in a temporary directory, so that what passes here is
+what passes there.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+
+from smile_async.batch.manifest import Flaw, Row
+from smile_async.batch.planning import Planner, Work
+from smile_async.errors import InvalidJob
+from smile_async.intake import load
+from smile_async.job import Job
+from smile_async.ledger import Ledger
+from smile_async.ledger.batches import Batches
+
+__all__ = ["check"]
+
+#: Pictures of so many jobs are read at once.
+AT_ONCE = 8
+
+
+async def check(rows: Iterator[Row | Flaw], name: str) -> tuple[int, list[Flaw]]:
+    """How many rows there are, and what is wrong with which of them, in order of lines."""
+    found: list[Flaw] = []
+    total = 0
+    with tempfile.TemporaryDirectory(prefix="smile-dry-run-") as folder:
+        async with Ledger(Path(folder) / "ledger") as ledger:
+            run = await Batches(ledger).start(name, {})
+            planner = Planner(ledger, name, run)
+            while (work := await planner.next(rows)) is not None:
+                total += work.rows + len(work.problems)
+                found += [*work.problems, *work.flaws, *await _unusable(work)]
+    return total, sorted(found, key=lambda flaw: flaw.line)
+
+
+async def _unusable(work: Work) -> list[Flaw]:
+    flaws: list[Flaw] = []
+    places = anyio.Semaphore(AT_ONCE)
+
+    async def look(job: Job) -> None:
+        async with places:
+            try:
+                await load(job)
+            except InvalidJob as error:
+                flaws.append(Flaw(work.lines[job.job_id], str(error)))
+
+    async with anyio.create_task_group() as tasks:
+        for job in work.send:
+            tasks.start_soon(look, job)
+    return flaws

@@ -1,0 +1,176 @@
+"""Decide what is to be done with each row of a manifest: send it, ask about it, leave it, or refuse it.
+
+The ledger is asked about some hundred rows at a time, so that a million rows need memory for some hundred.
+"""
+
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import islice
+from typing import Any
+
+import anyio.to_thread
+
+from smile_async.batch.manifest import Flaw, Row, job_of
+from smile_async.conversation import Reach
+from smile_async.errors import InvalidJob
+from smile_async.intake import load
+from smile_async.job import Job, Ticket
+from smile_async.job import job_type as as_job_type
+from smile_async.ledger import Ledger, State
+from smile_async.ledger.batches import Batches, Planned
+
+__all__ = ["Planner", "Work", "job_id_of"]
+
+#: Rows that are planned together: enough that a commit costs each little, few enough that the first job starts at once.
+CHUNK = 500
+#: Our own namespace for job_ids; a random UUID, fixed for good.
+_NAMESPACE = uuid.UUID("0f6c5be1-6d0e-4a5b-9d43-2f1f5a8e7c11")
+
+
+def job_id_of(batch: str, key: str) -> str:
+    """The job_id of row *key* of *batch*: the same for ever, so that no run submits a row twice."""
+    return str(uuid.uuid5(uuid.uuid5(_NAMESPACE, batch), key))
+
+
+@dataclass(slots=True)
+class Work:
+    """What a chunk of rows asks for."""
+
+    send: list[Job] = field(default_factory=list)
+    ask: list[Ticket] = field(default_factory=list)
+    problems: list[Flaw] = field(default_factory=list)
+    #: Rows that came to an end in an earlier run: their states and decisions.
+    over: list[tuple[str, str | None]] = field(default_factory=list)
+    #: Rows that are on record as failed, because no job can be made of them.
+    flaws: list[Flaw] = field(default_factory=list)
+    #: The line of each job.
+    lines: dict[str, int] = field(default_factory=dict)
+    rows: int = 0
+
+
+class Planner:
+    """Plans run number *run* of *batch*; *retry*: "passing" failures, "all" of them or "none"."""
+
+    def __init__(self, ledger: Ledger, batch: str, run: int, retry: str = "passing") -> None:
+        self._ledger = ledger
+        self._batches = Batches(ledger)
+        self._batch = batch
+        self._run = run
+        self._retry = retry
+
+    async def next(self, rows: Iterator[Row | Flaw]) -> Work | None:
+        """What the next rows ask for; None after the last."""
+        found = await anyio.to_thread.run_sync(_looked_up, rows, self._batch)
+        if not found:
+            return None
+        work = Work()
+        lines: dict[str, int] = {}
+        offered: list[tuple[Row, Planned]] = []
+        for row, planned in found:
+            if isinstance(row, Flaw) or planned is None:
+                assert isinstance(row, Flaw)  # noqa: S101 - only a flaw has no plan
+                work.problems.append(row)
+            elif planned.job_id in lines:
+                work.problems.append(_twice(row, lines[planned.job_id]))
+            else:
+                lines[planned.job_id] = row.line
+                offered.append((row, planned))
+        await self._sort(offered, work)
+        for flaw in work.problems:
+            await self._batches.problem(self._batch, self._run, flaw.line, flaw.why)
+        return work
+
+    async def _sort(self, offered: Sequence[tuple[Row, Planned]], work: Work) -> None:
+        known = await self._batches.known([planned for _, planned in offered])
+        new: list[Planned] = []
+        seen: list[Planned] = []
+        broken: list[tuple[Ticket, InvalidJob]] = []
+        for row, planned in offered:
+            before = known.get(planned.job_id)
+            why = "" if before is None else await self._objection(row, planned, before)
+            if why:
+                work.problems.append(Flaw(row.line, why))
+                continue
+            (new if before is None else seen).append(planned)
+            work.rows += 1
+            try:
+                self._assign(row, planned, before, work)
+                work.lines[planned.job_id] = row.line
+            except InvalidJob as error:
+                broken.append((Ticket(row.user_id, planned.job_id, row.job_type), error.with_traceback(None)))
+                work.flaws.append(Flaw(row.line, str(error)))
+        await self._batches.plan(self._batch, self._run, new, seen)
+        for ticket, flaw in broken:
+            self._ledger.failed(ticket, flaw, Reach.NOTHING)
+            work.over.append((State.FAILED, None))
+
+    async def _objection(self, row: Row, planned: Planned, before: dict[str, Any]) -> str:
+        """Why a row that is there already can not be this one; "" if it is."""
+        if before["batch"] == self._batch and before["run"] == self._run:
+            return _twice(row, before["line"]).why
+        if before["user_id"] != row.user_id:
+            return f"key {row.key!r} (job {planned.job_id}) stands for user {before['user_id']} in the ledger"
+        same = before["spec"] == planned.spec and before["marks"] == planned.marks
+        if before["reach"] == Reach.NOTHING or before["spec"] is None or same:
+            return ""
+        try:
+            digest = (await load(job_of(row, planned.job_id))).digest().hex()
+        except InvalidJob:
+            # Pictures that were sent may be gone since: they are not needed any more, or else sending will say so.
+            return ""
+        if digest == before["digest"]:
+            return ""
+        return (
+            f"key {row.key!r}: its pictures have changed since it was sent as line {before['line']} (sha256"
+            f" {before['digest']} then, {digest} now): give a new job a key of its own"
+        )
+
+    def _assign(self, row: Row, planned: Planned, before: dict[str, Any] | None, work: Work) -> None:
+        state = State.PLANNED if before is None else State(before["state"])
+        if before is not None and (state is State.FINAL or (state is State.FAILED and not self._again(before))):
+            work.over.append((state, before["decision"]))
+        elif before is not None and before["accepted_at"] is not None:
+            kind = as_job_type(before["job_type"])
+            work.ask.append(Ticket(before["user_id"], before["job_id"], kind, before["smile_job_id"]))
+        else:
+            work.send.append(job_of(row, planned.job_id))
+
+    def _again(self, before: dict[str, Any]) -> bool:
+        if before["accepted_at"] is not None:
+            return True
+        return self._retry == "all" or (self._retry == "passing" and bool(before["retryable"]))
+
+
+def _looked_up(rows: Iterator[Row | Flaw], batch: str) -> list[tuple[Row | Flaw, Planned | None]]:
+    return [(row, None if isinstance(row, Flaw) else _planned(row, batch)) for row in islice(rows, CHUNK)]
+
+
+def _planned(row: Row, batch: str) -> Planned:
+    return Planned(
+        line=row.line,
+        key=row.key,
+        job_id=row.job_id or job_id_of(batch, row.key),
+        user_id=row.user_id,
+        job_type=row.job_type,
+        spec=row.spec(),
+        marks=_marks(row),
+    )
+
+
+def _marks(row: Row) -> str:
+    """Size and age of a row's files: reading all of them in every run would take as long as sending them."""
+    marks = blake2b(digest_size=12)
+    for path in (row.selfie, *row.liveness):
+        try:
+            about = os.stat(path or "")  # noqa: PTH116 - a Path for each of nine million files costs more than the look
+            marks.update(b"%d:%d;" % (about.st_size, about.st_mtime_ns))
+        except (OSError, ValueError):
+            marks.update(b"-;")
+    return marks.hexdigest()
+
+
+def _twice(row: Row, line: int) -> Flaw:
+    return Flaw(row.line, f"key {row.key!r} is there twice, in lines {line} and {row.line}: give each row its own key")

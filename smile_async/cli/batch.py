@@ -1,0 +1,193 @@
+"""`smile-async batch …`: a manifest of any size, through a ledger; stopped or killed, the same command goes on.
+
+Exit codes: 0 every row has its final verdict, rejections included; 2 some are pending; 3 some have failed, or the run
+could not go on; 4 the manifest (or a row of it) can not be used.
+"""
+# ruff: noqa: PLR0917 - typer reads the options from the signature
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from smile_async.cli import options
+from smile_async.cli.output import ExitCode, aside, print_document
+from smile_async.errors import BadConfiguration
+
+__all__ = ["batch"]
+
+batch = typer.Typer(help="Many jobs from a manifest, resumable after anything.", no_args_is_help=True)
+
+LedgerAt = Annotated[
+    str | None,
+    typer.Option("--ledger", metavar="PATH_OR_URL", help="By default MANIFEST.ledger.", show_default=False),
+]
+KnownLedger = Annotated[str, typer.Option("--ledger", metavar="PATH_OR_URL", help="What `batch run` wrote.")]
+Out = Annotated[Path | None, typer.Option(help="One line a row: .jsonl, .csv or .parquet.", show_default=False)]
+Name = Annotated[str | None, typer.Option(help="Of the batch; by default the ledger's only one.", show_default=False)]
+Rate = Annotated[float | None, typer.Option(help="New jobs a second, at most.", show_default=False)]
+Patience = Annotated[float, typer.Option(help="Seconds to wait for a job's verdict, from its upload.", min=0.0)]
+Drain = Annotated[float, typer.Option(help="Seconds that jobs under way get after Ctrl-C.", min=0.0)]
+
+
+@batch.command()
+def run(
+    manifest: Annotated[Path, typer.Argument(help="CSV or JSON lines: user_id, selfie, liveness, …")],
+    ledger: LedgerAt = None,
+    out: Out = None,
+    name: Name = None,
+    rate: Rate = None,
+    patience: Patience = 300.0,
+    until: options.UntilWhat = options.Wanted.DECISION,
+    register: options.Register = False,
+    drain: Drain = 30.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check every row and picture; send nothing.")] = False,
+    environment: options.Environment = None,
+    base_url: options.BaseUrl = None,
+    ca_file: options.CaFile = None,
+    http: options.Http = None,
+    json: options.Json = False,
+) -> int:
+    """Submit every row of MANIFEST once, however often this is run."""
+    told = {"manifest": str(manifest.absolute()), "out": None if out is None else str(out.absolute()), "rate": rate}
+    told |= {"patience": patience, "until": until.value, "job_type": 4 if register else 2, "drain": drain}
+    if dry_run:
+        return _check(told, name or manifest.stem, as_json=json)
+    given = _account(environment, base_url, ca_file, http)
+    return _drive(ledger or f"{manifest}.ledger", name, told, given, retry="passing", as_json=json)
+
+
+@batch.command()
+def resume(
+    ledger: KnownLedger,
+    name: Name = None,
+    environment: options.Environment = None,
+    base_url: options.BaseUrl = None,
+    ca_file: options.CaFile = None,
+    http: options.Http = None,
+    json: options.Json = False,
+) -> int:
+    """Go on with a batch, as its latest run was told."""
+    given = _account(environment, base_url, ca_file, http)
+    return _drive(ledger, name, None, given, retry="passing", as_json=json)
+
+
+@batch.command("retry-failed")
+def retry_failed(
+    ledger: KnownLedger,
+    name: Name = None,
+    environment: options.Environment = None,
+    base_url: options.BaseUrl = None,
+    ca_file: options.CaFile = None,
+    http: options.Http = None,
+    json: options.Json = False,
+) -> int:
+    """Go on with a batch, and send what has failed once more."""
+    given = _account(environment, base_url, ca_file, http)
+    return _drive(ledger, name, None, given, retry="all", as_json=json)
+
+
+@batch.command()
+def status(ledger: KnownLedger, name: Name = None, json: options.Json = False) -> int:
+    """How far a batch is; works while it runs."""
+    from smile_async.cli.batching import show_standing, standing  # noqa: PLC0415 - another extra
+
+    found = asyncio.run(standing(ledger, name))
+    if json:
+        print_document(found.document())
+    else:
+        show_standing(found)
+    return found.exit_code
+
+
+@batch.command()
+def report(
+    ledger: KnownLedger,
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    csv: Annotated[Path | None, typer.Option(help="The rows as CSV, too.", show_default=False)] = None,
+    name: Name = None,
+    json: options.Json = False,
+) -> int:
+    """Write a page about a batch: one HTML file that needs no network."""
+    from smile_async.report import write_report  # noqa: PLC0415 - another extra
+
+    rows = asyncio.run(write_report(ledger, name, out, csv))
+    if json:
+        print_document({"report": str(out), "csv": None if csv is None else str(csv), "rows": rows})
+    else:
+        aside().print(f"{rows:,} rows in {escape(str(out))}")
+    return ExitCode.DONE
+
+
+@batch.command()
+def purge(
+    ledger: KnownLedger,
+    older_than: Annotated[str, typer.Option(metavar="AGE", help="Such as 90d or 12h, since the job's end.")],
+    json: options.Json = False,
+) -> int:
+    """Forget jobs that have ended long ago."""
+    from smile_async.cli.batching import forget  # noqa: PLC0415 - another extra
+
+    gone = asyncio.run(forget(ledger, before=time.time() - _age(older_than)))
+    return _forgotten(gone, as_json=json)
+
+
+@batch.command()
+def erase(
+    ledger: KnownLedger,
+    user_id: Annotated[str, typer.Option(help="Whose jobs.")],
+    json: options.Json = False,
+) -> int:
+    """Forget everything about one person."""
+    from smile_async.cli.batching import forget  # noqa: PLC0415 - another extra
+
+    return _forgotten(asyncio.run(forget(ledger, user_id=user_id)), as_json=json)
+
+
+def _forgotten(gone: int, *, as_json: bool) -> int:
+    if as_json:
+        print_document({"erased": gone})
+    else:
+        aside().print(f"{gone:,} jobs forgotten")
+    return ExitCode.DONE
+
+
+def _account(environment: str | None, base_url: str | None, ca_file: str | None, http: str | None) -> dict[str, Any]:
+    found = {"environment": environment, "base_url": base_url, "ca_file": ca_file, "http": http}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _drive(
+    ledger: str, name: str | None, told: dict[str, Any] | None, given: dict[str, Any], *, retry: str, as_json: bool
+) -> int:
+    from smile_async.cli.batching import drive, show_end  # noqa: PLC0415 - another extra
+
+    end = asyncio.run(drive(ledger, name, told, given, retry))
+    if as_json:
+        print_document(end.document())
+    show_end(end)
+    return end.exit_code
+
+
+def _check(told: dict[str, Any], name: str, *, as_json: bool) -> int:
+    from smile_async.batch import read_manifest  # noqa: PLC0415 - another extra
+    from smile_async.batch.checking import check  # noqa: PLC0415
+
+    rows, flaws = asyncio.run(check(read_manifest(Path(told["manifest"]), told["job_type"]), name))
+    if as_json:
+        print_document({"rows": rows, "problems": [{"line": flaw.line, "why": flaw.why} for flaw in flaws]})
+    for flaw in flaws:
+        aside().print(f"[red]line {flaw.line}[/red]: {escape(flaw.why)}")
+    aside().print(f"{rows:,} rows, {len(flaws):,} with a problem; nothing was sent")
+    return ExitCode.BAD_INPUT if flaws else ExitCode.DONE
+
+
+def _age(text: str) -> float:
+    seconds = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+    number, unit = text[:-1], text[-1:]
+    if unit not in seconds or not number.isdigit():
+        raise BadConfiguration(f"--older-than {text!r}: give a number and a unit, such as 90d or 12h")
+    return int(number) * seconds[unit]

@@ -1,0 +1,203 @@
+"""What a batch asks of the ledger: write rows down before they are sent, and read them all back in order.
+
+A row is planned once and keeps its job_id for good, so that the same manifest, run again, finds every job it has sent.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy import bindparam
+
+from smile_async.conversation import Reach
+from smile_async.errors import BadConfiguration
+from smile_async.ledger.book import Ledger
+from smile_async.ledger.failpoints import failpoint
+from smile_async.ledger.place import dialect_insert
+from smile_async.ledger.schema import State, batches, events, jobs, problems
+
+__all__ = ["Batches", "Planned"]
+
+#: Rows of one page when all are read.
+PAGE = 2_000
+
+_SEEN = (
+    jobs.update()
+    .where(jobs.c.job_id == bindparam("b_job"))
+    .values(
+        run=bindparam("b_run"),
+        line=bindparam("b_line"),
+        spec=bindparam("b_spec"),
+        marks=bindparam("b_marks"),
+        batch=bindparam("b_batch"),
+        row_key=bindparam("b_key"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A row as it is offered to the ledger."""
+
+    line: int
+    key: str
+    job_id: str
+    user_id: str
+    job_type: int
+    spec: str
+    marks: str
+
+
+class Batches:
+    """The batches of one ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def names(self) -> list[str]:
+        """The names of all batches."""
+        async with self._ledger.reading() as connection:
+            return list((await connection.execute(sa.select(batches.c.name).order_by(batches.c.name))).scalars())
+
+    async def only(self, wanted: str | None) -> str:
+        """*wanted*, or the one batch there is. Raises BadConfiguration."""
+        names = await self.names()
+        if wanted is None and len(names) == 1:
+            return names[0]
+        if wanted not in names:
+            there = ", ".join(names) or "none"
+            raise BadConfiguration(f"which batch? give its name with --name; the ledger has: {there}")
+        return wanted
+
+    async def start(self, name: str, options: Mapping[str, Any]) -> int:
+        """A new run of batch *name*, told *options*: its number, from 1."""
+        text = orjson.dumps(dict(options)).decode()
+        async with self._ledger.writing() as connection:
+            last = (await connection.execute(sa.select(batches.c.run).where(batches.c.name == name))).scalar()
+            if last is None:
+                about = {"name": name, "run": 1, "options": text, "created_at": self._ledger.now()}
+                await connection.execute(batches.insert(), about)
+                return 1
+            change = batches.update().where(batches.c.name == name).values(run=last + 1, options=text)
+            await connection.execute(change)
+            return int(last) + 1
+
+    async def options(self, name: str) -> dict[str, Any]:
+        """What the latest run of *name* was told."""
+        async with self._ledger.reading() as connection:
+            text = (await connection.execute(sa.select(batches.c.options).where(batches.c.name == name))).scalar_one()
+        return dict(orjson.loads(text))
+
+    async def known(self, planned: Sequence[Planned]) -> dict[str, dict[str, Any]]:
+        """The rows that are there already, by job_id."""
+        query = sa.select(jobs).where(jobs.c.job_id.in_([row.job_id for row in planned]))
+        async with self._ledger.reading() as connection:
+            return {row["job_id"]: dict(row) for row in (await connection.execute(query)).mappings()}
+
+    async def plan(self, name: str, run: int, new: Sequence[Planned], seen: Sequence[Planned]) -> None:
+        """Write *new* rows down, and note that *seen* ones are still in the manifest."""
+        failpoint("planning")
+        at = self._ledger.now()
+        async with self._ledger.writing() as connection:
+            if new:
+                insert = dialect_insert(connection)(jobs).on_conflict_do_nothing()
+                await connection.execute(insert, [_row_of(row, name, run, at) for row in new])
+            if seen:
+                await connection.execute(_SEEN, [_seen_of(row, name, run) for row in seen])
+        failpoint("planned")
+
+    async def problem(self, name: str, run: int, line: int, why: str) -> None:
+        """A row that became no job."""
+        async with self._ledger.writing() as connection:
+            await connection.execute(problems.insert(), {"batch": name, "run": run, "line": line, "why": why})
+
+    async def problems(self, name: str, run: int) -> list[tuple[int, str]]:
+        """Line and reason of each row of *run* that became no job."""
+        query = sa.select(problems.c.line, problems.c.why).where(problems.c.batch == name, problems.c.run == run)
+        async with self._ledger.reading() as connection:
+            return [(line, why) for line, why in await connection.execute(query.order_by(problems.c.id))]
+
+    async def read_whole(self, name: str, run: int) -> int:
+        """The manifest was read to its end in *run*; how many earlier rows it does not hold any more."""
+        mine = jobs.c.batch == name
+        async with self._ledger.writing() as connection:
+            total = (await connection.execute(sa.select(sa.func.count()).where(mine, jobs.c.run == run))).scalar_one()
+            gone = (await connection.execute(sa.select(sa.func.count()).where(mine, jobs.c.run < run))).scalar_one()
+            await connection.execute(batches.update().where(batches.c.name == name).values(lines=total))
+        return int(gone)
+
+    async def counts(self, name: str) -> dict[str, int]:
+        """Rows by state."""
+        query = sa.select(jobs.c.state, sa.func.count()).where(jobs.c.batch == name).group_by(jobs.c.state)
+        async with self._ledger.reading() as connection:
+            return {state: count for state, count in (await connection.execute(query)).tuples()}  # noqa: C416 - dict() hides the types
+
+    async def decisions(self, name: str) -> dict[str, int]:
+        """Rows by decision."""
+        query = sa.select(jobs.c.decision, sa.func.count()).where(jobs.c.batch == name, jobs.c.decision.is_not(None))
+        async with self._ledger.reading() as connection:
+            return {said: count for said, count in (await connection.execute(query.group_by(jobs.c.decision))).tuples()}  # noqa: C416
+
+    async def rows(self, name: str) -> AsyncIterator[Mapping[str, Any]]:
+        """Every row in the order of the manifest, a page at a time."""
+        last = 0
+        while True:
+            query = sa.select(jobs).where(jobs.c.batch == name, jobs.c.seq > last).order_by(jobs.c.seq).limit(PAGE)
+            async with self._ledger.reading() as connection:
+                page = [dict(row) for row in (await connection.execute(query)).mappings()]
+            for row in page:
+                yield row
+            if len(page) < PAGE:
+                return
+            last = page[-1]["seq"]
+
+    async def erase(self, user_id: str) -> int:
+        """Forget everything about *user_id*; how many jobs that were."""
+        return await self._forget(jobs.c.user_id == user_id)
+
+    async def purge(self, before: float) -> int:
+        """Forget jobs that ended before *before* (seconds since 1970); how many that were."""
+        # What is still open is not old: it may have to be resumed.
+        final = (jobs.c.state == State.FINAL) & (jobs.c.final_at < before)
+        return await self._forget(final | (jobs.c.state == State.FAILED) & (jobs.c.created_at < before))
+
+    async def _forget(self, which: sa.ColumnElement[bool]) -> int:
+        await self._ledger.flush()
+        async with self._ledger.writing() as connection:
+            chosen = sa.select(jobs.c.job_id).where(which)
+            await connection.execute(events.delete().where(events.c.job_id.in_(chosen)))
+            gone = (await connection.execute(jobs.delete().where(which))).rowcount
+        await self._ledger.vacuum()
+        return int(gone)
+
+
+def _row_of(row: Planned, name: str, run: int, at: float) -> dict[str, Any]:
+    return {
+        "job_id": row.job_id,
+        "user_id": row.user_id,
+        "job_type": row.job_type,
+        "state": State.PLANNED,
+        "reach": int(Reach.NOTHING),
+        "attempts": 0,
+        "batch": name,
+        "row_key": row.key,
+        "line": row.line,
+        "run": run,
+        "spec": row.spec,
+        "marks": row.marks,
+        "created_at": at,
+    }
+
+
+def _seen_of(row: Planned, name: str, run: int) -> dict[str, Any]:
+    return {
+        "b_job": row.job_id,
+        "b_run": run,
+        "b_line": row.line,
+        "b_spec": row.spec,
+        "b_marks": row.marks,
+        "b_batch": name,
+        "b_key": row.key,
+    }

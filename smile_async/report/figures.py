@@ -1,0 +1,113 @@
+"""What a report counts: one pass over the rows of a batch, in memory that does not grow with them."""
+
+import heapq
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from smile_async.codes import Decision
+from smile_async.ledger.schema import State
+from smile_async.verdict import explain
+
+__all__ = ["ORDER", "Figures", "human_seconds"]
+
+#: Rows that the table of the page holds: more would make a browser slow.
+TABLE_ROWS = 2_000
+SLOWEST = 10
+#: Bars of a distribution of times, each 10^(1/8) times as wide as the one before: 10 ms to 30 days.
+BUCKETS_PER_DECADE = 8
+#: The decisions as they are always shown, each in its own colour.
+ORDER = (*(str(decision) for decision in Decision), "failed", "pending")
+
+
+@dataclass
+class Figures:
+    """Everything a page says about a batch; `add` each row once."""
+
+    rows: int = 0
+    ends: Counter[str] = field(default_factory=Counter)
+    final: int = 0
+    reasons: Counter[tuple[str, int]] = field(default_factory=Counter)
+    causes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    times: Counter[int] = field(default_factory=Counter)
+    waits: int = 0
+    #: By minute since 1970.
+    minutes: Counter[tuple[int, str]] = field(default_factory=Counter)
+    slowest: list[tuple[float, int, Mapping[str, Any]]] = field(default_factory=list)
+    notable: list[Mapping[str, Any]] = field(default_factory=list)
+    others: list[Mapping[str, Any]] = field(default_factory=list)
+    began: float | None = None
+    ended: float | None = None
+    attempts: int = 0
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Count one row of the ledger."""
+        self.rows += 1
+        end = end_of(row)
+        self.ends[end] += 1
+        self.final += bool(row["final"])
+        self.attempts += row["attempts"]
+        if end in (Decision.REJECTED, Decision.ERROR, Decision.UNKNOWN, Decision.PROVISIONAL):
+            self.reasons[row["code"], row["job_type"]] += 1
+        if end == "failed":
+            self.causes[row["error"] or "", row["error_code"] or ""] += 1
+        self._time(row, end)
+        # What went wrong is what somebody looks for in a table that can not hold everything.
+        kept = self.others if end == Decision.APPROVED else self.notable
+        if len(kept) < TABLE_ROWS:
+            kept.append(row)
+
+    def _time(self, row: Mapping[str, Any], end: str) -> None:
+        for moment in (row["sent_at"], row["accepted_at"], row["decided_at"]):
+            if moment is not None:
+                self.began = moment if self.began is None else min(self.began, moment)
+                self.ended = moment if self.ended is None else max(self.ended, moment)
+        if row["decided_at"] is None or row["accepted_at"] is None:
+            return
+        self.minutes[int(row["decided_at"] // 60), end] += 1
+        wait = max(0.0, row["decided_at"] - row["accepted_at"])
+        self.waits += 1
+        self.times[math.floor(math.log10(max(wait, 0.01)) * BUCKETS_PER_DECADE)] += 1
+        entry = (wait, -self.rows, row)
+        (heapq.heappush if len(self.slowest) < SLOWEST else heapq.heappushpop)(self.slowest, entry)
+
+    @property
+    def table(self) -> list[Mapping[str, Any]]:
+        """At most TABLE_ROWS rows, what needs a look first."""
+        return (self.notable + self.others)[:TABLE_ROWS]
+
+    def quantile(self, share: float) -> float | None:
+        """Seconds within which *share* of the verdicts came, to the width of a bar; None without any."""
+        seen = 0
+        for bucket in sorted(self.times):
+            seen += self.times[bucket]
+            if seen >= share * self.waits:
+                return float(10 ** ((bucket + 1) / BUCKETS_PER_DECADE))
+        return None
+
+
+def end_of(row: Mapping[str, Any]) -> str:
+    """What became of a row: its decision, "failed" or "pending"."""
+    if row["state"] == State.FAILED:
+        return "failed"
+    return str(row["decision"] or "pending")
+
+
+def meaning_of(code: str, job_type: int) -> str:
+    """What *code* says of a job of *job_type*, "" if nobody knows."""
+    for meaning in explain(code):
+        if meaning.job_types is None or job_type in meaning.job_types:
+            return meaning.text
+    return ""
+
+
+def human_seconds(seconds: float | None) -> str:
+    """A duration as one says it."""
+    if seconds is None:
+        return "-"
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds * 1000:.0f} ms"
