@@ -13,7 +13,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from smile_async.report.figures import BUCKETS_PER_DECADE, ORDER, Figures, human_seconds
+from smile_async.report.figures import BUCKETS_PER_DECADE, MOMENT, ORDER, Figures, human_seconds
 
 __all__ = ["COLOURS", "bars", "over_time", "waits"]
 
@@ -58,16 +58,16 @@ def _svg(figure: Figure, label: str) -> str:
 
 def over_time(figures: Figures) -> str:
     """Decisions over time, a stack of bars; "" without any."""
-    if not figures.minutes:
+    if not figures.moments:
         return ""
-    first = min(minute for minute, _ in figures.minutes)
-    last = max(minute for minute, _ in figures.minutes)
+    first = min(moment for moment, _ in figures.moments)
+    last = max(moment for moment, _ in figures.moments)
     width = max(1, -(-(last - first + 1) // SLOTS))
     slots: Counter[tuple[int, str]] = Counter()
-    for (minute, end), count in figures.minutes.items():
-        slots[(minute - first) // width, end] += count
+    for (moment, end), count in figures.moments.items():
+        slots[(moment - first) // width, end] += count
     number = (last - first) // width + 1
-    names = [_clock((first + slot * width) * 60, (last - first) > 24 * 60) for slot in range(number)]
+    names = [_clock((first + slot * width) * MOMENT, (last - first) * MOMENT) for slot in range(number)]
     with rc_context(_STYLE):
         figure = Figure(figsize=(10.4, 2.9))
         axes = figure.subplots()
@@ -80,15 +80,16 @@ def over_time(figures: Figures) -> str:
         step = max(1, number // 8)
         axes.set_xticks(range(0, number, step), names[::step])
         axes.set_xlim(-0.6, max(number, 6) - 0.4)
-        axes.set_ylabel("verdicts" if width == 1 else f"verdicts in {width} min")
+        axes.set_ylabel(f"verdicts in {human_seconds(width * MOMENT)}")
         axes.grid(axis="y", color="#eceff1")
         axes.set_axisbelow(True)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.18), ncols=6, frameon=False)
         return _svg(figure, "decisions-over-time")
 
 
-def _clock(moment: float, days: bool) -> str:
-    return datetime.fromtimestamp(moment, UTC).strftime("%d %b %H:%M" if days else "%H:%M")
+def _clock(moment: float, span: float) -> str:
+    form = "%H:%M:%S" if span < 600 else ("%H:%M" if span < 86_400 else "%d %b %H:%M")
+    return datetime.fromtimestamp(moment, UTC).strftime(form)
 
 
 def waits(figures: Figures) -> str:
@@ -111,21 +112,17 @@ def waits(figures: Figures) -> str:
         return _svg(figure, "time-to-verdict")
 
 
-def bars(label: str, counts: Sequence[tuple[str, int]], colour: str) -> str:
-    """Horizontal bars, the longest first; "" without any."""
-    if not counts:
-        return ""
-    names = [name for name, _ in counts][::-1]
-    values = [count for _, count in counts][::-1]
+def bars(label: str, counts: Sequence[tuple[str, int, str]]) -> str:
+    """Horizontal bars of (name, count, colour), the longest first."""
+    names, values, colours = zip(*reversed(counts), strict=True)
     with rc_context(_STYLE):
-        figure = Figure(figsize=(5.1, 0.7 + 0.36 * len(counts)))
+        figure = Figure(figsize=(5.1, 0.3 + 0.34 * len(counts)))
         axes = figure.subplots()
-        drawn = axes.barh(range(len(names)), values, color=colour, height=0.7)
+        drawn = axes.barh(range(len(names)), values, color=colours, height=0.7)
         axes.set_yticks(range(len(names)), names)
-        axes.bar_label(drawn, [f" {value:,}" for value in values], color="#455a64")
+        axes.bar_label(drawn, [f"{value:,}" for value in values], color="#455a64", padding=5)
         axes.set_xlim(0, max(values) * 1.15)
-        axes.set_ylim(-0.6, max(len(names), 3) - 0.4)
         axes.xaxis.set_visible(False)
-        axes.spines["bottom"].set_visible(False)
+        axes.spines[["bottom", "left"]].set_visible(False)
         axes.tick_params(left=False)
         return _svg(figure, label)

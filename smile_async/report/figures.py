@@ -16,6 +16,8 @@ __all__ = ["ORDER", "Figures", "human_seconds"]
 #: Rows that the table of the page holds: more would make a browser slow.
 TABLE_ROWS = 2_000
 SLOWEST = 10
+#: Seconds; the finest that decisions over time are counted.
+MOMENT = 10
 #: Bars of a distribution of times, each 10^(1/8) times as wide as the one before: 10 ms to 30 days.
 BUCKETS_PER_DECADE = 8
 #: The decisions as they are always shown, each in its own colour.
@@ -33,8 +35,8 @@ class Figures:
     causes: Counter[tuple[str, str]] = field(default_factory=Counter)
     times: Counter[int] = field(default_factory=Counter)
     waits: int = 0
-    #: By minute since 1970.
-    minutes: Counter[tuple[int, str]] = field(default_factory=Counter)
+    #: By number of MOMENTs since 1970, and end.
+    moments: Counter[tuple[int, str]] = field(default_factory=Counter)
     slowest: list[tuple[float, int, Mapping[str, Any]]] = field(default_factory=list)
     notable: list[Mapping[str, Any]] = field(default_factory=list)
     others: list[Mapping[str, Any]] = field(default_factory=list)
@@ -66,7 +68,7 @@ class Figures:
                 self.ended = moment if self.ended is None else max(self.ended, moment)
         if row["decided_at"] is None or row["accepted_at"] is None:
             return
-        self.minutes[int(row["decided_at"] // 60), end] += 1
+        self.moments[int(row["decided_at"] // MOMENT), end] += 1
         wait = max(0.0, row["decided_at"] - row["accepted_at"])
         self.waits += 1
         self.times[math.floor(math.log10(max(wait, 0.01)) * BUCKETS_PER_DECADE)] += 1

@@ -18,6 +18,7 @@ from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
 from smile_async.report.charts import COLOURS, bars, over_time, waits
 from smile_async.report.figures import ORDER, Figures, end_of, human_seconds, meaning_of
+from smile_async.verdict import classify
 
 __all__ = ["page", "write_report"]
 
@@ -91,7 +92,7 @@ def _tiles(figures: Figures) -> str:
     median, slow = figures.quantile(0.5), figures.quantile(0.95)
     tiles.append(("median wait", f"≤ {human_seconds(median)}", f"95 % within {human_seconds(slow)}", "#3f7cac"))
     boxes = "".join(
-        f'<div class=tile style="border-color:{colour}"><b>{value}</b><span>{label}</span><i>{note}</i></div>'
+        f'<div class=tile style="border-top-color:{colour}"><b>{value}</b><span>{label}</span><i>{note}</i></div>'
         for label, value, note, colour in tiles
     )
     return f"<div class=tiles>{boxes}</div>"
@@ -113,7 +114,8 @@ def _reasons(figures: Figures) -> str:
     reasons = figures.reasons.most_common()
     if not reasons:
         return _section("Not approved, by code", _nothing("Every verdict is an approval."))
-    chart = bars("reasons", [(code, count) for (code, _), count in reasons[:BARS]], COLOURS["rejected"])
+    found = [(code, count, COLOURS[classify(code, kind)]) for (code, kind), count in reasons[:BARS]]
+    chart = bars("reasons", found)
     lines = "".join(
         f"<tr><td><code>{escape(code)}</code><td>{escape(meaning_of(code, kind) or 'not documented')}<td>{count:,}"
         for (code, kind), count in reasons
@@ -135,7 +137,7 @@ def _causes(figures: Figures) -> str:
         return _section("Failures by cause", _nothing("No job has failed."))
     names = [(f"{error} {code}".strip(), count) for (error, code), count in causes]
     lines = "".join(f"<tr><td>{escape(name)}<td>{count:,}" for name, count in names)
-    chart = bars("causes", names[:BARS], COLOURS["failed"])
+    chart = bars("causes", [(cause, count, COLOURS["failed"]) for cause, count in names[:BARS]])
     return _section("Failures by cause", f"{chart}<table><tr><th>cause<th class=n>jobs{lines}</table>")
 
 
@@ -174,7 +176,7 @@ def _line(result: dict[str, object], end: str) -> str:
     cell = {name: escape(str(value)) for name, value in result.items()}
     text = cell["text"] or cell["error_text"] or cell["error"]
     return (
-        f'<tr data-end="{escape(end)}"><td class=n>{cell["line"]}<td>{cell["user_id"]}<td><code>{cell["job_id"]}</code>'
+        f'<tr data-end="{escape(end)}"><td class=n>{cell["line"]}<td class=w>{cell["user_id"]}<td><code>{cell["job_id"]}</code>'
         f"<td>{_badge(end)}<td><code>{cell['code']}</code><td>{text}<td class=w>{cell['decided_at'][:19]}"
     )
 
@@ -194,7 +196,7 @@ min-width:0}
 svg{display:block;width:100%;height:auto;max-height:340px}
 table{border-collapse:collapse;width:100%;font-size:13px}th{text-align:left;color:#607d8b;font-weight:600}
 th,td{padding:5px 10px 5px 0;border-bottom:1px solid #eceff1;vertical-align:top}td:last-child,.n{text-align:right}
-#rows td:last-child{white-space:nowrap}#rows .n{text-align:left;color:#90a4ae}
+#rows .w{white-space:nowrap}#rows td:last-child{text-align:left}#rows .n{text-align:left;color:#90a4ae}
 code{font:12px ui-monospace,SFMono-Regular,Menlo,monospace;white-space:nowrap}
 .badge{color:#fff;border-radius:9px;padding:1px 9px;font-size:12px;white-space:nowrap}
 .small,.none{color:#607d8b;font-size:13px;margin:6px 0}
