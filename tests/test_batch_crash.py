@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from batch_support import write_csv
+from street import Pictures
 
 from smile_async.cli.demo import neighbour
 from smile_async.ledger.failpoints import POINTS
-
-from batch_support import write_csv
-from street import Pictures
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 

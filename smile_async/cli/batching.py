@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -153,6 +154,10 @@ async def _end(ledger: Ledger, run: Run, name: str, number: int, out: str | None
 @contextmanager
 def _interruptible(run: Run) -> Iterator[None]:
     """Ctrl-C once: no more rows, and a while for those under way. Twice: out at once; the ledger knows the rest."""
+    if threading.current_thread() is not threading.main_thread():
+        # Signals belong to the main thread, and so to whoever called us from there.
+        yield
+        return
     loop = asyncio.get_running_loop()
 
     def asked_to_stop() -> None:

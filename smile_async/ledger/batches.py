@@ -132,13 +132,13 @@ class Batches:
         """Rows by state."""
         query = sa.select(jobs.c.state, sa.func.count()).where(jobs.c.batch == name).group_by(jobs.c.state)
         async with self._ledger.reading() as connection:
-            return {state: count for state, count in (await connection.execute(query)).tuples()}  # noqa: C416 - dict() hides the types
+            return {row[0]: row[1] for row in await connection.execute(query)}
 
     async def decisions(self, name: str) -> dict[str, int]:
         """Rows by decision."""
         query = sa.select(jobs.c.decision, sa.func.count()).where(jobs.c.batch == name, jobs.c.decision.is_not(None))
         async with self._ledger.reading() as connection:
-            return {said: count for said, count in (await connection.execute(query.group_by(jobs.c.decision))).tuples()}  # noqa: C416
+            return {row[0]: row[1] for row in await connection.execute(query.group_by(jobs.c.decision))}
 
     async def rows(self, name: str) -> AsyncIterator[Mapping[str, Any]]:
         """Every row in the order of the manifest, a page at a time."""

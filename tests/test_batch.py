@@ -1,0 +1,482 @@
+"""Batches from the manifest to the result file: every bad row is named, and no run does anything twice."""
+
+import asyncio
+import csv
+import json
+import os
+import signal
+import stat
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from batch_support import command, ledger_at, write_csv
+from scripted import ScriptedSmile, cut, say
+from street import Pictures, session_of
+
+from smile_async import Pace
+from smile_async.batch import Flaw, Planner, Row, Run, job_id_of, read_manifest, render
+from smile_async.batch.checking import check
+from smile_async.batch.running import OUTAGE_JOBS
+from smile_async.cli.batching import SHOWN, Standing, show_end
+from smile_async.cli.demo import neighbour
+from smile_async.errors import BadConfiguration, LedgerFailed, NotAuthorized, Unavailable
+from smile_async.ledger import Ledger
+from smile_async.ledger.batches import Batches
+from smile_async.sandbox import RunningSandbox
+from smile_async.settings import Limits
+
+
+def rows_of(pictures: Pictures, number: int, **more: object) -> list[dict[str, object]]:
+    return [{"user_id": f"u{n}", "selfie": pictures.selfie_path, "job_type": 4, **more} for n in range(number)]
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def read(path: Path, text: str | bytes, job_type: int = 2) -> list[Row | Flaw]:
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return list(read_manifest(path, job_type))
+
+
+# The manifest.
+
+
+def test_a_manifest_from_a_spreadsheet(tmp_path: Path) -> None:
+    """A byte-order mark, CRLF, quotes, quoted line ends, semicolons and blank lines are what spreadsheets write."""
+    text = '\ufeffuser_id;selfie;liveness;param.note\r\nada;"a;b.jpg";;"two\r\nlines"\r\n\r\n"gr""ace";s.png;x.jpg;\r\n'
+    ada, grace = read(tmp_path / "m.csv", text)
+    assert isinstance(ada, Row)
+    assert isinstance(grace, Row)
+    assert (ada.line, ada.key, ada.selfie, dict(ada.params)) == (
+        2,
+        "ada",
+        f"{tmp_path}/a;b.jpg",
+        {"note": "two\r\nlines"},
+    )
+    assert (grace.line, grace.user_id, grace.liveness, dict(grace.params)) == (5, 'gr"ace', (f"{tmp_path}/x.jpg",), {})
+
+
+def test_a_manifest_of_json_lines(tmp_path: Path) -> None:
+    """A JSON line may hold lists, numbers and partner parameters; what is wrong is said with its line."""
+    good = {"user_id": 7, "key": "k", "selfie": "/s.jpg", "liveness": ["a.jpg", "s3://b/c.jpg"], "params": {"a": 1}}
+    bad = ['{"user_id": "x"', "[1]", '{"user_id":"x","selfie":"s","hair":"red"}', '{"selfie":"s"}', '{"user_id":true}']
+    bad += ['{"user_id":"x","liveness":[1]}', '{"user_id":"x","params":[1]}']
+    first, *rest = read(tmp_path / "m.jsonl", "\n".join([json.dumps({**good, "job_type": "register"}), "", *bad]))
+    assert isinstance(first, Row)
+    assert (first.user_id, first.key, first.selfie, first.job_type) == ("7", "k", "/s.jpg", 4)
+    assert first.liveness == (f"{tmp_path}/a.jpg", "s3://b/c.jpg")
+    assert [(flaw.line, flaw.why[:16]) for flaw in rest if isinstance(flaw, Flaw)] == [
+        (3, "is not JSON (une"),
+        (4, "is a list: give "),
+        (5, "has an unknown f"),
+        (6, "has no user_id"),
+        (7, "user_id is bool:"),
+        (8, "liveness holds i"),
+        (9, "'list' object ha"),
+    ]
+
+
+def test_liveness_as_a_pattern_or_a_list(tmp_path: Path) -> None:
+    """Frames may be a pattern (frame_10 after frame_9), a list with semicolons, or a JSON list in a cell."""
+    for number in (10, 9, 1):
+        (tmp_path / f"frame_{number}.jpg").touch()
+    text = 'user_id,selfie,liveness\na,s,frame_*.jpg\nb,s,x.jpg; y.jpg\nc,s,"[""z.jpg""]"\nd,s,none_*.jpg\n'
+    a, b, c, d = read(tmp_path / "m.csv", text)
+    assert isinstance(a, Row)
+    assert isinstance(b, Row)
+    assert isinstance(c, Row)
+    assert [Path(name).name for name in a.liveness] == ["frame_1.jpg", "frame_9.jpg", "frame_10.jpg"]
+    assert [Path(name).name for name in b.liveness] == ["x.jpg", "y.jpg"]
+    assert [Path(name).name for name in c.liveness] == ["z.jpg"]
+    assert isinstance(d, Flaw)
+    assert "no file matches" in d.why
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("user,selfie\n", "user_id is missing"),
+        ("user_id\n", "selfie is missing"),
+        ("", "user_id is missing"),
+        ("user_id,selfie,hair\n", "'hair' is unknown"),
+        ("user_id,selfie,key,key\n", "same name"),
+    ],
+)
+def test_a_heading_that_can_not_be_used(tmp_path: Path, text: str, why: str) -> None:
+    """A missing, unknown or doubled column makes every row useless: it is refused at once."""
+    with pytest.raises(BadConfiguration, match=why):
+        read(tmp_path / "m.csv", text)
+
+
+def test_rows_that_can_not_be_used(tmp_path: Path) -> None:
+    """Each bad row is a flaw of its own line, and those after it are read."""
+    text = b'user_id,selfie,job_type\na\n,s,2\nb,s,9\nc,s,x\n\xff,s,2\nd,s,2\ne,s"q"x,2\n'
+    found = read(tmp_path / "m.csv", text)
+    assert [row.line for row in found] == [2, 3, 4, 5, 6, 7, 8]
+    flaws = {row.line: row.why for row in found if isinstance(row, Flaw)}
+    assert [why.partition(":")[0] for why in flaws.values()][:5] == [
+        "has 1 cells, the heading 3",
+        "has no user_id",
+        "job_type is 9",
+        "job_type is 'x'",
+        "user_id is not UTF-8",
+    ]
+    assert 7 not in flaws
+    unclosed = read(tmp_path / "m.csv", 'user_id,selfie\na,s\nb,"s\nc,s\n')
+    assert isinstance(unclosed[-1], Flaw)
+    assert "is not CSV" in unclosed[-1].why
+
+
+def test_no_manifest(tmp_path: Path) -> None:
+    """A manifest that is not there is said by name."""
+    with pytest.raises(BadConfiguration, match="can not be read"):
+        list(read_manifest(tmp_path / "none.csv"))
+
+
+def test_a_job_id_is_the_same_for_ever() -> None:
+    """The job_id of a row depends on batch and key alone: this figure must not change with a new version."""
+    assert job_id_of("campaign", "ada") == "91c2156f-d6a8-5af1-b9fe-066e5603631f"
+    assert job_id_of("campaign", "ada") != job_id_of("campaig", "nada")
+
+
+# A run, from the command line.
+
+
+async def test_a_batch_to_its_end(
+    running: RunningSandbox,
+    pictures: Pictures,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every row gets one line in every format of the result, all private; a second run submits nothing."""
+    rows = rows_of(pictures, 9)
+    for number, row in enumerate(rows):
+        row["param.sandbox_result"] = number % 2
+    manifest = write_csv(tmp_path / "m.csv", rows)
+    out = tmp_path / "out.jsonl"
+    code, said, _ = await command(running, capsys, monkeypatch, "run", manifest, "--out", out)
+    assert (code, said["rows"], said["done"], said["pending"], said["failed"]) == (0, 9, 9, 0, 0)
+    assert said["decisions"] == {"approved": 5, "rejected": 4}
+    lines = lines_of(out)
+    assert [line["user_id"] for line in lines] == [f"u{n}" for n in range(9)]
+    assert {line["job_id"] for line in lines} == set(running.sandbox.jobs)
+    assert all({"user_id", "job_id", "decision", "code", "final"} <= line.keys() for line in lines)
+    table, page = tmp_path / "out.csv", tmp_path / "out.parquet"
+    for again in (table, page):
+        assert (await command(running, capsys, monkeypatch, "run", manifest, "--out", again))[0] == 0
+    assert all(job.submissions == 1 and not job.refusals for job in running.sandbox.jobs.values())
+    with table.open(newline="") as file:
+        assert [line["decision"] for line in csv.DictReader(file)] == [line["decision"] for line in lines]
+    parquet = pytest.importorskip("pyarrow.parquet")
+    assert parquet.read_table(page).to_pylist() == lines
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (out, table, page)} == {0o600}
+    code, said, _ = await command(running, capsys, monkeypatch, "status", "--ledger", f"{manifest}.ledger")
+    assert (code, said["done"]) == (0, 9)
+
+
+async def test_bad_rows_are_named_and_the_rest_goes_on(
+    running: RunningSandbox,
+    pictures: Pictures,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A doubled key names both lines, a missing file fails its row, an id that no job can have too; others finish."""
+    rows = [*rows_of(pictures, 3), *rows_of(pictures, 1)]
+    rows.append({**rows[0], "user_id": "gone", "selfie": "missing.jpg"})
+    rows.append({**rows[0], "user_id": "x" * 300})
+    manifest = write_csv(tmp_path / "m.csv", rows)
+    code, said, _ = await command(running, capsys, monkeypatch, "run", manifest, "--dry-run")
+    assert code == 4
+    assert [problem["line"] for problem in said["problems"]] == [5, 6, 7]
+    assert not running.sandbox.jobs
+    out = tmp_path / "o.jsonl"
+    code, said, told = await command(running, capsys, monkeypatch, "run", manifest, "--out", out)
+    assert (code, said["done"], said["failed"]) == (4, 3, 2)
+    assert said["problems"] == [
+        {"line": 5, "why": "key 'u0' is there twice, in lines 2 and 5: give each row its own key"}
+    ]
+    assert "line 5" in told
+    failed = {line["user_id"][:4]: line["error_text"] for line in lines_of(out) if line["error"]}
+    assert "missing.jpg" in failed["gone"]
+    assert "300 characters" in failed["xxxx"]
+
+
+async def test_failures_are_tried_again_on_request(
+    running: RunningSandbox,
+    pictures: Pictures,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rows that failed for good stay failed in another run, and retry-failed finishes them once the cause is gone."""
+    picture = tmp_path / "late.jpg"
+    manifest = write_csv(tmp_path / "m.csv", [*rows_of(pictures, 1), {**rows_of(pictures, 2)[1], "selfie": picture}])
+    ledger = f"{manifest}.ledger"
+    assert (await command(running, capsys, monkeypatch, "run", manifest))[0] == 3
+    picture.write_bytes(pictures.other)
+    code, said, _ = await command(running, capsys, monkeypatch, "resume", "--ledger", ledger)
+    assert (code, said["failed"]) == (3, 1)
+    code, said, _ = await command(running, capsys, monkeypatch, "retry-failed", "--ledger", ledger)
+    assert (code, said["done"]) == (0, 2)
+
+
+async def test_a_manifest_that_changed(
+    running: RunningSandbox,
+    pictures: Pictures,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another picture under a used key is refused with both hashes; the same picture elsewhere is not; less rows warn."""
+    picture = tmp_path / "p.jpg"
+    picture.write_bytes(pictures.selfie)
+    rows = [{**row, "selfie": picture} for row in rows_of(pictures, 3)]
+    manifest = write_csv(tmp_path / "m.csv", rows)
+    assert (await command(running, capsys, monkeypatch, "run", manifest))[0] == 0
+    copy = tmp_path / "copy.jpg"
+    copy.write_bytes(pictures.selfie)
+    write_csv(manifest, [{**rows[0], "selfie": copy}, rows[1]])
+    code, said, told = await command(running, capsys, monkeypatch, "run", manifest)
+    assert (code, said["gone"]) == (0, 1)
+    assert "shrunk" in told
+    picture.write_bytes(pictures.other)
+    code, said, _ = await command(running, capsys, monkeypatch, "run", manifest)
+    assert code == 4
+    (problem,) = said["problems"]
+    assert problem["line"] == 3
+    assert (
+        len(set(problem["why"].split()) & {word for word in problem["why"].split() if len(word.strip(")")) >= 64}) == 2
+    )
+    picture.unlink()
+    assert (await command(running, capsys, monkeypatch, "run", manifest))[0] == 0
+    write_csv(manifest, [{**rows[1], "user_id": "other", "key": "u1"}])
+    code, said, _ = await command(running, capsys, monkeypatch, "run", manifest)
+    assert "stands for user u1" in said["problems"][0]["why"]
+    assert len(running.sandbox.jobs) == 3
+
+
+async def test_provisional_rows_are_pending_until_somebody_decides(
+    running: RunningSandbox,
+    pictures: Pictures,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A job under review is pending (2), costs a later run one question, and is done when the reviewer has spoken."""
+    rows = rows_of(pictures, 2, **{"param.sandbox_result": 2})
+    manifest = write_csv(tmp_path / "m.jsonl.csv", rows)
+    code, said, _ = await command(
+        running, capsys, monkeypatch, "run", manifest, "--ledger", tmp_path / "l", "--name", "x"
+    )
+    assert (code, said["batch"], said["pending"], said["decisions"]) == (2, "x", 2, {"provisional": 2})
+    code, said, _ = await command(running, capsys, monkeypatch, "resume", "--ledger", tmp_path / "l")
+    assert (code, said["pending"]) == (2, 2)
+    for job_id in running.sandbox.jobs:
+        running.sandbox.review(job_id, "approve")
+    code, said, _ = await command(running, capsys, monkeypatch, "resume", "--ledger", tmp_path / "l")
+    assert (code, said["decisions"]) == (0, {"approved": 2})
+    assert all(job.uploads == 1 for job in running.sandbox.jobs.values())
+
+
+async def test_commands_that_can_not_be_followed(
+    running: RunningSandbox,
+    pictures: Pictures,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No ledger, an unknown batch, an age or a format that is none: each ends with 4 and a reason."""
+    manifest = write_csv(tmp_path / "m.csv", rows_of(pictures, 1))
+    for arguments in (
+        ("resume", "--ledger", tmp_path / "none"),
+        ("status", "--ledger", tmp_path / "none"),
+        ("run", tmp_path / "none.csv"),
+        ("run", manifest, "--ledger", "mysql://x/y"),
+    ):
+        assert (await command(running, capsys, monkeypatch, *arguments))[0] == 4
+    assert (await command(running, capsys, monkeypatch, "run", manifest, "--out", tmp_path / "o.xlsx"))[0] == 4
+    ledger = f"{manifest}.ledger"
+    assert (await command(running, capsys, monkeypatch, "status", "--ledger", ledger, "--name", "other"))[0] == 4
+    assert (await command(running, capsys, monkeypatch, "purge", "--ledger", ledger, "--older-than", "soon"))[0] == 4
+    code, said, _ = await command(running, capsys, monkeypatch, "purge", "--ledger", ledger, "--older-than", "1d")
+    assert (code, said["erased"]) == (0, 0)
+    code, said, _ = await command(running, capsys, monkeypatch, "erase", "--ledger", ledger, "--user-id", "u0")
+    assert (code, said["erased"]) == (0, 1)
+
+
+async def test_ctrl_c_once_drains_and_twice_leaves(pictures: Pictures, tmp_path: Path) -> None:
+    """The first Ctrl-C ends a run as pending with its result written, the second at once; both are resumed."""
+    rows = [{**row, "param.sandbox_result": 2} for row in rows_of(pictures, 300)]
+    manifest = write_csv(tmp_path / "m.csv", rows)
+    arguments = ("batch", "run", str(manifest), "--out", str(tmp_path / "o.jsonl"), "--rate", "20")
+    async with neighbour(5.0) as found:
+        for signals, drain in ((1, "0.2"), (2, "60")):
+            child = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "smile_async.cli", *arguments, "--drain", drain, "--json"),
+                env={**os.environ, **found},
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+            while not Path(f"{manifest}.ledger-wal").exists():
+                await asyncio.sleep(0.02)
+            await asyncio.sleep(1.2)
+            for _ in range(signals):
+                child.send_signal(signal.SIGINT)
+                await asyncio.sleep(0.3)
+            said, told = await asyncio.wait_for(child.communicate(), 15)
+            assert child.returncode == 2, told
+            if signals == 1:
+                assert not json.loads(said)["read_whole"] or json.loads(said)["pending"]
+    assert b"stopping" in told
+    async with ledger_at(Path(f"{manifest}.ledger")) as ledger:
+        assert sum((await Batches(ledger).counts("m")).values()) == 300
+
+
+# A run, from within.
+
+
+async def run_of(ledger: Ledger, session: Any, rows: list[Row | Flaw], **more: Any) -> Run:
+    number = await Batches(ledger).start("b", {})
+    run = Run(session, ledger, Planner(ledger, "b", number), **more)
+    await run.go(iter(rows))
+    await ledger.flush()
+    return run
+
+
+def many(pictures: Pictures, number: int) -> list[Row | Flaw]:
+    return [Row(n, f"u{n}", "ada", pictures.selfie_path) for n in range(number)]
+
+
+async def test_an_outage_ends_a_run_instead_of_failing_every_row(
+    smile: ScriptedSmile, pictures: Pictures, tmp_path: Path
+) -> None:
+    """When job after job finds nobody, the run stops taking rows, and another run finishes what it left."""
+    smile.fault("upload", cut(), always=True)
+    limits = Limits(uploads=64)
+    async with ledger_at(tmp_path / "l") as ledger:
+        async with session_of(smile, ledger=ledger, limits=limits) as session:
+            run = await run_of(ledger, session, many(pictures, 3 * OUTAGE_JOBS))
+        assert isinstance(run.trouble, Unavailable)
+        assert not run.tally.whole or run.tally.failed < 3 * OUTAGE_JOBS
+        smile._always.clear()
+        async with session_of(smile, ledger=ledger) as session:
+            run = await run_of(ledger, session, many(pictures, 3 * OUTAGE_JOBS))
+        assert run.trouble is None
+        assert await Batches(ledger).counts("b") == {"final": 3 * OUTAGE_JOBS}
+
+
+async def test_a_wrong_key_ends_a_run(smile: ScriptedSmile, pictures: Pictures, tmp_path: Path) -> None:
+    """An account that is refused would be refused for every row: the first refusal ends the run."""
+    smile.fault("upload", say(401, {"code": "2205", "error": "no"}), always=True)
+    async with ledger_at(tmp_path / "l") as ledger, session_of(smile, ledger=ledger) as session:
+        run = await run_of(ledger, session, many(pictures, 2000))
+    assert isinstance(run.trouble, NotAuthorized)
+    assert run.tally.failed < 100
+
+
+async def test_a_poll_that_is_refused_fails_its_row(smile: ScriptedSmile, pictures: Pictures, tmp_path: Path) -> None:
+    """A status query that fails for good is a failure of its row, and the next run asks again."""
+    smile.fault("job_status", say(400, {"code": "2304", "error": "no"}), always=True)
+    async with ledger_at(tmp_path / "l") as ledger:
+        async with session_of(smile, ledger=ledger) as session:
+            run = await run_of(ledger, session, many(pictures, 1), patience=0.2)
+            assert run.tally.pending == 1
+        smile.fault("job_status", say(400, {"code": "2413", "error": "no"}), always=True)
+        async with session_of(smile, ledger=ledger) as session:
+            run = await run_of(ledger, session, many(pictures, 1), patience=0.2)
+        assert await Batches(ledger).counts("b") == {"failed": 1}
+        smile._always.clear()
+        async with session_of(smile, ledger=ledger) as session:
+            run = await run_of(ledger, session, many(pictures, 1))
+        assert await Batches(ledger).counts("b") == {"final": 1}
+    assert len(smile.asked["put"]) == 1
+
+
+async def test_a_ledger_that_fills_up_ends_a_run_cleanly(
+    smile: ScriptedSmile, pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the ledger can not be written any more the run stops, says so, and is finished after the disk is mended."""
+    async with ledger_at(tmp_path / "l") as ledger:
+        async with session_of(smile, ledger=ledger) as session:
+
+            async def failing(*_: object, **__: object) -> Any:
+                raise sa.exc.OperationalError("x", {}, Exception("database or disk is full"))
+
+            with monkeypatch.context() as broken:
+                broken.setattr("smile_async.ledger.book.perform", failing)
+                number = await Batches(ledger).start("b", {})
+                run = Run(session, ledger, Planner(ledger, "b", number))
+                await run.go(iter(many(pictures, 100)))
+            assert isinstance(run.trouble, LedgerFailed)
+            again = await run_of(ledger, session, many(pictures, 100))
+        assert again.trouble is None
+        assert await Batches(ledger).counts("b") == {"final": 100}
+    assert len(smile.asked["put"]) == 100
+
+
+async def test_planning_that_fails_ends_a_run_too(
+    smile: ScriptedSmile, pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ledger that fails while rows are written down ends the run with that as its trouble."""
+
+    async def failing(*_: object) -> None:
+        raise LedgerFailed("full")
+
+    async with ledger_at(tmp_path / "l") as ledger, session_of(smile, ledger=ledger) as session:
+        monkeypatch.setattr(Batches, "plan", failing)
+        run = await run_of(ledger, session, many(pictures, 5))
+    assert isinstance(run.trouble, LedgerFailed)
+    end = Standing("b", {}, {}, trouble=run.trouble, problems=[(n, "x") for n in range(SHOWN + 2)])
+    show_end(end)
+    assert end.exit_code == 4
+    assert Standing("b", {}, {}, trouble=run.trouble).exit_code == 3
+    assert Standing("b", {}, {}, unread=True).exit_code == 2
+
+
+async def test_many_jobs_of_an_earlier_run_wait_for_room(
+    smile: ScriptedSmile, pictures: Pictures, tmp_path: Path
+) -> None:
+    """Jobs that were accepted before are asked about within the session's bound of waiting jobs."""
+    smile.plans.update({job_id_of("b", f"u{n}"): [""] * 10 + ["0820"] for n in range(20)})
+    async with ledger_at(tmp_path / "l") as ledger:
+        slow = Pace.fixed(60.0, 1, 60.0)
+        async with session_of(smile, ledger=ledger, pace=slow) as session:
+            run = await run_of(ledger, session, many(pictures, 20), patience=0.05)
+            assert run.tally.pending == 20
+        async with session_of(smile, ledger=ledger, limits=Limits(pending=3)) as session:
+            run = await run_of(ledger, session, many(pictures, 20), until="final")
+    assert run.tally.decisions == Counter(approved=20)
+
+
+async def test_cells_that_a_spreadsheet_would_run(tmp_path: Path) -> None:
+    """Cells beginning with = + - @ are defused in CSV, and only there; a result appears whole or not at all."""
+    evil = ("=1+1", "+1", "-1", "@x")
+    rows: list[Row | Flaw] = [Row(n, user, user, "/none.jpg") for n, user in enumerate(evil)]
+    async with ledger_at(tmp_path / "l") as ledger:
+        batches = Batches(ledger)
+        number = await batches.start("b", {})
+        assert await Planner(ledger, "b", number).next(iter(rows)) is not None
+        assert await render(batches, "b", tmp_path / "o.csv") == 4
+        await render(batches, "b", tmp_path / "o.jsonl")
+        with pytest.raises(BadConfiguration, match="name a .jsonl"):
+            await render(batches, "b", tmp_path / "o.txt")
+    with (tmp_path / "o.csv").open(newline="") as file:
+        assert [line["user_id"] for line in csv.DictReader(file)] == [f"'{user}" for user in evil]
+    assert [line["user_id"] for line in lines_of(tmp_path / "o.jsonl")] == list(evil)
+    assert {path.name for path in tmp_path.iterdir()} == {"l", "l.lock", "o.csv", "o.jsonl"}
+
+
+async def test_a_key_far_down_names_both_lines(tmp_path: Path, pictures: Pictures) -> None:
+    """Two rows with one key are told apart however far from each other they stand."""
+    rows = [Row(n, f"k{n % 1200}", "ada", pictures.selfie_path) for n in range(2, 1300)]
+    total, flaws = await check(iter(rows), "b")
+    assert total == 1298
+    assert (flaws[0].line, len(flaws)) == (1202, 98)
+    assert "lines 2 and 1202" in flaws[0].why
