@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from batch_support import command, ledger_at, write_csv
 from scripted import ScriptedSmile, cut, say
-from street import Pictures, session_of
+from street import Pictures, session_of, until
 
 from smile_async import Pace
 from smile_async.batch import Flaw, Planner, Row, Run, job_id_of, read_manifest, render
@@ -31,14 +31,22 @@ from smile_async.settings import Limits
 
 
 def rows_of(pictures: Pictures, number: int, **more: object) -> list[dict[str, object]]:
+    """So many registrations with one and the same picture."""
     return [{"user_id": f"u{n}", "selfie": pictures.selfie_path, "job_type": 4, **more} for n in range(number)]
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
+    """A result of JSON lines."""
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def files_in(folder: Path) -> set[str]:
+    """The names of everything there."""
+    return {path.name for path in folder.iterdir()}
+
+
 def read(path: Path, text: str | bytes, job_type: int = 2) -> list[Row | Flaw]:
+    """What a manifest of this text says."""
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return list(read_manifest(path, job_type))
 
@@ -234,7 +242,7 @@ async def test_a_manifest_that_changed(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Another picture under a used key is refused with both hashes; the same picture elsewhere is not; less rows warn."""
+    """Another picture under a used key is refused with both hashes, the same one elsewhere is not; fewer rows warn."""
     picture = tmp_path / "p.jpg"
     picture.write_bytes(pictures.selfie)
     rows = [{**row, "selfie": picture} for row in rows_of(pictures, 3)]
@@ -324,8 +332,7 @@ async def test_ctrl_c_once_drains_and_twice_leaves(pictures: Pictures, tmp_path:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
             )
-            while not Path(f"{manifest}.ledger-wal").exists():
-                await asyncio.sleep(0.02)
+            await until(Path(f"{manifest}.ledger-wal").exists, patience=20)
             await asyncio.sleep(1.2)
             for _ in range(signals):
                 child.send_signal(signal.SIGINT)
@@ -343,6 +350,7 @@ async def test_ctrl_c_once_drains_and_twice_leaves(pictures: Pictures, tmp_path:
 
 
 async def run_of(ledger: Ledger, session: Any, rows: list[Row | Flaw], **more: Any) -> Run:
+    """A run over *rows*, to its end."""
     number = await Batches(ledger).start("b", {})
     run = Run(session, ledger, Planner(ledger, "b", number), **more)
     await run.go(iter(rows))
@@ -351,6 +359,7 @@ async def run_of(ledger: Ledger, session: Any, rows: list[Row | Flaw], **more: A
 
 
 def many(pictures: Pictures, number: int) -> list[Row | Flaw]:
+    """So many authentications of ada."""
     return [Row(n, f"u{n}", "ada", pictures.selfie_path) for n in range(number)]
 
 
@@ -465,12 +474,12 @@ async def test_cells_that_a_spreadsheet_would_run(tmp_path: Path) -> None:
         assert await Planner(ledger, "b", number).next(iter(rows)) is not None
         assert await render(batches, "b", tmp_path / "o.csv") == 4
         await render(batches, "b", tmp_path / "o.jsonl")
-        with pytest.raises(BadConfiguration, match="name a .jsonl"):
+        with pytest.raises(BadConfiguration, match=r"name a \.jsonl"):
             await render(batches, "b", tmp_path / "o.txt")
     with (tmp_path / "o.csv").open(newline="") as file:
         assert [line["user_id"] for line in csv.DictReader(file)] == [f"'{user}" for user in evil]
     assert [line["user_id"] for line in lines_of(tmp_path / "o.jsonl")] == list(evil)
-    assert {path.name for path in tmp_path.iterdir()} == {"l", "l.lock", "o.csv", "o.jsonl"}
+    assert files_in(tmp_path) == {"l", "l.lock", "o.csv", "o.jsonl"}
 
 
 async def test_a_key_far_down_names_both_lines(tmp_path: Path, pictures: Pictures) -> None:

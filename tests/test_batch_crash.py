@@ -25,6 +25,7 @@ RANDOM_KILLS = int(os.environ.get("SMILE_RANDOM_KILLS", "10"))
 
 
 def manifest_of(folder: Path, pictures: Pictures, rows: int) -> Path:
+    """Registrations of which every fifth is rejected."""
     found = [
         {
             "user_id": f"user-{number}",
@@ -62,6 +63,7 @@ async def perform(plan: Sequence[dict[str, Any]], folder: Path) -> tuple[list[in
 
 
 def check(folder: Path, created: Counter[str], rows: int) -> None:
+    """One final outcome a row, and one provider job each."""
     lines = [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
     assert len(lines) == len({line["job_id"] for line in lines}) == rows
     assert Counter(line["decision"] for line in lines) == {"approved": rows - rows // 5, "rejected": rows // 5}

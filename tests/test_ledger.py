@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from batch_support import ledger_at
 from scripted import ScriptedSmile, cut
-from street import MARKER, Pictures, session_of
+from street import MARKER, Pictures, session_of, until
 
 from smile_async import Decision, Failed, Job, SmileSession, Ticket, Verdict
 from smile_async.conversation import Reach
@@ -26,6 +26,7 @@ from smile_async.errors import (
     Unavailable,
     UserNotEnrolled,
 )
+from smile_async.intake import load
 from smile_async.ledger import Ledger, State, as_ledger, failpoints, schema
 from smile_async.ledger import place as places
 from smile_async.ledger.batches import Batches
@@ -37,16 +38,29 @@ DIGEST = b"d" * 32
 
 
 def job_of(job_id: str = "j1", user_id: str = "ada") -> Job:
+    """A job that needs no picture."""
     return Job.authenticate(user_id, use_enrolled_image=True, job_id=job_id)
 
 
 def verdict_of(job: Job, code: str = "0820") -> Verdict:
+    """A confirmed verdict."""
     provisional = code == "0822"
     decision = Decision.PROVISIONAL if provisional else Decision.APPROVED
     return Verdict(decision, not provisional, code, "said", job.ticket, confirmed=True, actions={"a": "b"})
 
 
+def modes_in(folder: Path) -> dict[str, int]:
+    """Who may do what with each file of *folder*."""
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+
+
+def all_bytes(folder: Path) -> bytes:
+    """Everything in every file of *folder*."""
+    return b"".join(path.read_bytes() for path in folder.iterdir())
+
+
 async def row_of(ledger: Ledger, job_id: str = "j1") -> dict[str, Any]:
+    """The row of a job, once everything noted is written."""
     await ledger.flush()
     async with ledger.reading() as connection:
         found = await connection.execute(sa.select(schema.jobs).where(schema.jobs.c.job_id == job_id))
@@ -199,7 +213,7 @@ async def test_files_are_private(tmp_path: Path) -> None:
         (tmp_path / "l").touch(0o666)
         async with ledger_at(tmp_path / "l") as ledger:
             await ledger.begin(job_of(), DIGEST)
-            modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+            modes = modes_in(tmp_path)
     finally:
         os.umask(before)
     assert modes == dict.fromkeys(("l", "l-wal", "l-shm", "l.lock"), 0o600)
@@ -330,8 +344,7 @@ async def test_notes_survive_a_failing_commit(tmp_path: Path, monkeypatch: pytes
         ledger.accepted(job_of().ticket)
         with pytest.raises(LedgerFailed, match="disk I/O error"):
             await ledger.mark(job_of().ticket, Reach.UPLOADED)
-        while failures:
-            await asyncio.sleep(0.005)
+        await until(lambda: not failures)
         assert (await row_of(ledger))["state"] == State.ACCEPTED
 
 
@@ -348,7 +361,7 @@ async def test_a_closed_ledger_says_so(tmp_path: Path) -> None:
 
 
 async def test_erase_and_purge(tmp_path: Path) -> None:
-    """Erasing a person leaves no trace of them in the file; purging forgets what has ended, and nothing that is open."""
+    """Erasing a person leaves no trace in the file; purging forgets what has ended, and nothing that is open."""
     async with ledger_at(tmp_path / "l") as ledger:
         batches = Batches(ledger)
         for job_id, user in (("j1", "ada"), ("j2", "zebediah"), ("j3", "grace"), ("j4", "grace")):
@@ -357,7 +370,7 @@ async def test_erase_and_purge(tmp_path: Path) -> None:
         ledger.heard(verdict_of(job_of("j1")))
         ledger.heard(verdict_of(job_of("j2", "zebediah")))
         assert await batches.erase("zebediah") == 1
-        held = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+        held = all_bytes(tmp_path)
         assert b"zebediah" not in held
         assert b"grace" in held
         assert await batches.purge(ledger.now() - 60) == 0
@@ -392,7 +405,7 @@ async def test_nothing_secret_is_written(running: RunningSandbox, pictures: Pict
     """No key, picture, link or raw reply is in any file of the ledger."""
     async with session_of(running, ledger=tmp_path / "l") as session:
         await session.verify(pictures.job(), image_links=True)
-        held = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+        held = all_bytes(tmp_path)
     assert MARKER not in held
     assert running.api_key.encode() not in held
     assert b"https://" not in held
@@ -422,17 +435,11 @@ async def test_an_intent_of_a_dead_process_is_resumed(
             async with session_of(running) as earlier:
                 if reach is Reach.UPLOADED:
                     await earlier.submit(job)
-            digest = (await _cargo(job)).digest()
+            digest = (await load(job)).digest()
             await ledger.begin(job, digest)
             await ledger.mark(job.ticket, reach)
             assert (await session.verify(job)).approved
         assert running.sandbox.count(job.job_id) == 1
-
-
-async def _cargo(job: Job) -> Any:
-    from smile_async.intake import load
-
-    return await load(job)
 
 
 async def test_a_zip_that_was_never_ours_is_not_believed(
@@ -443,7 +450,7 @@ async def test_a_zip_that_was_never_ours_is_not_believed(
     async with session_of(running) as somebody:
         await somebody.verify(Job.authenticate("ada", pictures.other, job_id=job.job_id))
     async with ledger_at(tmp_path / "l") as ledger, session_of(running, ledger=ledger) as session:
-        await ledger.begin(job, (await _cargo(job)).digest())
+        await ledger.begin(job, (await load(job)).digest())
         with pytest.raises(JobExists):
             await session.verify(job)
         assert (await row_of(ledger, job.job_id))["decision"] is None
@@ -471,8 +478,7 @@ async def test_a_callback_for_a_job_nobody_waits_for_is_on_record(
     async with ledger_at(tmp_path / "l") as ledger, session_of(running, ledger=ledger) as session:
         ticket = await session.submit(job)
         claim = Verdict(Decision.APPROVED, True, "0820", "", ticket, source="callback")
-        while await session.deliver(claim) is None:
-            await asyncio.sleep(0.01)
+        await session.deliver(claim)
         row = await row_of(ledger, job.job_id)
     assert (row["state"], row["source"]) == (State.FINAL, "callback")
 

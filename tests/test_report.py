@@ -22,6 +22,7 @@ BEGAN = 1_767_322_000.0
 
 
 def row_of(number: int = 0, code: str = "0820", decision: str | None = "approved", **more: Any) -> dict[str, Any]:
+    """A row of a ledger, a second a number."""
     row = {"user_id": f"u{number}", "job_id": f"j{number}", "job_type": 2, "row_key": "k", "line": number + 2}
     row |= {"state": State.FINAL, "decision": decision, "code": code, "final": True, "text": "said", "attempts": 1}
     row |= {"error": None, "error_code": None, "error_text": None, "smile_job_id": "1", "confidence": 99.0}
@@ -30,6 +31,7 @@ def row_of(number: int = 0, code: str = "0820", decision: str | None = "approved
 
 
 def counted(*rows: dict[str, Any]) -> Figures:
+    """The figures of *rows*."""
     figures = Figures()
     for row in rows:
         figures.add(row)
@@ -37,6 +39,7 @@ def counted(*rows: dict[str, Any]) -> Figures:
 
 
 def failed(error: str = "Unavailable") -> dict[str, Any]:
+    """A row that failed."""
     nothing = dict.fromkeys(("decision", "code", "accepted_at", "decided_at"))
     return row_of(7, **{**nothing, "state": State.FAILED, "error": error, "error_text": "no answer", "final": None})
 

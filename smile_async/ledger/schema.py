@@ -79,8 +79,6 @@ jobs = sa.Table(
     Column("accepted_at", Float),
     Column("decided_at", Float),
     Column("final_at", Float),
-    # Who may write about it when several machines work: the highest token given out for its chunk.
-    Column("token", _Serial, nullable=False, server_default="0"),
     sa.Index("smile_jobs_of_batch", "batch", "seq"),
 )
 

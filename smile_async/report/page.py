@@ -176,8 +176,9 @@ def _line(result: dict[str, object], end: str) -> str:
     cell = {name: escape(str(value)) for name, value in result.items()}
     text = cell["text"] or cell["error_text"] or cell["error"]
     return (
-        f'<tr data-end="{escape(end)}"><td class=n>{cell["line"]}<td class=w>{cell["user_id"]}<td><code>{cell["job_id"]}</code>'
-        f"<td>{_badge(end)}<td><code>{cell['code']}</code><td>{text}<td class=w>{cell['decided_at'][:19]}"
+        f'<tr data-end="{escape(end)}"><td class=n>{cell["line"]}<td class=w>{cell["user_id"]}'
+        f"<td><code>{cell['job_id']}</code><td>{_badge(end)}"
+        f"<td><code>{cell['code']}</code><td>{text}<td class=w>{cell['decided_at'][:19]}"
     )
 
 

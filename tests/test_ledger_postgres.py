@@ -1,0 +1,78 @@
+"""The same ledger on PostgreSQL: one code path, several processes, and a database that goes away for a while."""
+
+import asyncio
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from postgres import Postgres, serving
+from street import Pictures, session_of, until
+
+from smile_async import Decision, Job, Verdict
+from smile_async.batch import Planner, Row, Run
+from smile_async.conversation import Reach
+from smile_async.errors import InvalidJob
+from smile_async.ledger import Ledger
+from smile_async.ledger.batches import Batches
+from smile_async.sandbox import RunningSandbox
+
+DIGEST = b"d" * 32
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    """A PostgreSQL of this module's own."""
+    with tempfile.TemporaryDirectory(prefix="smile-pg-") as folder:
+        Path(folder).chmod(0o755)
+        with serving(Path(folder)) as server:
+            yield server
+
+
+async def test_the_life_of_a_job_on_postgresql(server: Postgres) -> None:
+    """Intent, mark, ticket and verdict are on record, are found by another process, and are erased."""
+    job = Job.authenticate("ada", use_enrolled_image=True)
+    async with Ledger(server.url) as one, Ledger(server.url) as two:
+        assert await one.begin(job, DIGEST) is None
+        await one.mark(job.ticket, Reach.UPLOADED)
+        known = await two.begin(job, DIGEST)
+        assert known is not None
+        assert known.reach is Reach.UPLOADED
+        one.accepted(job.ticket)
+        one.heard(Verdict(Decision.APPROVED, True, "0820", "", job.ticket, confirmed=True))
+        await one.flush()
+        known = await two.begin(job, DIGEST)
+        assert known is not None
+        assert known.verdict is not None
+        assert known.verdict.approved
+        with pytest.raises(InvalidJob, match="have changed"):
+            await two.begin(job, b"e" * 32)
+        assert await Batches(two).erase("ada") == 1
+
+
+async def test_the_same_job_begun_by_two_processes_at_once(server: Postgres) -> None:
+    """Two machines that begin the same new jobs at the same moment agree on one row each."""
+    jobs = [Job.authenticate("grace", use_enrolled_image=True) for _ in range(50)]
+    async with Ledger(server.url) as one, Ledger(server.url) as two:
+        answers = await asyncio.gather(*(ledger.begin(job, DIGEST) for job in jobs for ledger in (one, two)))
+    assert sum(answer is None for answer in answers) == 50
+
+
+async def test_a_database_that_restarts_midway(server: Postgres, running: RunningSandbox, pictures: Pictures) -> None:
+    """While the database is away the run waits; when it is back every row ends with one job and one verdict."""
+    rows: list[Any] = [Row(n, f"k{n}", "ada", pictures.selfie_path) for n in range(120)]
+    async with Ledger(server.url) as ledger, session_of(running, ledger=ledger) as session:
+        number = await Batches(ledger).start("b", {})
+        run = Run(session, ledger, Planner(ledger, "b", number))
+        going = asyncio.create_task(run.go(iter(rows)))
+        await until(lambda: run.tally.done >= 20, patience=20)
+        await asyncio.to_thread(server.stop)
+        await asyncio.sleep(0.3)
+        await asyncio.to_thread(server.start)
+        await going
+        assert run.trouble is None
+        await ledger.flush()
+        assert await Batches(ledger).counts("b") == {"final": 120}
+    assert len(running.sandbox.jobs) == 120
+    assert all(job.submissions == 1 for job in running.sandbox.jobs.values())
