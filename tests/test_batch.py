@@ -415,7 +415,7 @@ async def test_a_ledger_that_fills_up_ends_a_run_cleanly(
     async with ledger_at(tmp_path / "l") as ledger:
         async with session_of(smile, ledger=ledger) as session:
 
-            async def failing(*_: object, **__: object) -> Any:
+            def failing(*_: object, **__: object) -> Any:
                 raise sa.exc.OperationalError("x", {}, Exception("database or disk is full"))
 
             with monkeypatch.context() as broken:

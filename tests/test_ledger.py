@@ -314,7 +314,8 @@ async def test_a_full_disk_stops_what_is_not_on_record_and_keeps_the_rest(tmp_pa
 
             return tune
 
-        engine = ledger._opened_engine().sync_engine
+        engine = ledger._writer
+        assert engine is not None
         full = limit(pages)
         sa.event.listen(engine, "checkout", full)
         many = [job_of(f"{'x' * 200}{number}") for number in range(200)]
@@ -333,7 +334,7 @@ async def test_notes_survive_a_failing_commit(tmp_path: Path, monkeypatch: pytes
         await ledger.begin(job_of(), DIGEST)
         failures = 3
 
-        async def failing(*_: object, **__: object) -> Any:
+        def failing(*_: object, **__: object) -> Any:
             nonlocal failures
             failures -= 1
             if not failures:
@@ -488,7 +489,7 @@ async def test_an_unwritable_ledger_lets_nothing_leave(
 ) -> None:
     """If the intent can not be written no request leaves; if the mark before the upload can not, no picture does."""
 
-    async def failing(*_: object, **__: object) -> Any:
+    def failing(*_: object, **__: object) -> Any:
         raise sa.exc.OperationalError("x", {}, sqlite3.OperationalError("attempt to write a readonly database"))
 
     async with session_of(running, ledger=tmp_path / "l") as session:

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,10 +22,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from smile_async.clock import Clock, SystemClock
 from smile_async.conversation import Reach
-from smile_async.errors import BadConfiguration, InvalidJob, LedgerFailed, SmileError
+from smile_async.errors import BadConfiguration, LedgerFailed, SmileError
 from smile_async.job import Job, Ticket
 from smile_async.ledger.failpoints import failpoint
-from smile_async.ledger.grouping import Group, Intent, answer_all, moments, perform, settle
+from smile_async.ledger.grouping import Answer, Group, Intent, answer_all, moments, perform, settle
 from smile_async.ledger.place import Place, words_of
 from smile_async.ledger.rows import Recall, failure_note, verdict_note
 from smile_async.ledger.schema import meta, prepare
@@ -35,7 +36,7 @@ __all__ = ["Ledger"]
 _log = logging.getLogger("smile_async")
 
 #: Seconds a note may wait for others before they are committed together.
-DELAY = 0.01
+DELAY = 0.02
 #: Seconds until notes that could not be written, and for which nobody waits, are tried again.
 AGAIN = 0.5
 #: Seconds a database server may be away (a restart) before what waits for it fails.
@@ -64,6 +65,8 @@ class Ledger:
         self._clock = clock or SystemClock()
         self._delay = delay
         self._engine: AsyncEngine | None = None
+        self._writer: sa.Engine | None = None
+        self._thread: ThreadPoolExecutor | None = None
         self._task: asyncio.Task[None] | None = None
         self._group = Group()
         self._news = asyncio.Event()
@@ -109,6 +112,8 @@ class Ledger:
                 raise kind(f"the ledger {self.place!r} can not be opened: {words_of(error)}") from None
             raise
         self._engine, self._closing = engine, False
+        self._writer = self.place.writer()
+        self._thread = None if self._writer is None else ThreadPoolExecutor(1, "smile-ledger")
         self._news = asyncio.Event()
         self._task = asyncio.create_task(self._write(), name="smile_async ledger")
 
@@ -119,8 +124,11 @@ class Ledger:
         self._closing = True
         self._news.set()
         await asyncio.wait([self._task])
+        if self._writer is not None and self._thread is not None:
+            self._thread.shutdown()
+            self._writer.dispose()
         await self._engine.dispose()
-        self._engine = self._task = None
+        self._engine = self._task = self._writer = self._thread = None
         self.place.release()
 
     async def join(self, account: str) -> None:
@@ -259,13 +267,12 @@ class Ledger:
             else:
                 answer_all(group, answers)
 
-    async def _committed(self, group: Group) -> list[Recall | InvalidJob | None]:
+    async def _committed(self, group: Group) -> list[Answer]:
         give_up = self._clock.monotonic() + (0.0 if self.place.is_file else OUTAGE)
         pause = 0.05
         while True:
             try:
-                async with self._turn, self._opened_engine().begin() as connection:
-                    answers = await perform(connection, group, self.now(), shared=not self.place.is_file)
+                answers = await self._perform(group)
                 break
             except (SQLAlchemyError, OSError) as error:
                 # Another machine may have written the same job at the same moment: then it is found the next time.
@@ -277,6 +284,14 @@ class Ledger:
         for moment in moments(group):
             failpoint(f"{moment} committed")
         return answers
+
+    async def _perform(self, group: Group) -> list[Answer]:
+        async with self._turn:
+            if self._writer is not None and self._thread is not None:
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._thread, _committed, self._writer, group, self.now())
+            async with self._opened_engine().begin() as connection:
+                return await connection.run_sync(perform, group, self.now(), shared=True)
 
     async def _give_back(self, group: Group, error: Exception) -> None:
         for intent in group.intents:
@@ -292,3 +307,9 @@ class Ledger:
         if (self._group.notes or self._group.happened) and not self._closing:
             await asyncio.sleep(AGAIN)
             self._news.set()
+
+
+def _committed(engine: sa.Engine, group: Group, at: float) -> list[Answer]:
+    """Write *group* in one transaction of the thread this runs in."""
+    with engine.begin() as connection:
+        return perform(connection, group, at, shared=False)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection
 
 from smile_async.conversation import Reach
 from smile_async.errors import InvalidJob
@@ -42,30 +42,30 @@ class Group:
     waiters: "list[asyncio.Future[None]]" = field(default_factory=list)
 
 
-async def perform(connection: AsyncConnection, group: Group, at: float, *, shared: bool) -> list[Answer]:
+def perform(connection: Connection, group: Group, at: float, *, shared: bool) -> list[Answer]:
     """Write *group* in the transaction of *connection*; gives each intent its answer.
 
-    *shared*: other processes may write the same rows.
+    *shared*: other processes may write the same rows. Blocking: for a thread, or for `run_sync`.
     """
     for kind, statement in NOTES.items():
         if kind in group.notes:
-            await connection.execute(statement, group.notes[kind])
-    answers = await _begun(connection, group.intents, at, shared=shared) if group.intents else []
+            connection.execute(statement, group.notes[kind])
+    answers = _begun(connection, group.intents, at, shared=shared) if group.intents else []
     happened = list(group.happened)
     for intent, answer in zip(group.intents, answers, strict=True):
         if not isinstance(answer, InvalidJob) and (answer is None or answer.ticket is None):
             happened.append({"job_id": intent.job.job_id, "at": at, "kind": "sending", "detail": intent.digest})
     if happened:
-        await connection.execute(events.insert(), happened)
+        connection.execute(events.insert(), happened)
     for moment in moments(group):
         failpoint(f"{moment} committing")
     return answers
 
 
-async def _begun(connection: AsyncConnection, intents: list[Intent], at: float, *, shared: bool) -> list[Answer]:
+def _begun(connection: Connection, intents: list[Intent], at: float, *, shared: bool) -> list[Answer]:
     ids = [intent.job.job_id for intent in intents]
     query = RECALL.with_for_update() if shared else RECALL
-    rows = (await connection.execute(query, {"ids": ids})).mappings()
+    rows = connection.execute(query, {"ids": ids}).mappings()
     found: dict[str, Mapping[Any, Any]] = {row["job_id"]: row for row in rows}
     fresh: list[dict[str, Any]] = []
     again: list[dict[str, Any]] = []
@@ -84,9 +84,9 @@ async def _begun(connection: AsyncConnection, intents: list[Intent], at: float, 
         if isinstance(answer, Recall) and answer.ticket is None:
             again.append(_again(intent, answer.reach, at))
     if fresh:
-        await connection.execute(jobs.insert(), fresh)
+        connection.execute(jobs.insert(), fresh)
     if again:
-        await connection.execute(RESUME, again)
+        connection.execute(RESUME, again)
     return answers
 
 

@@ -92,6 +92,19 @@ class Place:
             os.close(self._lock)
             self._lock = None
 
+    def writer(self) -> sa.Engine | None:
+        """A blocking engine for the one thread that commits to a file; None for a database server.
+
+        A commit is some ten calls, and aiosqlite takes each to its thread and back: half of what a ledger costs.
+        """
+        if self.path is None or self.read_only:
+            return None
+        url = sa.URL.create("sqlite", database=str(self.path))
+        connect_args = {"timeout": BUSY_SECONDS, "check_same_thread": False}
+        engine = sa.create_engine(url, connect_args=connect_args, poolclass=sa.StaticPool)
+        sa.event.listen(engine, "connect", self._tune)
+        return engine
+
     def engine(self) -> AsyncEngine:
         """An engine on this place, durable at every commit."""
         try:
