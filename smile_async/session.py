@@ -105,8 +105,7 @@ class SmileSession:
         self._ledger, self._closes_ledger = ledger_of(ledger)
         self.sender = Sender(self._courier, limits, self._clock, self._ledger)
         self.poller = Poller(self._courier, pace.rhythm(), self._clock, limits.requests)
-        if self._ledger is not None:
-            self.poller.on_news = self._ledger.heard
+        self.poller.on_news = None if self._ledger is None else self._ledger.heard
         self.host = Host(self._end)
         self.confirmer = Confirmer(self._courier, self.poller, self.host, self._clock)
         self._finished = self._failed = 0

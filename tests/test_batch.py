@@ -419,7 +419,7 @@ async def test_a_ledger_that_fills_up_ends_a_run_cleanly(
                 raise sa.exc.OperationalError("x", {}, Exception("database or disk is full"))
 
             with monkeypatch.context() as broken:
-                broken.setattr("smile_async.ledger.book.perform", failing)
+                broken.setattr("smile_async.ledger.book.commit", failing)
                 number = await Batches(ledger).start("b", {})
                 run = Run(session, ledger, Planner(ledger, "b", number))
                 await run.go(iter(many(pictures, 100)))

@@ -341,7 +341,7 @@ async def test_notes_survive_a_failing_commit(tmp_path: Path, monkeypatch: pytes
                 monkeypatch.undo()
             raise sa.exc.OperationalError("x", {}, Exception("disk I/O error"))
 
-        monkeypatch.setattr("smile_async.ledger.book.perform", failing)
+        monkeypatch.setattr("smile_async.ledger.book.commit", failing)
         ledger.accepted(job_of().ticket)
         with pytest.raises(LedgerFailed, match="disk I/O error"):
             await ledger.mark(job_of().ticket, Reach.UPLOADED)
@@ -494,7 +494,7 @@ async def test_an_unwritable_ledger_lets_nothing_leave(
 
     async with session_of(running, ledger=tmp_path / "l") as session:
         with monkeypatch.context() as broken:
-            broken.setattr("smile_async.ledger.book.perform", failing)
+            broken.setattr("smile_async.ledger.book.commit", failing)
             with pytest.raises(LedgerFailed, match="readonly") as caught:
                 await session.submit(pictures.job(job_id="j1"))
         assert (caught.value.ticket, caught.value.retryable) == (None, True)

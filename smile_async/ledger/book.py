@@ -25,7 +25,7 @@ from smile_async.conversation import Reach
 from smile_async.errors import BadConfiguration, LedgerFailed, SmileError
 from smile_async.job import Job, Ticket
 from smile_async.ledger.failpoints import failpoint
-from smile_async.ledger.grouping import Answer, Group, Intent, answer_all, moments, perform, settle
+from smile_async.ledger.grouping import Answer, Group, Intent, answer_all, commit, moments, perform, settle
 from smile_async.ledger.place import Place, words_of
 from smile_async.ledger.rows import Recall, failure_note, verdict_note
 from smile_async.ledger.schema import meta, prepare
@@ -132,25 +132,25 @@ class Ledger:
         self.place.release()
 
     async def join(self, account: str) -> None:
-        """Serve a session of *account*: open, if nobody has, and belong to it. Raises what `open` and `bind` raise."""
+        """Serve a session of *account* (partner and host): open, if nobody has, and belong to it for good.
+
+        A verdict of the sandbox must never count in production. Raises BadConfiguration or LedgerFailed.
+        """
         opened = self.opened
         if not opened:
             await self.open()
         try:
-            await self.bind(account)
+            async with self.writing() as connection:
+                known = (await connection.execute(sa.select(meta.c.value).where(meta.c.name == "account"))).scalar()
+                if known is None:
+                    await connection.execute(meta.insert(), {"name": "account", "value": account})
+                elif known != account:
+                    message = f"the ledger belongs to {known}, not to {account}: use another ledger"
+                    raise BadConfiguration(message)  # noqa: TRY301 - closed below, like after any other failure
         except BaseException:
             if not opened:
                 await self.aclose()
             raise
-
-    async def bind(self, account: str) -> None:
-        """Belong to *account* (partner and host) for good: a verdict of the sandbox must never count in production."""
-        async with self.writing() as connection:
-            known = (await connection.execute(sa.select(meta.c.value).where(meta.c.name == "account"))).scalar()
-            if known is None:
-                await connection.execute(meta.insert(), {"name": "account", "value": account})
-            elif known != account:
-                raise BadConfiguration(f"the ledger belongs to {known}, not to {account}: use another ledger")
 
     @contextlib.asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
@@ -289,7 +289,7 @@ class Ledger:
         async with self._turn:
             if self._writer is not None and self._thread is not None:
                 loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._thread, _committed, self._writer, group, self.now())
+                return await loop.run_in_executor(self._thread, commit, self._writer, group, self.now())
             async with self._opened_engine().begin() as connection:
                 return await connection.run_sync(perform, group, self.now(), shared=True)
 
@@ -307,9 +307,3 @@ class Ledger:
         if (self._group.notes or self._group.happened) and not self._closing:
             await asyncio.sleep(AGAIN)
             self._news.set()
-
-
-def _committed(engine: sa.Engine, group: Group, at: float) -> list[Answer]:
-    """Write *group* in one transaction of the thread this runs in."""
-    with engine.begin() as connection:
-        return perform(connection, group, at, shared=False)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from smile_async.conversation import Reach
 from smile_async.errors import InvalidJob
@@ -18,7 +18,7 @@ from smile_async.ledger.failpoints import failpoint
 from smile_async.ledger.rows import NOTES, RECALL, RESUME, Recall, judged, new_row
 from smile_async.ledger.schema import events, jobs
 
-__all__ = ["Group", "Intent", "answer_all", "moments", "perform", "settle"]
+__all__ = ["Answer", "Group", "Intent", "answer_all", "commit", "moments", "perform", "settle"]
 
 Answer = Recall | InvalidJob | None
 
@@ -60,6 +60,12 @@ def perform(connection: Connection, group: Group, at: float, *, shared: bool) ->
     for moment in moments(group):
         failpoint(f"{moment} committing")
     return answers
+
+
+def commit(engine: Engine, group: Group, at: float) -> list[Answer]:
+    """Write *group* in a transaction of its own, from the one thread that writes to a file."""
+    with engine.begin() as connection:
+        return perform(connection, group, at, shared=False)
 
 
 def _begun(connection: Connection, intents: list[Intent], at: float, *, shared: bool) -> list[Answer]:
