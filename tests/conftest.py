@@ -1,7 +1,9 @@
 """Fixtures that more than one test module needs."""
 
+import gc
 import io
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -77,3 +79,14 @@ async def smile(authority: Authority) -> AsyncIterator[ScriptedSmile]:
     """A scripted Smile ID over HTTP/1.1."""
     async with ScriptedSmile(authority) as smile:
         yield smile
+
+
+@pytest.fixture(scope="module", autouse=True)
+def swept() -> Iterator[None]:
+    """Sockets that httpcore leaves to the garbage collector are not the next module's to be blamed for."""
+    yield
+    blame, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        gc.collect()
+    finally:
+        sys.unraisablehook = blame

@@ -639,7 +639,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"ca_file": "/nowhere/ca.pem"}, "'/nowhere/ca.pem' is not a file"),
     ({"http": "curl"}, "http is 'curl'"),
     ({"upload_hosts": ["https://bucket"]}, "upload_hosts names"),
-    ({"ledger": "jobs.db"}, "ledger"),
+    ({"ledger": 7}, "ledger"),
     ({"previous_api_keys": [""]}, "api_key is empty"),
 ]
 
