@@ -7,13 +7,12 @@ poller never waits for a listener, only for the clock.
 
 import logging
 from collections.abc import Callable, Iterable
-from heapq import heapify, heappop, heappush
-from itertools import count
-from typing import Generic, Literal, TypeVar
+from typing import Literal
 
 import anyio
 from anyio.abc import TaskGroup
 
+from smile_async.agenda import Agenda, Entry
 from smile_async.clock import Clock
 from smile_async.conversation import Ask, Fault, Pursuit
 from smile_async.courier import API_SECONDS, Courier
@@ -29,7 +28,6 @@ _log = logging.getLogger("smile_async")
 
 Until = Literal["decision", "final"]
 Key = tuple[str, str]
-Item = TypeVar("Item")
 
 #: Seconds: polls due within the same few milliseconds leave together, so that timers do not outnumber requests.
 COALESCE = 0.01
@@ -44,7 +42,7 @@ class Listener:
         self.until = until
         self.deadline = deadline
         self.watch: Watch | None = None
-        self._entry: _Entry[Listener] | None = None
+        self._entry: Entry[Listener] | None = None
 
     def tell(self, verdict: Verdict) -> bool:
         """Take a new verdict; True if that is enough."""
@@ -66,65 +64,12 @@ class Watch:
         self.history = False
         self.image_links = False
         self.asking = False
-        self.entry: _Entry[Watch] | None = None
+        self.entry: Entry[Watch] | None = None
 
     @property
     def ticket(self) -> Ticket:
         """The job's ticket, as complete as it is known."""
         return self.pursuit.ticket
-
-
-class _Entry(list[object], Generic[Item]):
-    """[when, number, item]: a list, because lists compare in C and an item can be crossed out in place."""
-
-    __slots__ = ()
-
-
-class Agenda(Generic[Item]):
-    """What is due when; crossing an entry out is cheap, and crossed-out entries never outnumber the others."""
-
-    __slots__ = ("_crossed", "_entries", "_numbers")
-
-    def __init__(self) -> None:
-        self._entries: list[_Entry[Item]] = []
-        self._numbers = count()
-        self._crossed = 0
-
-    def __len__(self) -> int:
-        return len(self._entries) - self._crossed
-
-    def add(self, when: float, item: Item) -> "_Entry[Item]":
-        """Note *item* for *when*."""
-        entry: _Entry[Item] = _Entry((when, next(self._numbers), item))
-        heappush(self._entries, entry)
-        return entry
-
-    def cross_out(self, entry: "_Entry[Item] | None") -> None:
-        """Forget *entry*."""
-        if entry is None or entry[2] is None:
-            return
-        entry[2] = None
-        self._crossed += 1
-        if self._crossed > 64 and self._crossed * 2 > len(self._entries):
-            self._entries = [kept for kept in self._entries if kept[2] is not None]
-            heapify(self._entries)
-            self._crossed = 0
-
-    def next_at(self) -> float | None:
-        """When the first entry is due, None if there is none."""
-        while self._entries and self._entries[0][2] is None:
-            heappop(self._entries)
-            self._crossed -= 1
-        return float(self._entries[0][0]) if self._entries else None  # type: ignore[arg-type]
-
-    def pop_due(self, now: float) -> Item | None:
-        """Take the first item that is due by *now*, None if none is."""
-        when = self.next_at()
-        if when is None or when > now:
-            return None
-        entry = heappop(self._entries)
-        item, entry[2] = entry[2], None
-        return item  # type: ignore[return-value]
 
 
 class Poller:

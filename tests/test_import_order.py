@@ -20,6 +20,7 @@ STREET = (
     "retrying",
     "refusals",
     "courier",
+    "agenda",
     "poller",
     "waiting",
     "host",

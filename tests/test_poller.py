@@ -11,9 +11,10 @@ import pytest
 from hand_clock import HandClock, settle
 
 from smile_async import Decision, JobStatus, Pace, Ticket, Verdict
+from smile_async.agenda import Agenda
 from smile_async.conversation import FORGETFUL_FOR, Ask, Fault, Sent
 from smile_async.errors import ForgedReply, JobNotFound, SessionClosed, SmileError, StillPending, Unavailable
-from smile_async.poller import COALESCE, Agenda, Listener, Poller, Until
+from smile_async.poller import COALESCE, Listener, Poller, Until
 
 FAR = float("inf")
 

@@ -1,0 +1,66 @@
+"""What is due when: a heap whose entries can be crossed out.
+
+A hundred thousand pending jobs put off and cancel their polls all the time. Taking an entry out of the middle of a heap
+is dear, so it is crossed out in place, and the heap is rebuilt before the crossed-out outnumber the others.
+"""
+
+from heapq import heapify, heappop, heappush
+from itertools import count
+from typing import Generic, TypeVar
+
+__all__ = ["Agenda", "Entry"]
+
+Item = TypeVar("Item")
+
+
+class Entry(list[object], Generic[Item]):
+    """[when, number, item]; a list, because lists compare in C and an item can be crossed out in place."""
+
+    __slots__ = ()
+
+
+class Agenda(Generic[Item]):
+    """What is due when; crossing an entry out is cheap, and crossed-out entries never outnumber the others."""
+
+    __slots__ = ("_crossed", "_entries", "_numbers")
+
+    def __init__(self) -> None:
+        self._entries: list[Entry[Item]] = []
+        self._numbers = count()
+        self._crossed = 0
+
+    def __len__(self) -> int:
+        return len(self._entries) - self._crossed
+
+    def add(self, when: float, item: Item) -> "Entry[Item]":
+        """Note *item* for *when*."""
+        entry: Entry[Item] = Entry((when, next(self._numbers), item))
+        heappush(self._entries, entry)
+        return entry
+
+    def cross_out(self, entry: "Entry[Item] | None") -> None:
+        """Forget *entry*."""
+        if entry is None or entry[2] is None:
+            return
+        entry[2] = None
+        self._crossed += 1
+        if self._crossed > 64 and self._crossed * 2 > len(self._entries):
+            self._entries = [kept for kept in self._entries if kept[2] is not None]
+            heapify(self._entries)
+            self._crossed = 0
+
+    def next_at(self) -> float | None:
+        """When the first entry is due, None if there is none."""
+        while self._entries and self._entries[0][2] is None:
+            heappop(self._entries)
+            self._crossed -= 1
+        return float(self._entries[0][0]) if self._entries else None  # type: ignore[arg-type]
+
+    def pop_due(self, now: float) -> Item | None:
+        """Take the first item that is due by *now*, None if none is."""
+        when = self.next_at()
+        if when is None or when > now:
+            return None
+        entry = heappop(self._entries)
+        item, entry[2] = entry[2], None
+        return item  # type: ignore[return-value]
