@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from statistics import median
 from typing import Any
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "results"
 SDK_PYTHON = HERE.parent / ".venv-sdk" / "bin" / "python"
 ENGINES = ("httpx", "httpx2", "pyreqwest")
 #: Bytes of a picture and pictures of a job, as a phone sends them: a selfie and eight liveness frames.
@@ -129,7 +131,16 @@ def once(contender: Contender, script: list[str], images: list[str], tries: int 
         with server(script) as facts:
             rows.append(run(contender, facts, images, **told))
         if rows[-1].get("disturbed", 0.0) <= DISTURBED or len(rows) == tries:
-            return min(rows, key=lambda row: row.get("disturbed", 0.0))
+            best = min(rows, key=lambda row: row.get("disturbed", 0.0))
+            note({"server": script, **{key: told[key] for key in told if key != "images"}, **best})
+            return best
+
+
+def note(row: Facts) -> None:
+    """Keep each measurement as it is made: a run takes an hour, and may not come to its end."""
+    RESULTS.mkdir(exist_ok=True)
+    with (RESULTS / "log.jsonl").open("a") as log:
+        log.write(json.dumps({"at": time.strftime("%Y-%m-%dT%H:%M:%S"), **row}) + "\n")
 
 
 def middle(rows: list[Facts], key: str) -> float | None:

@@ -14,10 +14,9 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from lab import DISTURBED, IDLE_ENOUGH, Facts, middle, pictures, spread
+from lab import DISTURBED, IDLE_ENOUGH, RESULTS, Facts, middle, pictures, spread
 from scenarios import SCENARIOS, Figure, Plan, Report
 
-RESULTS = Path(__file__).parent / "results"
 #: Column heading, key, format; a column nobody measured is left out.
 COLUMNS = [
     ("CPU ms/job", "cpu_ms_per_job", "{:.2f}"),
