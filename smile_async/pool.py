@@ -5,13 +5,14 @@ fails every neighbour on GOAWAY. So a shard takes fewer requests than a connecti
 no more and is closed when its last request is back, and another opens in its place.
 """
 
+import asyncio
 import logging
 from time import monotonic
 
 import anyio
 
 from smile_async.conversation import Sent
-from smile_async.transport import Body, Engine, EngineFactory, NoReply, Reply
+from smile_async.engine import Body, Engine, EngineFactory, NoReply, Reply
 
 __all__ = ["Pool"]
 
@@ -72,7 +73,7 @@ class Pool:
         started = monotonic()
         back = False
         try:
-            with anyio.move_on_after(within):
+            async with asyncio.timeout(within):
                 sending = shard.engine.send(method, url, headers, body)
                 # This frame is in the traceback of a cancelled caller: a presigned URL must not be.
                 del url
@@ -81,6 +82,8 @@ class Pool:
                 shard.heard_at = monotonic()
                 self.versions[reply.http_version] = self.versions.get(reply.http_version, 0) + 1
                 return reply
+        except TimeoutError:
+            pass
         except NoReply as told:
             back = True
             # An oversized reply as well: what is left of it fills the connection's window, and later replies stall.

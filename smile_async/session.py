@@ -30,7 +30,8 @@ from smile_async.settings import Limits, Settings, Stats, environment_settings
 from smile_async.signature import Secret
 from smile_async.stream import Stream
 from smile_async.telemetry import ended
-from smile_async.transport import engine_factory, tls_context
+from smile_async.tls import tls_context
+from smile_async.transport import engine_factory
 from smile_async.verdict import JobStatus, Verdict
 from smile_async.waiting import Follow, Waiter
 

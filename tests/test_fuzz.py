@@ -22,9 +22,9 @@ from ground_support import jpeg, png
 
 from smile_async import Image, Job, SmileError, SmileSession, Ticket, Verdict, verify_callback
 from smile_async.archive import Archive, members
+from smile_async.engine import MAX_REPLY_BYTES
 from smile_async.errors import InvalidJob
 from smile_async.signature import Secret, Signer, format_timestamp
-from smile_async.transport import MAX_REPLY_BYTES
 from smile_async.verdict import judge_callback, judge_status
 from smile_async.wire import read_complaint, read_result, read_slot, read_status
 

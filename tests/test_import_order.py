@@ -13,6 +13,11 @@ import smile_async
 STREET = (
     "clock",
     "telemetry",
+    "engine",
+    "tls",
+    "sockets",
+    "httpcore_engine",
+    "pyreqwest_engine",
     "transport",
     "intake",
     "gate",

@@ -9,8 +9,8 @@ import pytest
 from hand_clock import settle
 
 from smile_async.conversation import Sent
+from smile_async.engine import Body, NoReply, Reply
 from smile_async.pool import CANCELLED_AT_MOST, REQUESTS_AT_ONCE, REQUESTS_IN_ALL, Pool
-from smile_async.transport import Body, NoReply, Reply
 
 URL = "https://api.example/v1/upload"
 

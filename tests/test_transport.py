@@ -28,9 +28,10 @@ from scripted import (
 from street import ENGINES, nothing_left, until
 
 from smile_async.conversation import Sent
+from smile_async.engine import MAX_REPLY_BYTES, Body, Engine, NoReply, Reply
 from smile_async.errors import BadConfiguration
 from smile_async.sandbox import RunningSandbox
-from smile_async.transport import MAX_REPLY_BYTES, Body, Engine, HttpxEngine, NoReply, Reply, engine_factory
+from smile_async.transport import HttpxEngine, engine_factory
 
 pytestmark = pytest.mark.usefixtures("tidy")
 engines = pytest.mark.parametrize("http", ENGINES)

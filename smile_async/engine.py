@@ -1,0 +1,110 @@
+"""The seam between this library and whatever speaks HTTP: one request out, one whole reply back.
+
+An engine sends one request and gives back one whole reply, or raises NoReply saying whether anything may have left.
+None of them retries, follows a redirect, reads a proxy variable unless asked, or logs a URL.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Protocol, runtime_checkable
+from urllib.parse import urlsplit
+
+from smile_async.conversation import Sent
+
+__all__ = [
+    "CONNECT_TIMEOUT",
+    "KEPT_FOR",
+    "MAX_REPLY_BYTES",
+    "PIECE_BYTES",
+    "STORAGE_PIECE_BYTES",
+    "Body",
+    "Engine",
+    "EngineFactory",
+    "Headers",
+    "NoReply",
+    "Reply",
+    "host_header",
+    "oversized",
+    "plain",
+]
+
+#: A status reply with history and base64 photos stays far below this; more is not worth anybody's memory.
+MAX_REPLY_BYTES = 8_000_000
+#: Bytes; httpcore cuts an HTTP/2 body into frames by re-slicing what is left: larger pieces make that quadratic.
+PIECE_BYTES = 65_536
+#: Bytes; over HTTP/1.1, which our own storage engines speak, each piece costs 60 to 100 µs: a usual job goes as one.
+STORAGE_PIECE_BYTES = 1_048_576
+#: Seconds to reach a host; the rest of a request's time is its leg's own deadline.
+CONNECT_TIMEOUT = 10.0
+#: Seconds an idle connection is kept: for the API, and for storage, which hangs up early.
+KEPT_FOR = {True: 30.0, False: 5.0}
+
+Headers = list[tuple[str, str]]
+
+
+@runtime_checkable
+class Body(Protocol):
+    """A request body of known length that can be read again for a retry."""
+
+    length: int
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """The whole body in pieces of at most *size* bytes."""
+        ...
+
+
+class Reply:
+    """A whole reply. Its repr holds neither body nor headers."""
+
+    __slots__ = ("body", "headers", "http_version", "status")
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes, http_version: str) -> None:
+        self.status = status
+        #: Names in lower case.
+        self.headers = headers
+        self.body = body
+        #: "HTTP/2", "HTTP/1.1", or "" where the engine does not tell.
+        self.http_version = http_version
+
+    def __repr__(self) -> str:
+        return f"<Reply {self.status} over {self.http_version or 'HTTP'}, {len(self.body):,} bytes>"
+
+
+class NoReply(Exception):
+    """No usable reply: *sent* says whether the request may have arrived, *why* is fit for a message."""
+
+    def __init__(self, sent: Sent, why: str) -> None:
+        super().__init__(why)
+        self.sent = sent
+        self.why = why
+
+
+class Engine(Protocol):
+    """One HTTP client: one method to send, one to close. Cancelling `send` abandons the request."""
+
+    async def send(self, method: str, url: str, headers: Headers, body: bytes | Body) -> Reply:
+        """Send and read the whole reply. Raises NoReply; *body* as bytes, or as a Body to be streamed."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        ...
+
+
+#: Makes a new engine; True for the API leg (HTTP/2 where the server offers it), False for storage (HTTP/1.1).
+EngineFactory = Callable[[bool], Engine]
+
+
+def oversized() -> NoReply:
+    """What a reply above MAX_REPLY_BYTES ends with: an answer, but none that is worth reading."""
+    return NoReply(Sent.ANSWERED, f"the reply is larger than {MAX_REPLY_BYTES:,} bytes")
+
+
+def plain(error: BaseException) -> str:
+    """The words of an error met while connecting: those name hosts, ports and certificates, never a path or a query."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def host_header(url: str) -> str:
+    """The Host of *url*, without the port that its scheme implies."""
+    parts = urlsplit(url)
+    return parts.netloc.removesuffix(":443" if parts.scheme == "https" else ":80")

@@ -1,0 +1,200 @@
+"""The engine on httpcore, the transport below httpx, or on httpcore2, which is below httpx2.
+
+httpx's own request, response and URL objects cost a fifth of a small request and would log presigned URLs, and
+httpcore's pool looks at every connection for every request. So a request is built here, and an engine keeps its few
+connections itself: one HTTP/2 connection that all requests share, or as many of HTTP/1.1 as are needed at once.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from types import ModuleType
+from typing import Any
+
+import anyio
+
+from smile_async.conversation import Sent
+from smile_async.engine import (
+    CONNECT_TIMEOUT,
+    KEPT_FOR,
+    MAX_REPLY_BYTES,
+    PIECE_BYTES,
+    STORAGE_PIECE_BYTES,
+    Body,
+    Headers,
+    NoReply,
+    Reply,
+    host_header,
+    oversized,
+    plain,
+)
+from smile_async.sockets import Backend
+
+__all__ = ["HttpcoreEngine"]
+
+#: For connecting alone: how long a request may take is the business of whoever sends it.
+_EXTENSIONS = {"timeout": {"connect": CONNECT_TIMEOUT}}
+
+
+class HttpcoreEngine:
+    """An engine over *library* (httpcore or httpcore2); *http2*: where the server offers it.
+
+    *unsent*: errors that say, like the library's own, that nothing has left; a mock in front of it raises such.
+    """
+
+    def __init__(
+        self,
+        library: ModuleType,
+        context: ssl.SSLContext,
+        *,
+        http2: bool,
+        proxy: str | None = None,
+        unsent: tuple[type[Exception], ...] = (),
+    ) -> None:
+        self._library = library
+        self._http2 = http2
+        self._piece = PIECE_BYTES if http2 else STORAGE_PIECE_BYTES
+        # Used for what it knows of proxies and TLS; it never gets to see a request.
+        self._maker = library.AsyncConnectionPool(
+            ssl_context=context,
+            proxy=library.Proxy(proxy) if proxy else None,
+            http1=True,
+            http2=http2,
+            keepalive_expiry=KEPT_FOR[http2],
+            network_backend=Backend(library),
+        )
+        #: The one that all requests share: HTTP/2, or not yet known not to be.
+        self._shared: Any = None
+        #: Connections of HTTP/1.1 that wait for a request, the latest used last.
+        self._idle: list[Any] = []
+        self._open: set[Any] = set()
+        self._closed = False
+        self._targets: dict[str, tuple[Any, tuple[str, str]]] = {}
+        self._unsent = (library.ConnectError, library.ConnectTimeout, library.UnsupportedProtocol, *unsent)
+
+    def __repr__(self) -> str:
+        return f"<HttpcoreEngine on {self._library.__name__}>"
+
+    async def send(self, method: str, url: str, headers: Headers, body: bytes | Body) -> Reply:
+        """Send and read the whole reply."""
+        request = self._request(method, url, headers, body)
+        failure: BaseException
+        try:
+            return await self._exchange(request)
+        except (NoReply, asyncio.CancelledError) as told:
+            failure = told
+        except self._unsent as error:
+            failure = NoReply(Sent.UNSENT, plain(error))
+        except Exception as error:  # noqa: BLE001 - h2, h11 and ssl raise what they like
+            failure = NoReply(Sent.AMBIGUOUS, type(error).__name__)
+        # Raised here, without context: frames below hold the request, which knows a presigned URL.
+        del request, url, body
+        failure.__context__ = None
+        raise failure.with_traceback(None)
+
+    def _request(self, method: str, url: str, headers: Headers, body: bytes | Body) -> Any:
+        target, host = self._target(url, remember=isinstance(body, bytes))
+        size = len(body) if isinstance(body, bytes) else body.length
+        content = body if isinstance(body, bytes) else _Pieces(body, self._piece)
+        whole = [host, *headers, ("Content-Length", str(size))]
+        return self._library.Request(method, target, headers=whole, content=content, extensions=_EXTENSIONS)
+
+    def _target(self, url: str, *, remember: bool) -> tuple[Any, tuple[str, str]]:
+        # The API's two URLs are parsed once; presigned ones come once and would only fill the memory.
+        found = self._targets.get(url)
+        if found is None:
+            found = self._library.URL(url), ("Host", host_header(url))
+            if remember and len(self._targets) < 8:
+                self._targets[url] = found
+        return found
+
+    async def _exchange(self, request: Any) -> Reply:
+        while True:
+            connection = await self._connection(request.url.origin)
+            try:
+                response = await connection.handle_async_request(request)
+                try:
+                    reply = await self._whole(response)
+                finally:
+                    await response.aclose()
+                if reply.http_version != "HTTP/2":
+                    self._http2 = False
+                return reply
+            except self._library.ConnectionNotAvailable:
+                # It is HTTP/1.1 and busy, or has said GOAWAY: nothing was taken up, and another one will.
+                continue
+            finally:
+                await self._give_back(connection)
+
+    async def _connection(self, origin: Any) -> Any:
+        shared = self._shared
+        if shared is not None and shared.is_available() and shared.can_handle_request(origin):
+            if not shared.has_expired():
+                return shared
+            self._shared = None
+            await self._hang_up(shared)
+        while self._idle and self._idle[0].has_expired():
+            await self._hang_up(self._idle.pop(0))
+        for connection in reversed(self._idle):
+            if connection.can_handle_request(origin) and not connection.has_expired():
+                self._idle.remove(connection)
+                return connection
+        connection = self._maker.create_connection(origin)
+        self._open.add(connection)
+        if self._http2 and origin.scheme == b"https":
+            self._shared = connection
+        return connection
+
+    async def _give_back(self, connection: Any) -> None:
+        if connection is self._shared:
+            if self._http2 and connection.is_available():
+                return
+            self._shared = None
+        if connection.is_closed():
+            self._open.discard(connection)
+        elif self._closed or (connection.is_idle() and not connection.is_available()):
+            await self._hang_up(connection)
+        elif connection.is_idle() and connection not in self._idle:
+            self._open.add(connection)
+            self._idle.append(connection)
+
+    async def _hang_up(self, connection: Any) -> None:
+        self._open.discard(connection)
+        # Shielded: a cancelled caller must not leave a half-closed connection behind.
+        with anyio.CancelScope(shield=True):
+            await connection.aclose()
+
+    async def _whole(self, response: Any) -> Reply:
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in response.stream:
+            size += len(piece)
+            if size > MAX_REPLY_BYTES:
+                raise oversized()
+            pieces.append(piece)
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+        version = response.extensions.get("http_version", b"").decode("ascii")
+        return Reply(response.status, headers, pieces[0] if len(pieces) == 1 else b"".join(pieces), version)
+
+    async def aclose(self) -> None:
+        """Close every connection; what is still in flight fails."""
+        self._closed = True
+        self._shared = None
+        self._idle.clear()
+        while self._open:
+            await self._hang_up(self._open.pop())
+
+
+class _Pieces:
+    """A body that is read again for each request it is part of."""
+
+    def __init__(self, body: Body, piece: int) -> None:
+        self._body = body
+        self._piece = piece
+
+    def __repr__(self) -> str:
+        return f"<{self._body.length:,} bytes>"
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._body.pieces(self._piece):
+            yield piece

@@ -1,0 +1,188 @@
+"""Connections for httpcore's engines, on asyncio's own transports.
+
+httpcore writes each HTTP/2 frame by itself, and its own backend gives each write and read a cancel scope of anyio's and
+a record of TLS: a third of what a request costs. Here frames that are written within one turn of the loop leave
+together, whoever wrote them. Nothing is decided here: when to give up is the caller's cancel scope.
+"""
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any, cast
+
+__all__ = ["Backend"]
+
+#: Bytes that may have come and not been read yet.
+UNREAD_BYTES = 262_144
+#: Seconds until the next address of a host is tried beside the first (RFC 8305 §8).
+NEXT_ADDRESS = 0.25
+#: Seconds for a connection that was closed to be gone.
+GONE_WITHIN = 1.0
+
+
+class Stream(asyncio.Protocol):
+    """One connection, as httpcore's AsyncNetworkStream; *errors* is the module whose exceptions it raises."""
+
+    def __init__(self, errors: ModuleType) -> None:
+        self._errors = errors
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._received: deque[bytes] = deque()
+        self._unread = 0
+        self._written: list[bytes] = []
+        self._reader: asyncio.Future[None] | None = None
+        self._room = asyncio.Event()
+        self._room.set()
+        self._gone = asyncio.Event()
+        self._ended = False
+        self._failure = ""
+
+    # What the transport tells.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection stands."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Keep what came, and let the other side wait if nobody reads."""
+        self._received.append(data)
+        self._unread += len(data)
+        if self._unread > UNREAD_BYTES and self._transport is not None:
+            self._transport.pause_reading()
+        self._wake()
+
+    def eof_received(self) -> None:
+        """Nothing more will come."""
+        self._ended = True
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is over, for good or for a reason."""
+        self._ended = True
+        self._failure = type(exc).__name__ if exc is not None else ""
+        self._room.set()
+        self._gone.set()
+        self._wake()
+
+    def pause_writing(self) -> None:
+        """The other side is slow."""
+        self._room.clear()
+
+    def resume_writing(self) -> None:
+        """The other side has caught up."""
+        self._room.set()
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    # What httpcore asks for.
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - our deadlines are scopes
+        """What has come, at most *max_bytes*; b"" at the end."""
+        while not self._received:
+            if self._ended:
+                if self._failure:
+                    raise self._errors.ReadError(self._failure)
+                return b""
+            self._reader = self._loop.create_future()
+            await self._reader
+        data = self._received.popleft()
+        if len(data) > max_bytes:
+            self._received.appendleft(data[max_bytes:])
+            data = data[:max_bytes]
+        self._unread -= len(data)
+        if self._unread <= UNREAD_BYTES and self._transport is not None and not self._gone.is_set():
+            self._transport.resume_reading()
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
+        """Let *buffer* leave with the end of this turn of the loop; waits while the other side is slow."""
+        if not buffer:
+            return
+        if self._gone.is_set():
+            raise self._errors.WriteError(self._failure or "the connection is closed")
+        if not self._written:
+            self._loop.call_soon(self._flush)
+        self._written.append(buffer)
+        if not self._room.is_set():
+            await self._room.wait()
+
+    def _flush(self) -> None:
+        written, self._written = self._written, []
+        if written and self._transport is not None and not self._gone.is_set():
+            self._transport.write(written[0] if len(written) == 1 else b"".join(written))
+
+    async def aclose(self) -> None:
+        """Hang up, and wait until the socket is closed."""
+        if self._transport is not None and not self._gone.is_set():
+            self._flush()
+            self._transport.abort()
+            try:
+                await asyncio.wait_for(self._gone.wait(), GONE_WITHIN)
+            except TimeoutError:
+                return
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> "Stream":
+        """The same connection, encrypted; closed if that fails or is cancelled."""
+        plain = self._transport
+        assert plain is not None  # noqa: S101 - made by connect_tcp
+        try:
+            self._transport = await self._loop.start_tls(
+                plain, self, ssl_context, server_hostname=server_hostname, ssl_handshake_timeout=timeout
+            )
+        except BaseException as error:
+            plain.abort()
+            if isinstance(error, OSError):
+                raise self._errors.ConnectError(str(error)) from None
+            raise
+        return self
+
+    def get_extra_info(self, info: str) -> Any:
+        """What httpcore wants to know of a connection."""
+        if info == "is_readable":
+            # Nobody has asked for anything: what is readable now can only be the end.
+            return self._ended or bool(self._received)
+        names = {"client_addr": "sockname", "server_addr": "peername"}
+        return None if self._transport is None else self._transport.get_extra_info(names.get(info, info))
+
+
+class Backend:
+    """Makes connections, as httpcore's AsyncNetworkBackend."""
+
+    def __init__(self, errors: ModuleType) -> None:
+        self._errors = errors
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,  # noqa: ARG002 - never given
+        socket_options: Iterable[Any] | None = None,  # noqa: ARG002 - never given
+    ) -> Stream:
+        """A connection to *host*, whichever of its addresses answers first."""
+        loop = asyncio.get_running_loop()
+        # uvloop, which is no BaseEventLoop, tries addresses one after the other and takes no such argument.
+        eagerly: Any = {"happy_eyeballs_delay": NEXT_ADDRESS} if isinstance(loop, asyncio.BaseEventLoop) else {}
+        stream = Stream(self._errors)
+        try:
+            async with asyncio.timeout(timeout):
+                await loop.create_connection(lambda: stream, host, port, **eagerly)
+        except TimeoutError:
+            raise self._errors.ConnectTimeout(f"{host}:{port} did not answer within {timeout} s") from None
+        except OSError as error:
+            raise self._errors.ConnectError(str(error)) from None
+        return stream
+
+    async def connect_unix_socket(self, *_: Any, **__: Any) -> Stream:
+        """Never asked for."""
+        raise NotImplementedError
+
+    async def sleep(self, seconds: float) -> None:
+        """Between attempts to connect, of which there is one."""
+        await asyncio.sleep(seconds)
