@@ -2,7 +2,6 @@ import hashlib
 import os
 import zlib
 from pathlib import Path
-from typing import Self
 
 import pytest
 from street import MARKER, Pictures
@@ -98,25 +97,11 @@ async def test_a_named_pipe_does_not_hang(tmp_path: Path) -> None:
 
 async def test_a_disk_that_fails_is_told(pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error while reading is an InvalidJob, not an OSError."""
-    real = os.fdopen
 
-    class Broken:
-        def __init__(self, file: object) -> None:
-            self._file = file
+    def broken(_descriptor: int, _size: int) -> bytes:
+        raise OSError(5, "Input/output error")
 
-        def __enter__(self) -> Self:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            self._file.close()  # type: ignore[attr-defined]
-
-        def fileno(self) -> int:
-            return int(self._file.fileno())  # type: ignore[attr-defined]
-
-        def read(self, _size: int) -> bytes:
-            raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(os, "fdopen", lambda *args, **more: Broken(real(*args, **more)))
+    monkeypatch.setattr("smile_async.intake.os.read", broken)
     with pytest.raises(InvalidJob, match=r"can not be read \(Input/output error\): check the disk"):
         await load(pictures.filed())
 
