@@ -15,13 +15,18 @@ from smile_async.job import Job
 
 __all__ = ["Archive", "Member", "members"]
 
-_LOCAL = struct.Struct("<4s5H3I2H")
-_CENTRAL = struct.Struct("<4s6H3I5H2I")
-_END = struct.Struct("<4s4H2IH")
 _VERSION = 20
 _UNIX = 3 << 8
 _MIDNIGHT, _FIRST_OF_1980 = 0, 0x21
 _REGULAR_FILE = 0o100600 << 16
+#: A member as both its headers describe it: time, date, CRC, size twice, lengths of name and extra field.
+_MEMBER = struct.Struct("<2H3I2H")
+#: What stands before that in the local header, and in the central directory; and what stands after it there.
+_LOCAL = struct.pack("<4s3H", b"PK\3\4", _VERSION, 0, 0)
+_CENTRAL = struct.pack("<4s4H", b"PK\1\2", _UNIX | _VERSION, _VERSION, 0, 0)
+_PLACE = struct.Struct("<3H2I")
+_END = struct.Struct("<4s4H2IH")
+_HEADERS = len(_LOCAL) + len(_CENTRAL) + 2 * _MEMBER.size + _PLACE.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ class Archive:
         )
         #: Bytes of the whole zip, by arithmetic.
         self.length: int = _END.size + sum(
-            _LOCAL.size + _CENTRAL.size + 2 * len(name) + len(content) for name, content, _ in self._members
+            [_HEADERS + 2 * len(name) + len(content) for name, content, _ in self._members]
         )
 
     def __repr__(self) -> str:
@@ -58,6 +63,9 @@ class Archive:
 
     def pieces(self, size: int = 65_536) -> Iterator[bytes]:
         """The whole zip, again for each call, in pieces of at most *size* bytes."""
+        if self.length <= size:
+            yield b"".join(self._parts())
+            return
         waiting: list[bytes | memoryview] = []
         room = size
         for part in self._parts():
@@ -72,20 +80,19 @@ class Archive:
         if waiting:
             yield b"".join(waiting)
 
-    def _parts(self) -> Iterator[bytes]:
-        directory, at = [], 0
+    def _parts(self) -> list[bytes]:
+        parts: list[bytes] = []
+        directory: list[bytes] = []
+        at = 0
         for name, content, crc in self._members:
             size = len(content)
-            about = (_MIDNIGHT, _FIRST_OF_1980, crc, size, size, len(name), 0)
-            yield _LOCAL.pack(b"PK\3\4", _VERSION, 0, 0, *about) + name
-            yield content
-            directory.append(
-                _CENTRAL.pack(b"PK\1\2", _UNIX | _VERSION, _VERSION, 0, 0, *about, 0, 0, 0, _REGULAR_FILE, at) + name
-            )
-            at += _LOCAL.size + len(name) + size
+            about = _MEMBER.pack(_MIDNIGHT, _FIRST_OF_1980, crc, size, size, len(name), 0)
+            parts += (_LOCAL + about + name, content)
+            directory.append(_CENTRAL + about + _PLACE.pack(0, 0, 0, _REGULAR_FILE, at) + name)
+            at += len(_LOCAL) + _MEMBER.size + len(name) + size
         index = b"".join(directory)
         count = len(self._members)
-        yield index + _END.pack(b"PK\5\6", 0, 0, count, count, len(index), at, 0)
+        return [*parts, index + _END.pack(b"PK\5\6", 0, 0, count, count, len(index), at, 0)]
 
 
 def members(job: Job, contents: Sequence[bytes]) -> list[Member]:

@@ -49,7 +49,7 @@ class Host:
             raise SessionClosed("a session is entered once: make a new one")
         self._loop = asyncio.get_running_loop()
 
-    async def start(self, main: Callable[[TaskGroup], Coroutine[Any, Any, None]]) -> None:
+    async def start(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run *main*, and what is started later, in a task of its own."""
         ready = anyio.Event()
         self._task = asyncio.create_task(self._live(main, ready), name="smile_async session")
@@ -61,16 +61,18 @@ class Host:
                 await self.aclose()
             raise
 
-    async def _live(self, main: Callable[[TaskGroup], Coroutine[Any, Any, None]], ready: anyio.Event) -> None:
+    async def _live(self, main: Callable[[], Coroutine[Any, Any, None]], ready: anyio.Event) -> None:
         try:
             async with anyio.create_task_group() as group:
                 self._group = group
-                group.start_soon(main, group)
+                group.start_soon(main)
                 ready.set()
                 await self._stop.wait()
                 group.cancel_scope.cancel()
         except Exception as error:  # noqa: BLE001 - whatever it was, those who wait must hear of it
-            first = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
+            first = error
+            while isinstance(first, ExceptionGroup):
+                first = first.exceptions[0]
             self._crash = type(first).__name__
             _log.exception("the session's host task crashed")
         finally:

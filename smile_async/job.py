@@ -229,18 +229,18 @@ def _pictures(
 
 
 def _picture(source: ImageSource, name: str, user_id: str) -> Image:
-    if isinstance(source, Image):
-        return source
-    if isinstance(source, bytes | bytearray | memoryview):
-        # Judged by Job itself, which can say whose picture it is.
-        content = bytes(source)
-        return Image(content=content, size=len(content))
     why = f"is {type(source).__name__}: give a path, bytes or an Image"
     if isinstance(source, str | os.PathLike):
         try:
             return Image.from_path(source)
         except InvalidJob as error:
             why = f"has no usable path ({error})"
+    elif isinstance(source, Image):
+        return source
+    elif isinstance(source, bytes | bytearray | memoryview):
+        # Judged by Job itself, which can say whose picture it is.
+        content = bytes(source)
+        return Image(content=content, size=len(content))
     del source
     raise InvalidJob(f"user {user_id!r}: {name} {why}")
 

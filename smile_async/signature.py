@@ -45,7 +45,7 @@ class Signer:
     *previous* keys are only used for checking, so that a key can be rotated without losing replies under way.
     """
 
-    __slots__ = ("keys", "partner_id")
+    __slots__ = ("_begun", "keys", "partner_id")
 
     def __init__(self, partner_id: str, api_key: Secret, previous: Sequence[Secret] = ()) -> None:
         if (
@@ -59,20 +59,23 @@ class Signer:
         self.partner_id = partner_id
         #: The present key first.
         self.keys = tuple(Secret(key) for key in (api_key, *previous))
+        # Begun once and copied: half the cost, and unlike hmac.digest it does not hand the GIL to another thread.
+        self._begun = tuple(hmac.new(key.reveal().encode(), digestmod="sha256") for key in self.keys)
 
     def sign(self, timestamp: str) -> str:
         """The base64 signature that goes with *timestamp*, for a request of this partner (protocol.md §2.1)."""
-        return self._made_by(self.keys[0], timestamp)
+        return self._made_by(self._begun[0], timestamp)
 
     def confirms(self, timestamp: str, signature: str) -> bool:
         """Whether one of the keys made *signature* for exactly this *timestamp* text; takes constant time."""
         given = signature.encode("utf-8", "surrogatepass")
         # A list, not a generator: every key is tried, so the time does not tell which one fits.
-        return any([hmac.compare_digest(self._made_by(key, timestamp).encode(), given) for key in self.keys])  # noqa: C419
+        return any([hmac.compare_digest(self._made_by(key, timestamp).encode(), given) for key in self._begun])  # noqa: C419
 
-    def _made_by(self, key: Secret, timestamp: str) -> str:
-        message = f"{timestamp}{self.partner_id}sid_request".encode("utf-8", "surrogatepass")
-        return base64.b64encode(hmac.digest(key.reveal().encode(), message, "sha256")).decode()
+    def _made_by(self, begun: hmac.HMAC, timestamp: str) -> str:
+        made = begun.copy()
+        made.update(f"{timestamp}{self.partner_id}sid_request".encode("utf-8", "surrogatepass"))
+        return base64.b64encode(made.digest()).decode()
 
 
 def _usable(key: object) -> bool:

@@ -48,7 +48,10 @@ def _is_address(host: str) -> bool:
 
 def url_flaw(url: str) -> str:
     """What is wrong with *url* as a place to talk to, and the cure; "" if nothing is."""
-    parts = _split(url)
+    return _flaw_of(_split(url))
+
+
+def _flaw_of(parts: SplitResult | None) -> str:
     if parts is None:
         return "is not a URL: give https://host/path"
     if parts.username is not None or parts.password is not None:
@@ -65,7 +68,7 @@ def upload_url_flaw(url: str, *, api_host: str, allowed: Iterable[str]) -> str:
     itself is there. The text never contains the URL: its query is a bearer credential.
     """
     parts = _split(url)
-    why = url_flaw(url)
+    why = _flaw_of(parts)
     if why or parts is None or parts.hostname is None:
         return f"the upload URL {why}"
     host = parts.hostname.rstrip(".")

@@ -96,7 +96,7 @@ class Rig:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self.poller.run, tasks)
+            tasks.start_soon(self.poller.run)
             await settle()
             yield
             tasks.cancel_scope.cancel()

@@ -117,7 +117,7 @@ def test_a_failure_while_signing_holds_no_key() -> None:
     with pytest.raises(AttributeError) as caught:
         signer.confirms("t", None)  # type: ignore[arg-type]
     assert frames_holding(caught.value, CANARY) == []
-    signer.keys = (Secret(5),)  # type: ignore[arg-type]
+    signer._begun = (None,)  # type: ignore[assignment]
     with pytest.raises(AttributeError) as deeper:
         signer.sign("t")
     assert frames_holding(deeper.value, CANARY) == []
