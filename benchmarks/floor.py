@@ -26,44 +26,64 @@ ZIP = [("Content-Type", "application/zip")]
 Send = Callable[[str, str, list[tuple[str, str]], bytes], Awaitable[bytes]]
 
 
+def rust(told: dict[str, Any], http2: bool) -> Any:
+    from pyreqwest.client import ClientBuilder  # noqa: PLC0415 - an extra
+
+    builder = ClientBuilder().http2(http2).no_proxy().follow_redirects(False)
+    return builder.add_root_certificate_pem(Path(told["ca_file"]).read_bytes()).build()
+
+
 def transport(told: dict[str, Any], library: ModuleType, http2: bool) -> Any:
     if told["engine"] != "pyreqwest":
         context = ssl.create_default_context(cafile=told["ca_file"])
         limits = library.Limits(max_connections=None, max_keepalive_connections=100)
         return library.AsyncHTTPTransport(verify=context, http2=http2, limits=limits, trust_env=False)
-    from pyreqwest.client import ClientBuilder  # noqa: PLC0415 - an extra
-    from pyreqwest.compatibility.httpx import HttpxTransport  # noqa: PLC0415
+    from pyreqwest.compatibility.httpx import HttpxTransport  # noqa: PLC0415 - an extra
 
-    builder = ClientBuilder().http2(http2).no_proxy().follow_redirects(False)
-    return HttpxTransport(builder.add_root_certificate_pem(Path(told["ca_file"]).read_bytes()).build())
+    return HttpxTransport(rust(told, http2))
 
 
-def sender(told: dict[str, Any], library: ModuleType, http2: bool) -> tuple[Any, Send]:
-    """What is to be closed, and how to send one request over it."""
-    over = transport(told, library, http2)
+def bare(told: dict[str, Any], http2: bool) -> tuple[Callable[[], Awaitable[None]], Send]:
+    """How to close what lies below the engine's client class, and how to send one request over it."""
+    if told["engine"] == "pyreqwest":
+        client = rust(told, http2)
+
+        async def send_rust(method: str, url: str, headers: list[tuple[str, str]], content: bytes) -> bytes:
+            response = await client.request(method, url).headers(headers).body_bytes(content).build().send()
+            return checked(response.status, bytes(await response.bytes()))
+
+        async def close_rust() -> None:
+            await client.close()
+            await asyncio.sleep(0.05)  # see smile_async/pyreqwest_engine.py
+
+        return close_rust, send_rust
+    core = __import__("httpcore2" if told["engine"] == "httpx2" else "httpcore")
+    context = ssl.create_default_context(cafile=told["ca_file"])
+    pool = core.AsyncConnectionPool(ssl_context=context, http2=http2, max_connections=None)
+
+    async def send_core(method: str, url: str, headers: list[tuple[str, str]], content: bytes) -> bytes:
+        response = await pool.request(method, url, headers=headers, content=content)
+        return checked(response.status, response.content)
+
+    return pool.aclose, send_core
+
+
+def sender(told: dict[str, Any], library: ModuleType, http2: bool) -> tuple[Callable[[], Awaitable[None]], Send]:
+    """How to close, and how to send one request."""
     if told["kind"] == "bare":
-        timeouts = {"timeout": {"connect": 10.0, "read": None, "write": None, "pool": None}}
-
-        async def send_bare(method: str, url: str, headers: list[tuple[str, str]], content: bytes) -> bytes:
-            request = library.Request(method, url, headers=headers, content=content, extensions=timeouts)
-            response = await over.handle_async_request(request)
-            body = b"".join([piece async for piece in response.stream])
-            await response.aclose()
-            return checked(response, body)
-
-        return over, send_bare
-    client = library.AsyncClient(transport=over, timeout=None, trust_env=False)
+        return bare(told, http2)
+    client = library.AsyncClient(transport=transport(told, library, http2), timeout=None, trust_env=False)
 
     async def send(method: str, url: str, headers: list[tuple[str, str]], content: bytes) -> bytes:
         response = await client.request(method, url, headers=headers, content=content)
-        return checked(response, response.content)
+        return checked(response.status_code, response.content)
 
-    return client, send
+    return client.aclose, send
 
 
-def checked(response: Any, body: bytes) -> bytes:
-    if response.status_code != 200:
-        raise RuntimeError(f"HTTP {response.status_code}")
+def checked(status: int, body: bytes) -> bytes:
+    if status != 200:
+        raise RuntimeError(f"HTTP {status}")
     return body
 
 
@@ -151,7 +171,7 @@ async def run(told: dict[str, Any]) -> dict[str, Any]:
         await floor.all(count, window)
     figures = window.close()
     for each in (floor.closing, floor.closing_too):
-        await each.aclose()
+        await each()
     return figures | {"api": "HTTP/2"}
 
 

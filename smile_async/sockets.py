@@ -6,11 +6,14 @@ together, whoever wrote them. Nothing is decided here: when to give up is the ca
 """
 
 import asyncio
+import socket
 import ssl
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Any, cast
+
+import anyio
 
 __all__ = ["Backend"]
 
@@ -167,12 +170,15 @@ class Backend:
     ) -> Stream:
         """A connection to *host*, whichever of its addresses answers first."""
         loop = asyncio.get_running_loop()
-        # uvloop, which is no BaseEventLoop, tries addresses one after the other and takes no such argument.
-        eagerly: Any = {"happy_eyeballs_delay": NEXT_ADDRESS} if isinstance(loop, asyncio.BaseEventLoop) else {}
         stream = Stream(self._errors)
         try:
             async with asyncio.timeout(timeout):
-                await loop.create_connection(lambda: stream, host, port, **eagerly)
+                connected = await _reach(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+                try:
+                    await loop.create_connection(lambda: stream, sock=connected)
+                except BaseException:
+                    connected.close()
+                    raise
         except TimeoutError:
             raise self._errors.ConnectTimeout(f"{host}:{port} did not answer within {timeout} s") from None
         except OSError as error:
@@ -186,3 +192,42 @@ class Backend:
     async def sleep(self, seconds: float) -> None:
         """Between attempts to connect, of which there is one."""
         await asyncio.sleep(seconds)
+
+
+async def _reach(addresses: Sequence[Any]) -> socket.socket:
+    """A socket connected to whichever of *addresses* answers first, each tried a moment after the one before it.
+
+    asyncio can do that as well (happy_eyeballs_delay), but leaves the socket open if it is cancelled meanwhile.
+    """
+    found: list[socket.socket] = []
+    failures: list[OSError] = []
+
+    async def attempt(family: int, address: Any, failed: anyio.Event) -> None:
+        trying = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            trying.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(trying, address)
+        except OSError as error:
+            trying.close()
+            failures.append(error)
+            failed.set()
+        except BaseException:
+            trying.close()
+            raise
+        else:
+            found.append(trying)
+            tasks.cancel_scope.cancel()
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            for family, _, _, _, address in addresses:
+                failed = anyio.Event()
+                tasks.start_soon(attempt, family, address, failed)
+                with anyio.move_on_after(NEXT_ADDRESS):
+                    await failed.wait()
+        if not found:
+            raise failures[0]
+        return found.pop(0)
+    finally:
+        for other in found:
+            other.close()

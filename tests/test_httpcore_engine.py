@@ -1,0 +1,140 @@
+"""The connections an engine on httpcore keeps: shared over HTTP/2, taken and given back over HTTP/1.1, closed once."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpcore
+import httpcore2
+import pytest
+from scripted import Authority, ScriptedServer, say, silence
+from street import until
+
+from smile_async.engine import KEPT_FOR, NoReply
+from smile_async.httpcore_engine import HttpcoreEngine
+from smile_async.sandbox import RunningSandbox
+from smile_async.tls import tls_context
+
+pytestmark = pytest.mark.usefixtures("tidy")
+libraries = pytest.mark.parametrize("library", [httpcore, httpcore2])
+JSON = [("Content-Type", "application/json")]
+
+
+@pytest.fixture
+async def server(authority: Authority) -> AsyncIterator[ScriptedServer]:
+    """A server that speaks HTTP/1.1 and says 200."""
+    async with ScriptedServer(say(200, b"{}"), authority.context) as server:
+        yield server
+
+
+def engine_on(library: Any, ca_file: str, *, http2: bool) -> HttpcoreEngine:
+    """An engine that trusts this CA."""
+    return HttpcoreEngine(library, tls_context(ca_file, http2=http2), http2=http2)
+
+
+@libraries
+async def test_requests_share_one_http2_connection(library: Any, running: RunningSandbox) -> None:
+    """Many requests at once, the first of them while the connection is being made, open one connection."""
+    engine = engine_on(library, running.ca_file, http2=True)
+    url = f"{running.base_url}/upload"
+    for _ in range(2):
+        replies = await asyncio.gather(*(engine.send("POST", url, JSON, b"{}") for _ in range(40)))
+        assert {reply.http_version for reply in replies} == {"HTTP/2"}
+    assert len(engine._open) == 1
+    await engine.aclose()
+    assert not engine._open
+    assert repr(engine) == f"<HttpcoreEngine on {library.__name__}>"
+
+
+@libraries
+@pytest.mark.parametrize("http2", [True, False])
+async def test_http1_takes_as_many_connections_as_are_needed(
+    library: Any, http2: bool, authority: Authority, server: ScriptedServer
+) -> None:
+    """Where the server speaks HTTP/1.1, requests at once have a connection each, and later ones use them again."""
+    engine = engine_on(library, authority.ca_file, http2=http2)
+    for _ in range(3):
+        await asyncio.gather(*(engine.send("POST", f"{server.url}/x", JSON, b"{}") for _ in range(5)))
+    for _ in range(5):
+        await engine.send("POST", f"{server.url}/x", JSON, b"{}")
+    assert len(server.requests) == 20
+    assert server.connections == len(engine._idle) == len(engine._open) == 5
+    await engine.aclose()
+
+
+@libraries
+async def test_an_expired_connection_is_closed_and_replaced(
+    library: Any, authority: Authority, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that has been idle for too long is not used any more, and is closed at the next request."""
+    monkeypatch.setitem(KEPT_FOR, False, 0.02)
+    engine = engine_on(library, authority.ca_file, http2=False)
+    await asyncio.gather(*(engine.send("POST", f"{server.url}/x", JSON, b"{}") for _ in range(3)))
+    await asyncio.sleep(0.05)
+    await engine.send("POST", f"{server.url}/x", JSON, b"{}")
+    assert server.connections == 4
+    assert len(engine._open) == 1
+    await engine.aclose()
+
+
+@libraries
+async def test_an_expired_http2_connection_is_replaced(
+    library: Any, running: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shared connection, too, is closed when it has been idle for too long."""
+    monkeypatch.setitem(KEPT_FOR, True, 0.02)
+    engine = engine_on(library, running.ca_file, http2=True)
+    await engine.send("POST", f"{running.base_url}/upload", JSON, b"{}")
+    first = engine._shared
+    await asyncio.sleep(0.05)
+    await engine.send("POST", f"{running.base_url}/upload", JSON, b"{}")
+    assert engine._shared is not first
+    assert first.is_closed()
+    assert len(engine._open) == 1
+    await engine.aclose()
+
+
+@libraries
+async def test_two_hosts_keep_their_own_connections(library: Any, authority: Authority, server: ScriptedServer) -> None:
+    """A connection is used again for its own host alone."""
+    engine = engine_on(library, authority.ca_file, http2=False)
+    async with ScriptedServer(say(200, b"{}"), authority.context) as other:
+        for _ in range(3):
+            for each in (server, other):
+                await engine.send("POST", f"{each.url}/x", JSON, b"{}")
+        assert server.connections == other.connections == 1
+        await engine.aclose()
+
+
+@libraries
+async def test_closing_under_a_request_leaves_no_connection(library: Any, authority: Authority) -> None:
+    """What is in flight when the engine closes fails, and its connection is closed with it."""
+    async with ScriptedServer(silence, authority.context) as mute:
+        engine = engine_on(library, authority.ca_file, http2=True)
+        asking = [asyncio.create_task(engine.send("POST", f"{mute.url}/x", JSON, b"{}")) for _ in range(3)]
+        await until(lambda: len(mute.requests) == 3)
+        await engine.aclose()
+        ends = await asyncio.gather(*asking, return_exceptions=True)
+        assert all(isinstance(end, NoReply) for end in ends)
+        assert not engine._open
+
+
+@libraries
+async def test_cancelling_while_connecting_disturbs_nobody_else(library: Any, running: RunningSandbox) -> None:
+    """Of requests that wait for one connection, those cancelled end, the others get their answers; all is closed."""
+    engine = engine_on(library, running.ca_file, http2=True)
+    url = f"{running.base_url}/upload"
+    for turns in range(12):
+        asking = [asyncio.create_task(engine.send("POST", url, JSON, b"{}")) for _ in range(6)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        for task in asking[::2]:
+            task.cancel()
+        ends = await asyncio.gather(*asking, return_exceptions=True)
+        assert all(not isinstance(end, BaseException) for end in ends[1::2])
+        await engine.aclose()
+        assert not engine._open
+        engine = engine_on(library, running.ca_file, http2=True)
+    await engine.aclose()
+    gc.collect()
