@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
@@ -25,8 +25,20 @@ from smile_async.conversation import Reach
 from smile_async.errors import BadConfiguration, LedgerFailed, SmileError
 from smile_async.job import Job, Ticket
 from smile_async.ledger.failpoints import failpoint
-from smile_async.ledger.grouping import Answer, Group, Intent, answer_all, commit, moments, perform, settle
-from smile_async.ledger.place import Place, words_of
+from smile_async.ledger.grouping import (
+    Answer,
+    Fence,
+    Group,
+    Intent,
+    Mark,
+    Note,
+    answer_all,
+    commit,
+    moments,
+    perform,
+    settle,
+)
+from smile_async.ledger.place import Place, dialect_insert, words_of
 from smile_async.ledger.rows import Recall, failure_note, verdict_note
 from smile_async.ledger.schema import meta, prepare
 from smile_async.verdict import Verdict
@@ -69,6 +81,7 @@ class Ledger:
         self._thread: ThreadPoolExecutor | None = None
         self._task: asyncio.Task[None] | None = None
         self._group = Group()
+        self._fences: dict[str, Fence] = {}
         self._news = asyncio.Event()
         self._closing = False
         self._turn = asyncio.Lock()
@@ -141,10 +154,10 @@ class Ledger:
             await self.open()
         try:
             async with self.writing() as connection:
+                insert = dialect_insert(connection)(meta).on_conflict_do_nothing()
+                await connection.execute(insert, {"name": "account", "value": account})
                 known = (await connection.execute(sa.select(meta.c.value).where(meta.c.name == "account"))).scalar()
-                if known is None:
-                    await connection.execute(meta.insert(), {"name": "account", "value": account})
-                elif known != account:
+                if known != account:
                     message = f"the ledger belongs to {known}, not to {account}: use another ledger"
                     raise BadConfiguration(message)  # noqa: TRY301 - closed below, like after any other failure
         except BaseException:
@@ -156,7 +169,9 @@ class Ledger:
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """A transaction of one's own, durable when the block is left. Raises LedgerFailed."""
         try:
-            async with self._turn, self._opened_engine().begin() as connection:
+            # A file takes one writer; a server sorts out its own, and must not make one of us wait for another.
+            turn = self._turn if self.place.is_file else contextlib.nullcontext()
+            async with turn, self._opened_engine().begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
             raise self._failed(error) from None
@@ -191,26 +206,41 @@ class Ledger:
         advice = "nothing that is not on record is sent; mend it and run again"
         return LedgerFailed(f"the ledger {self.place!r} can not be used ({words_of(error)}): {advice}", retryable=True)
 
+    # What a worker tells it.
+
+    def guard(self, job_ids: Iterable[str], fence: Fence) -> None:
+        """From now on send, and give up, these jobs only while *fence* stands: they are a claimed chunk's."""
+        self._fences.update(dict.fromkeys(job_ids, fence))
+
+    def unguard(self, job_ids: Iterable[str], fence: Fence) -> None:
+        """These jobs are in hand no more; a later claim's fence stays."""
+        for job_id in job_ids:
+            if self._fences.get(job_id) == fence:
+                del self._fences[job_id]
+
     # What a session tells it.
 
     async def begin(self, job: Job, digest: bytes) -> Recall | None:
         """Put on record, durably, that *job* is about to be sent; None if it is new, else what is known of it.
 
         Raises InvalidJob if the job_id stands for another user, type or other pictures, LedgerFailed if it can not be
-        written; then nothing may be sent.
+        written, LeaseLost if it is another worker's by now; then nothing may be sent.
         """
         self._opened_engine()
         answer: asyncio.Future[Recall | None] = asyncio.get_running_loop().create_future()
-        self._group.intents.append(Intent(job, digest.hex(), answer))
+        self._group.intents.append(Intent(job, digest.hex(), answer, self._fences.get(job.job_id)))
         failpoint("intent noted")
         self._news.set()
         return await answer
 
     async def mark(self, ticket: Ticket, reach: Reach) -> None:
-        """Put on record, durably, how far the job may come with the next request."""
+        """Put on record, durably, how far the job may come with the next request. Raises what `begin` raises."""
+        self._opened_engine()
         failpoint("upload answered")
-        self._note("mark", {"b_job": ticket.job_id, "b_reach": int(reach)})
-        await self.flush()
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._group.marks.append(Mark(ticket.job_id, reach, answer, self._fences.get(ticket.job_id)))
+        self._news.set()
+        await answer
 
     def accepted(self, ticket: Ticket) -> None:
         """Smile ID has the job and its pictures."""
@@ -223,7 +253,8 @@ class Ledger:
 
     def failed(self, ticket: Ticket, error: SmileError, reach: Reach, *, polled: bool = False) -> None:
         """The attempt ended with *error*; *polled*: only the waiting did, for a job that was accepted."""
-        self._note("failure", failure_note(ticket, error, reach, polled=polled))
+        fence = self._fences.get(ticket.job_id)
+        self._note("failure", failure_note(ticket, error, reach, polled=polled), fence)
         self._happened(ticket.job_id, "failed", type(error).__name__)
 
     def heard(self, verdict: Verdict) -> None:
@@ -241,8 +272,8 @@ class Ledger:
         self._news.set()
         await written
 
-    def _note(self, kind: str, about: dict[str, Any]) -> None:
-        self._group.notes.setdefault(kind, []).append(about)
+    def _note(self, kind: str, about: dict[str, Any], fence: Fence | None = None) -> None:
+        self._group.notes.setdefault(kind, []).append(Note(about, fence))
         self._news.set()
 
     def _happened(self, job_id: str, kind: str, detail: str) -> None:
@@ -294,14 +325,13 @@ class Ledger:
                 return await connection.run_sync(perform, group, self.now(), shared=True)
 
     async def _give_back(self, group: Group, error: Exception) -> None:
-        for intent in group.intents:
-            settle(intent.answer, self._failed(error))
+        # What somebody waited for is only of use to who did.
+        for each in group.asked():
+            settle(each.answer, self._failed(error))
         for waiter in group.waiters:
             settle(waiter, self._failed(error))
         for kind, notes in group.notes.items():
-            # A mark is only of use to the one who waited for it.
-            if kind != "mark":
-                self._group.notes.setdefault(kind, [])[:0] = notes
+            self._group.notes.setdefault(kind, [])[:0] = notes
         self._group.happened[:0] = group.happened
         _log.error("the ledger can not be written: %s", words_of(error))
         if (self._group.notes or self._group.happened) and not self._closing:

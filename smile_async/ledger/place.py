@@ -52,6 +52,14 @@ class Place:
         """Whether it is a local SQLite file."""
         return self.path is not None
 
+    def conninfo(self) -> str:
+        """How to reach the server, password included: for libraries, never for a log. Raises BadConfiguration."""
+        if self.path is not None:
+            raise BadConfiguration(
+                "workers share a ledger in a database: give --ledger postgresql://user@host/database"
+            )
+        return self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+
     def take(self) -> None:
         """Become the one process that writes; makes a file that only its owner may read. Blocking."""
         if self.path is None:
