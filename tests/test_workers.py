@@ -1,9 +1,11 @@
 """Workers over PostgreSQL: claims, fences, renewals and the sweep, each by itself and all together."""
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 
+import psycopg
 import pytest
 from postgres import Postgres
 from street import Pictures, until
@@ -150,26 +152,42 @@ async def test_a_claim_waits_for_an_intent_under_way(ledger: Ledger, pictures: P
     (row,) = await Chunks(ledger).rows(chunk)
     held = await claimed(ledger, chunk)
     ledger.guard([row["job_id"]], held.fence)
-    await change_chunk(ledger, chunk, lease_until=0.0)
-    order: list[str] = []
+    committed: list[float] = []
+    claiming: list[threading.Thread] = []
+    done: list[float] = []
+
+    def claim() -> None:
+        with psycopg.connect(url_of(ledger)) as other:
+            other.execute("UPDATE smile_chunks SET token = token + 1 WHERE id = %s", (chunk,))
+        done.append(time.monotonic())
 
     def slow(name: str) -> None:
         if name == "intent committing":
+            claiming.append(threading.Thread(target=claim))
+            claiming[0].start()
             time.sleep(0.3)
-            order.append("intent")
-
-    async def claim() -> None:
-        async with Ledger(url_of(ledger)) as other:
-            await asyncio.to_thread(time.sleep, 0.1)
-            await claimed(other, chunk)
-            order.append("claim")
+            committed.append(time.monotonic())
 
     failpoints.install(slow)
     try:
-        await asyncio.gather(claim(), ledger.begin(job_of(Row.of(row), row["job_id"]), DIGEST))
+        await ledger.begin(job_of(Row.of(row), row["job_id"]), DIGEST)
     finally:
         failpoints.install(None)
-    assert order == ["intent", "claim"]
+    await asyncio.to_thread(claiming[0].join)
+    assert committed[0] < done[0]
+
+
+async def test_the_fence_alone_stops_a_worker(ledger: Ledger, running: RunningSandbox, pictures: Pictures) -> None:
+    """A worker that has not noticed that its chunk was claimed away gets no further intent, and leaves the chunk."""
+    (chunk,) = await planned(ledger, registrations(pictures, 40), chunk_jobs=40, rate=40.0)
+    endings: list[Ending] = []
+    async with a_worker(running, url_of(ledger), lease=60.0, tell=lambda _, ending: endings.append(ending)):
+        await until(lambda: len(running.sandbox.jobs) >= 5, patience=5)
+        await run_sql(ledger, f"UPDATE smile_chunks SET token = token + 1 WHERE id = {chunk}")
+        before = await run_sql(ledger, "SELECT count(*) FROM smile_events WHERE kind = 'sending'")
+        await until(lambda: bool(endings), patience=5)
+    assert endings == [Ending.LOST]
+    assert await run_sql(ledger, "SELECT count(*) FROM smile_events WHERE kind = 'sending'") == before
 
 
 async def test_a_worker_that_loses_its_chunk_stops_at_once(ledger: Ledger, pictures: Pictures) -> None:
