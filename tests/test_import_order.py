@@ -14,6 +14,7 @@ STREET = (
     "clock",
     "telemetry",
     "transport",
+    "fetching",
     "intake",
     "gate",
     "pool",

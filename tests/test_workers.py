@@ -78,7 +78,7 @@ async def test_only_one_of_many_claims_wins(ledger: Ledger, pictures: Pictures) 
 
 
 async def test_what_can_be_claimed(ledger: Ledger, pictures: Pictures) -> None:
-    """A chunk whose lease has run out can be claimed, with a higher token; one that is held, not due or done can not."""
+    """A chunk whose lease ran out can be claimed, with a higher token; one that is held, not due or done can not."""
     (chunk,) = await planned(ledger, registrations(pictures, 3))
     chunks = Chunks(ledger, "w", 60.0)
     first = await claimed(ledger, chunk)
@@ -111,9 +111,12 @@ async def test_renewal_keeps_what_is_still_ours(ledger: Ledger, pictures: Pictur
 async def test_a_lease_is_renewed_for_as_long_as_the_work_takes(ledger: Ledger, pictures: Pictures) -> None:
     """A chunk that takes longer than a lease stays with its worker, though another one is looking for work."""
     (chunk,) = await planned(ledger, registrations(pictures, 5))
-    async with Sandbox.serve(latency=1.2) as running:
-        async with a_worker(running, url_of(ledger), lease=0.5), a_worker(running, url_of(ledger), lease=0.5):
-            await all_done(ledger)
+    async with (
+        Sandbox.serve(latency=1.2) as running,
+        a_worker(running, url_of(ledger), lease=0.5),
+        a_worker(running, url_of(ledger), lease=0.5),
+    ):
+        await all_done(ledger)
     assert (await chunk_rows(ledger))[chunk]["token"] == 1
 
 

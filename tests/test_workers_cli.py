@@ -49,7 +49,7 @@ async def test_a_batch_from_enqueue_to_report(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """--enqueue leaves the work to a worker, which ends when nothing is left; status, report and a rerun see its work."""
+    """--enqueue leaves the work to a worker, which ends when nothing is left; status, report and resume see it."""
     url, out = fresh(server), manifest.parent / "out.jsonl"
     tell = (running, capsys, monkeypatch)
     code, said, _ = await command(*tell, "run", manifest, "--ledger", url, "--out", out, "--enqueue", "--chunk", 10)
@@ -95,7 +95,7 @@ async def test_a_second_run_of_a_batch_is_refused(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """While one process runs a batch another one is told so; another batch of the ledger may run; afterwards it may too."""
+    """While one process runs a batch, another one is told so; other batches of the ledger may run meanwhile."""
     url = fresh(server)
     tell = (running, capsys, monkeypatch)
     async with Ledger(url) as ledger, Batches(ledger).alone("m"):

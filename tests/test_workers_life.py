@@ -5,14 +5,9 @@ import json
 import os
 import signal
 import sys
-import time
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-from batch_support import command, write_csv
 from postgres import Postgres
 from street import Pictures, until
 from workers_support import (
@@ -28,7 +23,6 @@ from workers_support import (
 )
 
 from smile_async.batch import Row
-from smile_async.cli import main
 from smile_async.errors import NotAuthorized
 from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
@@ -144,16 +138,10 @@ async def test_a_database_that_restarts_under_workers(
             await asyncio.to_thread(server.stop)
             await asyncio.sleep(0.5)
             await asyncio.to_thread(server.start)
-            await _patiently_done(ledger)
+            await all_done(ledger, 30)
         assert await Batches(ledger).counts("b") == {"final": 60}
         assert len(running.sandbox.jobs) == 60
         assert all(job.submissions == 1 for job in running.sandbox.jobs.values())
-
-
-async def _patiently_done(ledger: Ledger) -> None:
-    async with asyncio.timeout(30):
-        while any(chunk["done_at"] is None for chunk in (await chunk_rows(ledger)).values()):
-            await asyncio.sleep(0.1)
 
 
 async def test_a_worker_waits_for_an_api_that_is_away(
