@@ -49,6 +49,9 @@ _log = logging.getLogger("smile_async")
 
 #: Seconds a note may wait for others before they are committed together.
 DELAY = 0.02
+#: One commit in so many waits for its whole delay, to learn how many come in that time. The others go ahead as soon as
+#: as many wait: who waits has nobody to wait for, and waiting longer would bring few.
+LEARNING = 16
 #: Seconds until notes that could not be written, and for which nobody waits, are tried again.
 AGAIN = 0.5
 #: Seconds a database server may be away (a restart) before what waits for it fails.
@@ -83,6 +86,8 @@ class Ledger:
         self._group = Group()
         self._fences: dict[str, Fence] = {}
         self._news = asyncio.Event()
+        self._full = asyncio.Event()
+        self._crowd = 0
         self._closing = False
         self._turn = asyncio.Lock()
 
@@ -127,7 +132,7 @@ class Ledger:
         self._engine, self._closing = engine, False
         self._writer = self.place.writer()
         self._thread = None if self._writer is None else ThreadPoolExecutor(1, "smile-ledger")
-        self._news = asyncio.Event()
+        self._news, self._full = asyncio.Event(), asyncio.Event()
         self._task = asyncio.create_task(self._write(), name="smile_async ledger")
 
     async def aclose(self) -> None:
@@ -136,6 +141,7 @@ class Ledger:
             return
         self._closing = True
         self._news.set()
+        self._full.set()
         await asyncio.wait([self._task])
         if self._writer is not None and self._thread is not None:
             self._thread.shutdown()
@@ -230,7 +236,7 @@ class Ledger:
         answer: asyncio.Future[Recall | None] = asyncio.get_running_loop().create_future()
         self._group.intents.append(Intent(job, digest.hex(), answer, self._fences.get(job.job_id)))
         failpoint("intent noted")
-        self._news.set()
+        self._somebody_waits()
         return await answer
 
     async def mark(self, ticket: Ticket, reach: Reach) -> None:
@@ -239,7 +245,7 @@ class Ledger:
         failpoint("upload answered")
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._group.marks.append(Mark(ticket.job_id, reach, answer, self._fences.get(ticket.job_id)))
-        self._news.set()
+        self._somebody_waits()
         await answer
 
     def accepted(self, ticket: Ticket) -> None:
@@ -269,7 +275,7 @@ class Ledger:
         self._opened_engine()
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._group.waiters.append(written)
-        self._news.set()
+        self._somebody_waits()
         await written
 
     def _note(self, kind: str, about: dict[str, Any], fence: Fence | None = None) -> None:
@@ -279,13 +285,33 @@ class Ledger:
     def _happened(self, job_id: str, kind: str, detail: str) -> None:
         self._group.happened.append({"job_id": job_id, "at": self.now(), "kind": kind, "detail": detail})
 
+    def _somebody_waits(self) -> None:
+        self._news.set()
+        if self._group.crowd >= self._crowd:
+            self._full.set()
+
     # The task that writes.
 
+    async def _gather(self, *, learning: bool) -> None:
+        """Give others the time to come along: the whole delay, or until as many wait as usually come."""
+        if learning:
+            await asyncio.sleep(self._delay)
+            self._crowd = max(1, self._group.crowd)
+            return
+        self._full.clear()
+        if self._group.crowd >= self._crowd:
+            return
+        late = asyncio.get_running_loop().call_later(self._delay, self._full.set)
+        await self._full.wait()
+        late.cancel()
+
     async def _write(self) -> None:
+        commits = 0
         while not self._closing or self._news.is_set():
             await self._news.wait()
             if not self._closing:
-                await asyncio.sleep(self._delay)
+                await self._gather(learning=commits % LEARNING == 0)
+            commits += 1
             self._news.clear()
             group, self._group = self._group, Group()
             if len(group.intents) > AT_ONCE:

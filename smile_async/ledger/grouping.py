@@ -79,6 +79,11 @@ class Group:
         asked = (each.fence for each in self.asked())
         return {fence for fence in (*noted, *asked) if fence is not None}
 
+    @property
+    def crowd(self) -> int:
+        """How many wait for it."""
+        return len(self.marks) + len(self.intents) + len(self.waiters)
+
     def asked(self) -> "list[Mark | Intent]":
         """Who gets an answer, in the order of the answers."""
         return [*self.marks, *self.intents]
