@@ -66,7 +66,7 @@ async def test_whoever_plans_or_parks_is_killed(server: Postgres, tmp_path: Path
     plan = [batch_run(manifest, tmp_path, url, "--until", "final", point=point) for point in points]
     plan += [worker(url, point=point) for point in ("chunk parking", "chunk parked")]
     plan += [batch_run(manifest, tmp_path, url, "--until", "final")]
-    statuses, created = await perform(plan, tmp_path, 0.0, "--review", "4")
+    statuses, created = await perform(plan, tmp_path, 0.0, "--review", "3")
     assert statuses == [-9] * 6 + [0]
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [line["final"] for line in lines] == [True] * 12

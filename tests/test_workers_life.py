@@ -6,8 +6,10 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
+from batch_support import command, write_csv
 from postgres import Postgres
 from street import Pictures, until
 from workers_support import (
@@ -87,7 +89,7 @@ async def test_patience_ends_a_chunk_and_another_run_begins_a_new_one(
 ) -> None:
     """Jobs undecided when patience is over stay pending and the chunk is done; the next run asks, and sends nothing."""
     rows = registrations(pictures, 4)
-    async with Sandbox.serve(latency=2.0) as running:
+    async with Sandbox.serve(latency=1.2) as running:
         (chunk,) = await planned(ledger, rows, patience=0.5)
         async with a_worker(running, url_of(ledger), lease=1.0, until_empty=True):
             await all_done(ledger)
@@ -144,6 +146,31 @@ async def test_a_database_that_restarts_under_workers(
         assert all(job.submissions == 1 for job in running.sandbox.jobs.values())
 
 
+async def test_a_database_that_restarts_under_a_run(
+    server: Postgres,
+    tmp_path: Path,
+    pictures: Pictures,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`batch run` goes on too, with what it has still to plan, to queue and to drive."""
+    rows = [{"user_id": f"u{n}", "selfie": pictures.selfie_path, "job_type": 4} for n in range(80)]
+    manifest = write_csv(tmp_path / "m.csv", [{**row, "param.sandbox_result": 0} for row in rows])
+    url = fresh(server)
+    monkeypatch.setattr("smile_async.batch.planning.CHUNK", 8)
+    monkeypatch.setitem(working.Worker.__init__.__kwdefaults__, "lease", 3.0)
+    async with Sandbox.serve(latency=0.3) as running:
+        running.sandbox.fault("put", delay=0.2, times=None)
+        run = asyncio.create_task(command(running, capsys, monkeypatch, "run", manifest, "--ledger", url))
+        await until(lambda: len(running.sandbox.jobs) >= 10, patience=10)
+        await asyncio.to_thread(server.stop)
+        await asyncio.sleep(0.3)
+        await asyncio.to_thread(server.start)
+        code, said, _ = await run
+        assert (code, said["done"], len(running.sandbox.jobs)) == (0, 80, 80)
+        assert all(job.submissions == 1 for job in running.sandbox.jobs.values())
+
+
 async def test_a_worker_waits_for_an_api_that_is_away(
     ledger: Ledger, running: RunningSandbox, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,8 +215,8 @@ async def test_a_worker_stopped_past_its_lease_sends_nothing_more(
     ledger: Ledger, running: RunningSandbox, pictures: Pictures
 ) -> None:
     """SIGSTOP past the lease, another worker finishes the batch, SIGCONT: no new intent, one job for each job_id."""
-    rows = registrations(pictures, 60)
-    await planned(ledger, rows, chunk_jobs=60, rate=20.0)
+    rows = registrations(pictures, 40)
+    await planned(ledger, rows, chunk_jobs=40, rate=20.0)
     arguments = ["worker", "--ledger", url_of(ledger), "--lease", "1", "--until-empty", "--json"]
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "smile_async.cli", *arguments),
@@ -207,9 +234,9 @@ async def test_a_worker_stopped_past_its_lease_sends_nothing_more(
         said, _ = await asyncio.wait_for(child.communicate(), 20)
     assert json.loads(said)["chunks"] == {"lost": 1}
     assert await run_sql(ledger, "SELECT count(*) FROM smile_events WHERE kind = 'sending'") == before
-    assert await Batches(ledger).counts("b") == {"final": 60}
-    assert [job.submissions for job in running.sandbox.jobs.values()] == [1] * 60
-    assert [job.processed for job in running.sandbox.jobs.values()] == [1] * 60
+    assert await Batches(ledger).counts("b") == {"final": 40}
+    assert [job.submissions for job in running.sandbox.jobs.values()] == [1] * 40
+    assert [job.processed for job in running.sandbox.jobs.values()] == [1] * 40
 
 
 def _variables(running: RunningSandbox) -> dict[str, str]:

@@ -163,7 +163,7 @@ class Worker:
         try:
             async with self._places:
                 await self._rested()
-                if not self.stopping:
+                if not self.stopping and chunk not in self._drives:
                     await self._claimed(chunk)
         except LedgerFailed as error:
             # Nothing was claimed, or the lease runs out: the sweep will find the chunk.
@@ -179,7 +179,7 @@ class Worker:
     async def _claimed(self, chunk: int) -> None:
         asked_at = anyio.current_time()
         held = await self._chunks.claim(chunk)
-        if held is None or chunk in self._drives:
+        if held is None:
             return
         orders = Orders.of(await Batches(self._ledger).options(held.batch))
         drive = Drive(
