@@ -1,12 +1,14 @@
 """Workers over PostgreSQL: claims, fences, renewals and the sweep, each by itself and all together."""
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 from postgres import Postgres
 from street import Pictures, until
 from workers_support import (
@@ -24,10 +26,11 @@ from workers_support import (
 
 from smile_async.batch import Row, job_of
 from smile_async.conversation import Reach
-from smile_async.errors import LeaseLost, Unavailable
-from smile_async.ledger import Ledger, failpoints
+from smile_async.errors import LeaseLost, LedgerFailed, Unavailable
+from smile_async.ledger import Ledger, failpoints, place
 from smile_async.ledger.batches import Batches
 from smile_async.ledger.chunks import Chunks
+from smile_async.ledger.schema import chunks
 from smile_async.sandbox import RunningSandbox, Sandbox
 from smile_async.workers import Queue
 from smile_async.workers.driving import Ending
@@ -207,6 +210,19 @@ async def test_a_worker_that_loses_its_chunk_stops_at_once(ledger: Ledger, pictu
         assert worker._session.stats.pending == 0
     assert endings == [Ending.LOST]
     assert (await chunk_rows(ledger))[chunk]["done_at"] is None
+
+
+async def test_a_transaction_that_was_left_open_ends(
+    ledger: Ledger, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that is stopped in the middle of a transaction keeps nobody from its chunk for longer than seconds."""
+    (chunk,) = await planned(ledger, registrations(pictures, 1))
+    monkeypatch.setattr(place, "NO_IDLING", place.NO_IDLING.replace("5s", "400ms"))
+    with contextlib.suppress(LedgerFailed):
+        async with Ledger(url_of(ledger)) as stopped, stopped.writing() as connection:
+            await connection.execute(sa.select(chunks.c.id).with_for_update())
+            async with asyncio.timeout(10):
+                await claimed(ledger, chunk)
 
 
 # The sweep.

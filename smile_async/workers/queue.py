@@ -9,14 +9,14 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import anyio
 
 from smile_async.errors import BadConfiguration, LedgerFailed
 from smile_async.ledger import Ledger
 from smile_async.ledger.failpoints import failpoint
-from smile_async.ledger.place import words_of
+from smile_async.ledger.place import NO_IDLING, words_of
 
 try:
     import procrastinate
@@ -38,8 +38,13 @@ CONNECT = 10.0
 _MAKING = 0x736D696C66
 
 # They say little that we do not say, and without a handler of their own it would go to standard error.
-for _name in ("procrastinate", "psycopg.pool"):
+for _name in ("procrastinate", "psycopg"):
     logging.getLogger(_name).addHandler(logging.NullHandler())
+
+
+async def _bound(connection: psycopg.AsyncConnection[Any]) -> None:
+    await connection.execute(NO_IDLING)
+    await connection.commit()
 
 
 class Queue:
@@ -51,7 +56,12 @@ class Queue:
         self._deliver: Callable[[int], Awaitable[None]] | None = None
         self._app = procrastinate.App(
             connector=procrastinate.PsycopgConnector(
-                conninfo=self._where, min_size=1, max_size=4, timeout=CONNECT, name="smile-async queue"
+                conninfo=self._where,
+                min_size=1,
+                max_size=4,
+                timeout=CONNECT,
+                name="smile-async queue",
+                configure=_bound,
             )
         )
         self._task = self._app.task(name=TASK, queue=NAME)(self._delivered)
