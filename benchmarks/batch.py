@@ -162,7 +162,7 @@ async def campaign(folder: Path) -> None:
         child.send_signal(signal.SIGINT)
         await child.wait()
     facts = {"first_job_s": round(first, 2), "jobs_per_second": round(SENT / seconds)}
-    rss = {"rss_mb_each_quarter": memory, "peak_rss_mb": round(int(peak) / 1024)}
+    rss = {"rss_mb_each_quarter": memory, "peak_rss_mb": round(int(peak) * 1024 / 1e6)}
     say("campaign", rows=ROWS, sent=SENT, **facts, **rss)
 
 
