@@ -46,8 +46,9 @@ test: lint types  ## lint, types, and the whole test suite with branch coverage
 bench: venv .venv-sdk/.ready  ## all benchmarks (about an hour); BENCH='throughput --quick' for less
 	$(BIN)/python benchmarks/run.py $(BENCH)
 
-soak: venv  ## a minute of mixed faults on each engine, 10,000 cancels, 100,000 fuzzed replies and pictures
+soak: venv  ## a minute of mixed faults on each engine, 10,000 cancels, 100,000 fuzzed replies, batches killed 206 times
 	$(BIN)/python tests/soak.py
+	$(BIN)/python tests/soak_batches.py
 
 clean:  ## forget everything that was made here
 	rm -rf .venv .venv-sdk .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,18 +1,23 @@
-"""What a ledger costs: durable intents a second, CPU a job with and without it, and a large manifest's memory.
+"""What a ledger costs, and what a second worker brings.
 
-Run `python benchmarks/batch.py` (a minute) or with `--full` (1,000,000 rows). Prints one line of JSON a figure. The
-sandbox is a process of its own; CPU is this process's alone.
+Durable intents a second, CPU a job with and without a ledger, time and memory of a large manifest, and the throughput
+of two workers against one. Run `python benchmarks/batch.py` (three minutes), with `--full` (1,000,000 rows), or with
+the names of some of: manifest intents overhead campaign workers. Prints one line of JSON a figure. CPU is this
+process's alone; the sandbox is another one, except where the client is the child.
 """
 
 import asyncio
 import io
 import json
+import os
 import resource
+import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+import sqlalchemy as sa
 from PIL import Image as Picture
 
 from smile_async import Job, SmileSession
@@ -20,11 +25,19 @@ from smile_async.batch import Planner, read_manifest
 from smile_async.cli.demo import neighbour
 from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
+from smile_async.ledger.schema import jobs as job_rows
+from smile_async.sandbox import RunningSandbox, Sandbox
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+from postgres import serving
 
 FULL = "--full" in sys.argv
 JOBS = 2_000 if FULL else 500
 ROWS = 1_000_000 if FULL else 100_000
 INTENTS = 50_000 if FULL else 10_000
+#: Rows of a campaign that are really sent before it is stopped, and rows that workers share.
+SENT = 20_000 if FULL else 1_000
+SHARED = 2_400 if FULL else 1_200
 
 
 def say(what: str, **figures: object) -> None:
@@ -99,12 +112,91 @@ async def manifest(folder: Path) -> None:
     say("manifest", rows=ROWS, first_job_s=round(first or 0, 3), rows_per_second=rate, peak_rss_mb=round(peak))
 
 
+def picture(folder: Path) -> Path:
+    Picture.new("RGB", (96, 128), (200, 150, 120)).save(folder / "selfie.jpg")
+    return folder / "selfie.jpg"
+
+
+def registrations(path: Path, selfie: Path, rows: int) -> Path:
+    with path.open("w") as file:
+        file.write("user_id,selfie,job_type\n")
+        file.writelines(f"user-{n},{selfie},4\n" for n in range(rows))
+    return path
+
+
+async def command(running: RunningSandbox, *arguments: object) -> asyncio.subprocess.Process:
+    about = {"SMILE_PARTNER_ID": running.partner_id, "SMILE_API_KEY": running.api_key}
+    about |= {"SMILE_BASE_URL": running.base_url, "SMILE_CA_FILE": str(running.ca_file)}
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "smile_async.cli", *map(str, arguments)),
+        env={**os.environ, **about},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+
+
+def resident_mb(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def _status(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/status").read_text().splitlines()
+
+
+async def campaign(folder: Path) -> None:
+    """`batch run` on a large manifest with instant verdicts: time to the first job, memory while it goes on."""
+    path = registrations(folder / "campaign.csv", picture(folder), ROWS)
+    async with Sandbox.serve(console=False) as running:
+        began = time.perf_counter()
+        child = await command(running, "batch", "run", path, "--ledger", folder / "campaign")
+        while not running.sandbox.jobs:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+        first, memory = time.perf_counter() - began, []
+        for quarter in (1, 2, 3, 4):
+            while len(running.sandbox.jobs) < SENT * quarter / 4:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+            memory.append(round(resident_mb(child.pid)))
+        seconds = time.perf_counter() - began
+        (peak,) = (line.split()[1] for line in _status(child.pid) if line.startswith("VmHWM"))
+        child.send_signal(signal.SIGINT)
+        await child.wait()
+    facts = {"first_job_s": round(first, 2), "jobs_per_second": round(SENT / seconds)}
+    rss = {"rss_mb_each_quarter": memory, "peak_rss_mb": round(int(peak) * 1024 / 1e6)}
+    say("campaign", rows=ROWS, sent=SENT, **facts, **rss)
+
+
+async def workers(folder: Path) -> None:
+    """Two workers against one: 20 uploads each, half a second an upload, rows in chunks of 40."""
+    path = registrations(folder / "shared.csv", picture(folder), SHARED)
+    home = Path(tempfile.mkdtemp(prefix="smile-bench-pg-"))
+    home.chmod(0o755)  # noqa: ASYNC240
+    rates = []
+    with serving(home) as server:
+        for number in (1, 2):
+            url = server.database(f"workers_{number}")
+            async with Sandbox.serve(console=False) as running:
+                running.sandbox.fault("put", delay=0.5, times=None)
+                await (await command(running, "batch", "run", path, "--ledger", url, "--enqueue", "--chunk", 40)).wait()
+                crew = [
+                    await command(running, "worker", "--ledger", url, "--until-empty", "--uploads", 20)
+                    for _ in range(number)
+                ]
+                for each in crew:
+                    await each.wait()
+            async with Ledger(url) as ledger, ledger.reading() as connection:
+                span = sa.func.max(job_rows.c.final_at) - sa.func.min(job_rows.c.sent_at)
+                rates.append(SHARED / (await connection.execute(sa.select(span))).scalar_one())
+    figures = {"jobs_per_second_one": round(rates[0], 1), "jobs_per_second_two": round(rates[1], 1)}
+    say("workers", rows=SHARED, **figures, times_one=round(rates[1] / rates[0], 2))
+
+
 async def main() -> None:
+    wanted = [name for name in sys.argv[1:] if not name.startswith("-")]
     with tempfile.TemporaryDirectory(prefix="smile-bench-") as name:
-        folder = Path(name)
-        await manifest(folder)
-        await intents(folder)
-        await overhead(folder)
+        for part in (manifest, intents, overhead, campaign, workers):
+            if not wanted or part.__name__ in wanted:
+                await part(Path(name))
 
 
 asyncio.run(main())

@@ -21,6 +21,7 @@ anything submitted (`.ticket`; None means that no request left), and is it safe 
     + ForgedReply                        an answer that the key did not sign, or for another job
     | x StaleReply                       signed, but long ago (or not datable)
     + LedgerFailed                       the ledger can not be written: nothing more is sent
+    | x LeaseLost                        another worker has taken over the job's chunk
     + SessionClosed (RuntimeError)       used before `async with`, or after it
     x WrongLoop (RuntimeError)           used from another event loop than the one it was entered on
 """
@@ -38,6 +39,7 @@ __all__ = [
     "InvalidJob",
     "JobExists",
     "JobNotFound",
+    "LeaseLost",
     "LedgerFailed",
     "NotAuthorized",
     "RateLimited",
@@ -170,6 +172,10 @@ class StaleReply(ForgedReply):
 
 class LedgerFailed(SmileError):
     """The ledger can not be locked or written: what is not on record is not sent; free the disk and call again."""
+
+
+class LeaseLost(LedgerFailed):
+    """Another worker has taken over the chunk that this job belongs to: the job is that worker's now, and goes on."""
 
 
 class SessionClosed(SmileError, RuntimeError):

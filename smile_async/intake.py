@@ -13,6 +13,7 @@ import anyio.to_thread
 
 from smile_async.archive import Member, members
 from smile_async.errors import InvalidJob
+from smile_async.fetching import fetch, is_uri, presentable
 from smile_async.image import MAX_IMAGE_BYTES, flaw
 from smile_async.job import Job
 
@@ -54,7 +55,8 @@ def _load(job: Job) -> Cargo:
             content, why = _read(image.path)
             if why:
                 del content, contents
-                raise InvalidJob(f"job {job.job_id} of user {job.user_id}: {name} ({image.path}) {why}", job=job)
+                where = presentable(image.path)
+                raise InvalidJob(f"job {job.job_id} of user {job.user_id}: {name} ({where}) {why}", job=job)
             contents.append(content)
         else:
             raise InvalidJob(
@@ -65,6 +67,9 @@ def _load(job: Job) -> Cargo:
 
 def _read(path: str) -> tuple[bytes, str]:
     """The content of the file and "", or what is wrong with it."""
+    if is_uri(path):
+        content, why = fetch(path)
+        return content, why or flaw(content)
     try:
         # O_NONBLOCK: opening a named pipe nobody writes to would hang this thread for ever.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))

@@ -2,6 +2,10 @@
 
 A program of its own, because a process that has threads and a loop can not be forked; a fork, because a fresh
 interpreter would spend most of the test importing. Reads the plan from standard input, writes the exit statuses.
+
+A step: `arguments` of the command line; `point` where the child kills itself, after passing it `passes` times; `after`
+so many seconds it is killed; `beside` the steps that follow, until the last of those has ended; `defaults` of Worker
+and constants of `driving` that would take minutes.
 """
 
 import json
@@ -28,6 +32,8 @@ def run(step: dict[str, Any]) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     failpoints.install(hook)
+    if "defaults" in step:
+        hasten(step["defaults"])
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     if "--show" not in sys.argv:
@@ -35,13 +41,39 @@ def run(step: dict[str, Any]) -> None:
     os._exit(main(step["arguments"]))
 
 
-statuses = []
-for step in json.load(sys.stdin):
-    child = os.fork()
-    if child == 0:
-        run(step)
-    if "after" in step:
-        time.sleep(step["after"])
-        os.kill(child, signal.SIGKILL)
-    statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-print(json.dumps(statuses))
+def hasten(defaults: dict[str, float]) -> None:
+    """Let a worker do in a second what it does in a minute."""
+    from smile_async.workers import Worker, driving  # noqa: PLC0415 - only some runs have workers
+
+    known = Worker.__init__.__kwdefaults__ or {}
+    for name, value in defaults.items():
+        if name in known:
+            known[name] = value
+        else:
+            setattr(driving, name, value)
+
+
+def main_loop(plan: list[dict[str, Any]]) -> list[int]:
+    """The exit status of each step."""
+    statuses: dict[int, int] = {}
+    beside: dict[int, int] = {}
+    for number, step in enumerate(plan):
+        if "defaults" in step:
+            import smile_async.workers  # noqa: F401, PLC0415 - before the fork
+        child = os.fork()
+        if child == 0:
+            run(step)
+        if step.get("beside"):
+            beside[child] = number
+            continue
+        if "after" in step:
+            time.sleep(step["after"])
+            os.kill(child, signal.SIGKILL)
+        statuses[number] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    for child, number in beside.items():
+        os.kill(child, signal.SIGTERM)
+        statuses[number] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return [statuses[number] for number in range(len(plan))]
+
+
+print(json.dumps(main_loop(json.load(sys.stdin))))

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 
 
@@ -35,6 +36,12 @@ class Postgres:
         whose = {"user": pwd.getpwnam("nobody").pw_uid} if os.geteuid() == 0 else {}
         command = [str(self.programs / program), *arguments]
         subprocess.run(command, check=True, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **whose)
+
+    def database(self, name: str) -> str:
+        """The URL of a fresh, empty database."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return self.url.removesuffix("postgres") + name
 
     def start(self) -> None:
         """Start, and wait until it takes connections."""

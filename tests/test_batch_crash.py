@@ -38,10 +38,12 @@ def manifest_of(folder: Path, pictures: Pictures, rows: int) -> Path:
     return write_csv(folder / "campaign.csv", found)
 
 
-async def perform(plan: Sequence[dict[str, Any]], folder: Path) -> tuple[list[int], Counter[str]]:
+async def perform(
+    plan: Sequence[dict[str, Any]], folder: Path, latency: float = 0.0, *more: str
+) -> tuple[list[int], Counter[str]]:
     """The exit status of each step, and how often each job_id was created at a sandbox in a process of its own."""
     state = folder / "state"
-    async with neighbour(0.0, state=state) as found:
+    async with neighbour(latency, state, *more) as found:
         script = Path(__file__).with_name("crash_runs.py")
         child = await asyncio.create_subprocess_exec(
             sys.executable,

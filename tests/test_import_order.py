@@ -19,6 +19,7 @@ STREET = (
     "httpcore_engine",
     "pyreqwest_engine",
     "transport",
+    "fetching",
     "intake",
     "gate",
     "pool",

@@ -100,7 +100,7 @@ async def test_many_intents_share_a_commit(tmp_path: Path) -> None:
 
 async def test_more_intents_than_a_statement_takes_are_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is too much for one statement is spread over several commits, and nobody is forgotten."""
-    monkeypatch.setattr("smile_async.ledger.book.AT_ONCE", 10)
+    monkeypatch.setattr("smile_async.ledger.scribe.AT_ONCE", 10)
     async with ledger_at(tmp_path / "l") as ledger:
         answers = await asyncio.gather(*(ledger.begin(job_of(f"j{number}"), DIGEST) for number in range(35)))
     assert answers == [None] * 35
@@ -277,18 +277,18 @@ async def test_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     """An older ledger is migrated step by step, a newer one refused, and one without a way here too."""
     async with ledger_at(tmp_path / "l") as ledger:
         await ledger.begin(job_of(), DIGEST)
-    monkeypatch.setattr(schema, "VERSION", 3)
+    monkeypatch.setattr(schema, "VERSION", 4)
     with pytest.raises(BadConfiguration, match="no migration"):
         await ledger_at(tmp_path / "l").open()
     steps = []
-    monkeypatch.setattr(schema, "MIGRATIONS", {n: lambda _c, n=n: steps.append(n) for n in (1, 2)})
-    with pytest.raises(BadConfiguration, match="version 1, this library 3: run the batch"):
+    monkeypatch.setattr(schema, "MIGRATIONS", {n: lambda _c, n=n: steps.append(n) for n in (2, 3)})
+    with pytest.raises(BadConfiguration, match="version 2, this library 4: run the batch"):
         await ledger_at(tmp_path / "l", read_only=True).open()
     async with ledger_at(tmp_path / "l") as ledger:
         assert (await row_of(ledger))["state"] == State.SENDING
-    assert steps == [1, 2]
+    assert steps == [2, 3]
     monkeypatch.setattr(schema, "VERSION", 1)
-    with pytest.raises(BadConfiguration, match="version 3, this library 1: upgrade"):
+    with pytest.raises(BadConfiguration, match="version 4, this library 1: upgrade"):
         await ledger_at(tmp_path / "l").open()
 
 
@@ -329,7 +329,7 @@ async def test_a_full_disk_stops_what_is_not_on_record_and_keeps_the_rest(tmp_pa
 
 async def test_notes_survive_a_failing_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ticket noted while the ledger can not be written is on record after the next commit that succeeds."""
-    monkeypatch.setattr("smile_async.ledger.book.AGAIN", 0.01)
+    monkeypatch.setattr("smile_async.ledger.scribe.AGAIN", 0.01)
     async with ledger_at(tmp_path / "l") as ledger:
         await ledger.begin(job_of(), DIGEST)
         failures = 3

@@ -55,6 +55,22 @@ class Row:
             option=orjson.OPT_SORT_KEYS,
         ).decode()
 
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "Row":
+        """The row that a record of the ledger was planned from, whose `spec` says how to make its job."""
+        spec = orjson.loads(record["spec"])
+        return cls(
+            line=record["line"],
+            key=record["row_key"],
+            user_id=record["user_id"],
+            selfie=spec["selfie"],
+            liveness=tuple(spec["liveness"]),
+            job_type=spec["job_type"],
+            job_id=record["job_id"],
+            callback_url=spec["callback_url"],
+            params=spec["params"],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Flaw:

@@ -5,28 +5,32 @@ The ledger is asked about some hundred rows at a time, so that a million rows ne
 
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
+import anyio
 import anyio.to_thread
 
 from smile_async.batch.manifest import Flaw, Row, job_of
 from smile_async.conversation import Reach
-from smile_async.errors import InvalidJob
+from smile_async.errors import InvalidJob, LedgerFailed
 from smile_async.intake import load
 from smile_async.job import Job, Ticket
 from smile_async.job import job_type as as_job_type
 from smile_async.ledger import Ledger, State
 from smile_async.ledger.batches import Batches, Planned
 
-__all__ = ["Planner", "Work", "job_id_of"]
+__all__ = ["Planner", "Plans", "Work", "assign", "job_id_of"]
 
 #: Rows that are planned together: enough that a commit costs each little, few enough that the first job starts at once.
 CHUNK = 500
 #: Our own namespace for job_ids; a random UUID, fixed for good.
+#: Seconds a database server may be away before planning gives up.
+OUTAGE = 60.0
 _NAMESPACE = uuid.UUID("0f6c5be1-6d0e-4a5b-9d43-2f1f5a8e7c11")
 
 
@@ -48,13 +52,46 @@ class Work:
     flaws: list[Flaw] = field(default_factory=list)
     #: The line of each job.
     lines: dict[str, int] = field(default_factory=dict)
+    #: Where workers share a batch: the chunks that hold `send` and `ask`, open in the ledger.
+    chunks: list[int] = field(default_factory=list)
     rows: int = 0
 
 
-class Planner:
-    """Plans run number *run* of *batch*; *retry*: "passing" failures, "all" of them or "none"."""
+class Plans(Protocol):
+    """Whatever knows what is to be done next."""
 
-    def __init__(self, ledger: Ledger, batch: str, run: int, retry: str = "passing") -> None:
+    async def next(self, rows: Iterator[Row | Flaw]) -> Work | None:
+        """What the next of *rows* ask for; None after the last."""
+
+
+def assign(
+    before: Mapping[str, Any] | None, make: Callable[[], Job], again: Callable[[Mapping[str, Any]], bool], work: Work
+) -> None:
+    """Put a row into *work*, by what the ledger knows of it (*before*): left alone, asked about or sent.
+
+    *make* makes its job; *again*: whether to try once more what has failed. Raises InvalidJob.
+    """
+    if before is None:
+        work.send.append(make())
+    elif before["state"] == State.FINAL or (before["state"] == State.FAILED and not again(before)):
+        work.over.append((before["state"], before["decision"]))
+    elif before["accepted_at"] is not None:
+        kind = as_job_type(before["job_type"])
+        work.ask.append(Ticket(before["user_id"], before["job_id"], kind, before["smile_job_id"]))
+    else:
+        work.send.append(make())
+
+
+class Planner:
+    """Plans run number *run* of *batch*; *retry*: "passing" failures, "all" of them or "none".
+
+    *chunk_jobs*: put so many jobs at a time into chunks, for workers.
+    """
+
+    def __init__(
+        self, ledger: Ledger, batch: str, run: int, retry: str = "passing", *, chunk_jobs: int | None = None
+    ) -> None:
+        self._chunk_jobs = chunk_jobs
         self._ledger = ledger
         self._batches = Batches(ledger)
         self._batch = batch
@@ -66,6 +103,17 @@ class Planner:
         found = await anyio.to_thread.run_sync(_looked_up, rows, self._batch)
         if not found:
             return None
+        give_up = anyio.current_time() + (0.0 if self._ledger.place.is_file else OUTAGE)
+        while True:
+            try:
+                return await self._planned(found)
+            except LedgerFailed:
+                if anyio.current_time() >= give_up:
+                    raise
+            # A server that restarts. What did get written is known again by its lines.
+            await anyio.sleep(0.5)
+
+    async def _planned(self, found: Sequence[tuple[Row | Flaw, Planned | None]]) -> Work:
         work = Work()
         lines: dict[str, int] = {}
         offered: list[tuple[Row, Planned]] = []
@@ -88,6 +136,7 @@ class Planner:
         new: list[Planned] = []
         seen: list[Planned] = []
         broken: list[tuple[Ticket, InvalidJob]] = []
+        pending: list[Mapping[str, Any] | str] = []
         for row, planned in offered:
             before = known.get(planned.job_id)
             why = "" if before is None else await self._objection(row, planned, before)
@@ -97,19 +146,23 @@ class Planner:
             (new if before is None else seen).append(planned)
             work.rows += 1
             try:
-                self._assign(row, planned, before, work)
+                in_hand = len(work.send) + len(work.ask)
+                assign(before, partial(job_of, row, planned.job_id), self._again, work)
                 work.lines[planned.job_id] = row.line
+                if len(work.send) + len(work.ask) > in_hand:
+                    pending.append(planned.job_id if before is None else before)
             except InvalidJob as error:
                 broken.append((Ticket(row.user_id, planned.job_id, row.job_type), error.with_traceback(None)))
                 work.flaws.append(Flaw(row.line, str(error)))
-        await self._batches.plan(self._batch, self._run, new, seen)
+        chunks = None if self._chunk_jobs is None else (pending, self._chunk_jobs)
+        work.chunks = await self._batches.plan(self._batch, self._run, new, seen, chunks)
         for ticket, flaw in broken:
             self._ledger.failed(ticket, flaw, Reach.NOTHING)
             work.over.append((State.FAILED, None))
 
     async def _objection(self, row: Row, planned: Planned, before: dict[str, Any]) -> str:
         """Why a row that is there already can not be this one; "" if it is."""
-        if before["batch"] == self._batch and before["run"] == self._run:
+        if before["batch"] == self._batch and before["run"] == self._run and before["line"] != row.line:
             return _twice(row, before["line"]).why
         if before["user_id"] != row.user_id:
             return f"key {row.key!r} (job {planned.job_id}) stands for user {before['user_id']} in the ledger"
@@ -128,17 +181,7 @@ class Planner:
             f" {before['digest']} then, {digest} now): give a new job a key of its own"
         )
 
-    def _assign(self, row: Row, planned: Planned, before: dict[str, Any] | None, work: Work) -> None:
-        state = State.PLANNED if before is None else State(before["state"])
-        if before is not None and (state is State.FINAL or (state is State.FAILED and not self._again(before))):
-            work.over.append((state, before["decision"]))
-        elif before is not None and before["accepted_at"] is not None:
-            kind = as_job_type(before["job_type"])
-            work.ask.append(Ticket(before["user_id"], before["job_id"], kind, before["smile_job_id"]))
-        else:
-            work.send.append(job_of(row, planned.job_id))
-
-    def _again(self, before: dict[str, Any]) -> bool:
+    def _again(self, before: Mapping[str, Any]) -> bool:
         if before["accepted_at"] is not None:
             return True
         return self._retry == "all" or (self._retry == "passing" and bool(before["retryable"]))

@@ -6,13 +6,13 @@ way; whatever is cut off is found again by the next run.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
 import anyio
 
 from smile_async.batch.manifest import Flaw, Row
-from smile_async.batch.planning import Planner
+from smile_async.batch.planning import Plans
 from smile_async.conversation import Reach
 from smile_async.errors import LedgerFailed, NotAuthorized, SessionClosed, SmileError, StillPending, Unavailable
 from smile_async.job import Job, Ticket
@@ -48,18 +48,19 @@ class Tally:
 
 
 class Run:
-    """One run over the rows of a manifest; `go` once."""
+    """One run over the rows of a manifest, or of a chunk of one; `go` once. *turn*: awaited before each new job."""
 
     def __init__(
         self,
         session: SmileSession,
         ledger: Ledger,
-        planner: Planner,
+        planner: Plans,
         *,
         until: Until = "decision",
         patience: float = 300.0,
         drain: float = 30.0,
         tell: Callable[[Tally], None] = lambda _tally: None,
+        turn: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.tally = Tally()
         #: Why the run ended before its rows did.
@@ -71,6 +72,7 @@ class Run:
         self._patience = patience
         self._drain = drain
         self._tell = tell
+        self._turn = turn
         self._stopping = False
         self._scope = anyio.CancelScope()
         self._asking: set[_Asked] = set()
@@ -90,21 +92,23 @@ class Run:
 
     async def go(self, rows: Iterator[Row | Flaw]) -> Tally:
         """Send what is to be sent, ask about the rest, and count; `trouble` says what ended it early."""
-        with self._scope:
-            try:
-                async with self._session.stream(
-                    self._jobs(rows), until=self._until, patience=self._patience
-                ) as outcomes:
-                    async for outcome in outcomes:
-                        self._note(outcome)
-                while self._asking:
-                    self._quiet = anyio.Event()
-                    await self._quiet.wait()
-            except LedgerFailed as error:
-                self.trouble = self.trouble or error
-        for asked in tuple(self._asking):
-            self._session.poller.leave(asked)
+        try:
+            with self._scope:
+                await self._drive(rows)
+        except LedgerFailed as error:
+            self.trouble = self.trouble or error
+        finally:
+            for asked in tuple(self._asking):
+                self._session.poller.leave(asked)
         return self.tally
+
+    async def _drive(self, rows: Iterator[Row | Flaw]) -> None:
+        async with self._session.stream(self._jobs(rows), until=self._until, patience=self._patience) as outcomes:
+            async for outcome in outcomes:
+                self._note(outcome)
+        while self._asking:
+            self._quiet = anyio.Event()
+            await self._quiet.wait()
 
     async def _jobs(self, rows: Iterator[Row | Flaw]) -> AsyncIterator[Job]:
         while not self.stopping:
@@ -121,6 +125,8 @@ class Run:
                 await self._ask(ticket)
             self._tell(self.tally)
             for job in work.send:
+                if self._turn is not None:
+                    await self._turn()
                 if self._stopping:
                     return
                 yield job

@@ -11,6 +11,7 @@ from smile_async.cli.explaining import explain
 from smile_async.cli.jobs import status, submit, verify
 from smile_async.cli.output import ExitCode, aside, code_of, error_document, print_document, show_error
 from smile_async.cli.serving import sandbox
+from smile_async.cli.working import worker
 from smile_async.errors import SmileError
 
 __all__ = ["app", "run"]
@@ -23,7 +24,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (demo, sandbox, verify, submit, status, explain):
+for command in (demo, sandbox, verify, submit, status, explain, worker):
     app.command()(command)
 app.add_typer(batch, name="batch")
 

@@ -45,6 +45,12 @@ def run(
     register: options.Register = False,
     drain: Drain = 30.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check every row and picture; send nothing.")] = False,
+    enqueue: Annotated[
+        bool, typer.Option("--enqueue", help="With a postgresql:// ledger: leave all work to `smile-async worker`.")
+    ] = False,
+    chunk: Annotated[
+        int, typer.Option(help="With a postgresql:// ledger: jobs that a worker takes at a time.", min=1, max=500)
+    ] = 100,
     environment: options.Environment = None,
     base_url: options.BaseUrl = None,
     ca_file: options.CaFile = None,
@@ -54,10 +60,14 @@ def run(
     """Submit every row of MANIFEST once, however often this is run."""
     told = {"manifest": str(manifest.absolute()), "out": None if out is None else str(out.absolute()), "rate": rate}
     told |= {"patience": patience, "until": until.value, "job_type": 4 if register else 2, "drain": drain}
+    told |= {"chunk": chunk}
     if dry_run:
         return _check(told, name or manifest.stem, as_json=json)
-    given = _account(environment, base_url, ca_file, http)
-    return _drive(ledger or f"{manifest}.ledger", name, told, given, retry="passing", as_json=json)
+    where = ledger or f"{manifest}.ledger"
+    if enqueue:
+        return _queue(where, name, told, as_json=json)
+    given = options.account(environment, base_url, ca_file, http)
+    return _drive(where, name, told, given, retry="passing", as_json=json)
 
 
 @batch.command()
@@ -71,7 +81,7 @@ def resume(
     json: options.Json = False,
 ) -> int:
     """Go on with a batch, as its latest run was told."""
-    given = _account(environment, base_url, ca_file, http)
+    given = options.account(environment, base_url, ca_file, http)
     return _drive(ledger, name, None, given, retry="passing", as_json=json)
 
 
@@ -86,7 +96,7 @@ def retry_failed(
     json: options.Json = False,
 ) -> int:
     """Go on with a batch, and send what has failed once more."""
-    given = _account(environment, base_url, ca_file, http)
+    given = options.account(environment, base_url, ca_file, http)
     return _drive(ledger, name, None, given, retry="all", as_json=json)
 
 
@@ -155,17 +165,22 @@ def _forgotten(gone: int, *, as_json: bool) -> int:
     return ExitCode.DONE
 
 
-def _account(environment: str | None, base_url: str | None, ca_file: str | None, http: str | None) -> dict[str, Any]:
-    found = {"environment": environment, "base_url": base_url, "ca_file": ca_file, "http": http}
-    return {name: value for name, value in found.items() if value is not None}
-
-
 def _drive(
     ledger: str, name: str | None, told: dict[str, Any] | None, given: dict[str, Any], *, retry: str, as_json: bool
 ) -> int:
     from smile_async.cli.batching import drive, show_end  # noqa: PLC0415 - another extra
 
     end = asyncio.run(drive(ledger, name, told, given, retry))
+    if as_json:
+        print_document(end.document())
+    show_end(end)
+    return end.exit_code
+
+
+def _queue(ledger: str, name: str | None, told: dict[str, Any], *, as_json: bool) -> int:
+    from smile_async.cli.batching import enqueue, show_end  # noqa: PLC0415 - another extra
+
+    end = asyncio.run(enqueue(ledger, name, told))
     if as_json:
         print_document(end.document())
     show_end(end)

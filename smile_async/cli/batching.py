@@ -1,29 +1,29 @@
 """What the batch commands do once they are understood: the ledger opened, the run driven, its progress shown."""
 
-import asyncio
-import os
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from smile_async.batch import Planner, Run, Tally, read_manifest, render
+from smile_async.batch import Flaw, Planner, Row, Run, read_manifest, render
 from smile_async.cli.output import ExitCode, aside, paint, people
+from smile_async.cli.progress import interruptible, shown
 from smile_async.codes import Decision
-from smile_async.errors import SmileError
+from smile_async.errors import BadConfiguration, SmileError
 from smile_async.ledger import Ledger, State
 from smile_async.ledger.batches import Batches
+from smile_async.ledger.chunks import CHUNK_JOBS
 from smile_async.session import SmileSession
 from smile_async.settings import Limits
 
-__all__ = ["Standing", "drive", "forget", "show_end", "show_standing", "standing"]
+if TYPE_CHECKING:
+    from smile_async.workers import Campaign
+
+__all__ = ["PENDING", "Standing", "drive", "enqueue", "forget", "show_end", "show_standing", "standing"]
 
 #: Jobs that wait for a verdict in one process: each keeps its paths in memory, about 2 kB.
 PENDING = 20_000
@@ -105,6 +105,49 @@ async def drive(
     where: str, name: str | None, told: dict[str, Any] | None, given: dict[str, Any], retry: str
 ) -> Standing:
     """One run of a batch, told anew or (*told* None) as the last time."""
+    async with _meant(where, name, told) as meant:
+        if not meant.ledger.place.is_file:
+            return await _share(meant, given, retry)
+        limits = Limits(jobs_per_second=meant.told["rate"], pending=PENDING)
+        async with SmileSession.from_env(ledger=meant.ledger, limits=limits, **given) as session:
+            run = Run(
+                session,
+                meant.ledger,
+                Planner(meant.ledger, meant.name, meant.run, retry),
+                until=meant.told["until"],
+                patience=meant.told["patience"],
+                drain=meant.told["drain"],
+            )
+            with interruptible(run), shown(run):
+                await run.go(meant.rows())
+        return await _end(meant, run)
+
+
+async def enqueue(where: str, name: str | None, told: dict[str, Any]) -> Standing:
+    """Write a batch down for workers elsewhere, and leave it to them."""
+    if Ledger(where).place.is_file:
+        raise BadConfiguration("--enqueue leaves the work to workers: give --ledger postgresql://user@host/database")
+    async with _meant(where, name, told) as meant:
+        return await _share(meant, None, "passing")
+
+
+@dataclass(frozen=True)
+class _Meant:
+    """The run of a batch that a command is about."""
+
+    ledger: Ledger
+    name: str
+    run: int
+    told: dict[str, Any]
+
+    def rows(self) -> Iterator[Row | Flaw]:
+        """Those of the manifest."""
+        return read_manifest(Path(self.told["manifest"]), self.told["job_type"])
+
+
+@asynccontextmanager
+async def _meant(where: str, name: str | None, told: dict[str, Any] | None) -> AsyncIterator[_Meant]:
+    """The ledger opened and a new run begun; nobody else runs this batch meanwhile."""
     if told is None:
         # Opening for writing would make one where there is none.
         Ledger(where, read_only=True).place.take()
@@ -116,23 +159,32 @@ async def drive(
         elif name is None:
             names = await batches.names()
             name = Path(told["manifest"]).stem if not names else await batches.only(None)
-        number = await batches.start(name, told)
-        limits = Limits(jobs_per_second=told["rate"], pending=PENDING)
-        async with SmileSession.from_env(ledger=ledger, limits=limits, **given) as session:
-            run = Run(
-                session,
-                ledger,
-                Planner(ledger, name, number, retry),
-                until=told["until"],
-                patience=told["patience"],
-                drain=told["drain"],
-            )
-            with _interruptible(run), _shown(run):
-                await run.go(read_manifest(Path(told["manifest"]), told["job_type"]))
-        return await _end(ledger, run, name, number, told["out"])
+        async with batches.alone(name):
+            yield _Meant(ledger, name, await batches.start(name, told), told)
 
 
-async def _end(ledger: Ledger, run: Run, name: str, number: int, out: str | None) -> Standing:
+async def _share(meant: _Meant, given: dict[str, Any] | None, retry: str) -> Standing:
+    """Put the batch into chunks, and (unless *given* is None) work along until all of them are done."""
+    from smile_async.workers import Campaign, Queue, Worker  # noqa: PLC0415 - another extra
+
+    at_once = meant.told.get("chunk", CHUNK_JOBS)
+    planner = Planner(meant.ledger, meant.name, meant.run, retry, chunk_jobs=at_once)
+    async with Queue(meant.ledger) as queue:
+        campaign = Campaign(meant.ledger, queue, planner, meant.name)
+        with interruptible(campaign), shown(campaign):
+            if given is None:
+                await campaign.plan(meant.rows())
+            else:
+                limits = Limits(pending=PENDING)
+                async with SmileSession.from_env(ledger=meant.ledger, limits=limits, **given) as session:
+                    worker = Worker(session, meant.ledger, queue, drain=meant.told["drain"], give_up=True)
+                    await campaign.go(meant.rows(), worker)
+    return await _end(meant, campaign, rendered=given is not None)
+
+
+async def _end(meant: _Meant, run: "Run | Campaign", *, rendered: bool = True) -> Standing:
+    ledger, name, number = meant.ledger, meant.name, meant.run
+    out = meant.told["out"] if rendered else None
     batches = Batches(ledger)
     end = Standing(name, {}, {}, trouble=run.trouble, unread=not run.tally.whole)
     try:
@@ -149,70 +201,6 @@ async def _end(ledger: Ledger, run: Run, name: str, number: int, out: str | None
         # The disk that stopped the run is still full: what is on it is enough to go on from.
         aside().print(f"[red]{type(error).__name__}[/red]: {escape(str(error))}")
     return end
-
-
-@contextmanager
-def _interruptible(run: Run) -> Iterator[None]:
-    """Ctrl-C once: no more rows, and a while for those under way. Twice: out at once; the ledger knows the rest."""
-    if threading.current_thread() is not threading.main_thread():
-        # Signals belong to the main thread, and so to whoever called us from there.
-        yield
-        return
-    loop = asyncio.get_running_loop()
-
-    def asked_to_stop() -> None:
-        if run.stopping:
-            os._exit(ExitCode.PENDING)
-        aside().print("stopping: jobs under way get a moment; once more to leave at once, both can be resumed")
-        run.stop()
-
-    for which in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(which, asked_to_stop)
-    try:
-        yield
-    finally:
-        for which in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(which)
-
-
-@contextmanager
-def _shown(run: Run) -> Iterator[None]:
-    """Progress on standard error, refreshed a few times a second and not with each of a million rows."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[said]}"),
-    )
-    with Progress(*columns, console=aside(), transient=True, refresh_per_second=4) as progress:
-        shown = progress.add_task("batch", total=None, rate="", said="")
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-
-        async def refresh() -> None:
-            while True:
-                progress.update(shown, **_figures(run.tally, loop.time() - began))
-                await asyncio.sleep(0.25)
-
-        showing = asyncio.create_task(refresh())
-        try:
-            yield
-        finally:
-            showing.cancel()
-
-
-def _figures(tally: Tally, seconds: float) -> dict[str, Any]:
-    said = "  ".join(f"{decision} {count:,}" for decision, count in sorted(tally.decisions.items()))
-    return {
-        "total": tally.rows,
-        "completed": tally.rows - tally.pending,
-        "description": "batch" if tally.whole else "batch (still reading)",
-        "rate": f"{tally.fresh / seconds:.1f}/s" if seconds > 0 else "",
-        "said": f"{said}  pending {tally.pending:,}  failed {tally.failed:,}",
-    }
 
 
 def show_end(end: Standing) -> None:

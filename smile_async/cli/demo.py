@@ -63,16 +63,16 @@ class Report:
 
 
 @contextlib.asynccontextmanager
-async def neighbour(latency: float, state: Path | None = None) -> AsyncIterator[dict[str, str]]:
+async def neighbour(latency: float, state: Path | None = None, *more: str) -> AsyncIterator[dict[str, str]]:
     """A sandbox in a child process, and the SMILE_* variables that lead to it; gone when the block is left.
 
-    *state*: where it remembers its jobs.
+    *state*: where it remembers its jobs; *more*: further options of `smile-async sandbox`.
     """
     ports = ("--port", "0", "--storage-port", "0")
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "smile_async.cli", "sandbox", *ports, "--latency", str(latency)),
         *("--json", "--until-eof"),
-        *([] if state is None else ["--state", str(state)]),
+        *(*([] if state is None else ["--state", str(state)]), *more),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         # Ctrl-C is for us: the sandbox must outlive the last request.

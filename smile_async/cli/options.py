@@ -30,6 +30,7 @@ __all__ = [
     "UseEnrolledImage",
     "UserId",
     "Wanted",
+    "account",
     "frames_of",
     "job_from",
 ]
@@ -77,6 +78,12 @@ Http = Annotated[str | None, typer.Option(help="httpx, httpx2 or pyreqwest; else
 Json = Annotated[bool, typer.Option("--json", help="One line of JSON on standard output, and nothing else there.")]
 
 _PICTURES = (".jpg", ".jpeg", ".png")
+
+
+def account(environment: str | None, base_url: str | None, ca_file: str | None, http: str | None) -> dict[str, Any]:
+    """What a session is told beyond its environment variables: only what was given."""
+    found = {"environment": environment, "base_url": base_url, "ca_file": ca_file, "http": http}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def job_from(

@@ -3,6 +3,7 @@
 A row is planned once and keeps its job_id for good, so that the same manifest, run again, finds every job it has sent.
 """
 
+import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam
 
 from smile_async.conversation import Reach
-from smile_async.errors import BadConfiguration
+from smile_async.errors import BadConfiguration, LedgerFailed
 from smile_async.ledger.book import Ledger
+from smile_async.ledger.chunks import chunked
 from smile_async.ledger.failpoints import failpoint
 from smile_async.ledger.place import dialect_insert
 from smile_async.ledger.schema import State, batches, events, jobs, problems
@@ -35,6 +37,10 @@ _SEEN = (
         row_key=bindparam("b_key"),
     )
 )
+
+
+#: What is to be sent or asked about, as job_ids or rows that are there already, and how many make a chunk.
+Pending = tuple[Sequence[Mapping[str, Any] | str], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,27 @@ class Batches:
             raise BadConfiguration(f"which batch? give its name with --name; the ledger has: {there}")
         return wanted
 
+    @contextlib.asynccontextmanager
+    async def alone(self, name: str) -> AsyncIterator[None]:
+        """Be the only run of *name* while the block lasts; raises LedgerFailed if somebody is. A file has one writer.
+
+        The lock is the server's and dies with our connection, also when the server restarts; two runs at once would
+        then plan and drive each row once all the same, because rows and chunks are the database's.
+        """
+        if self._ledger.place.is_file:
+            yield
+            return
+        key = sa.func.hashtextextended(f"smile-batch:{name}", 0)
+        async with self._ledger.reading() as connection:
+            lock = await connection.execution_options(isolation_level="AUTOCOMMIT")
+            if not (await lock.execute(sa.select(sa.func.pg_try_advisory_lock(key)))).scalar_one():
+                raise LedgerFailed(f"batch {name} is being run by another process: wait, or help it by a worker")
+            try:
+                yield
+            finally:
+                # Not back into the pool: whoever got it next would hold the lock.
+                await lock.invalidate()
+
     async def start(self, name: str, options: Mapping[str, Any]) -> int:
         """A new run of batch *name*, told *options*: its number, from 1."""
         text = orjson.dumps(dict(options)).decode()
@@ -96,8 +123,13 @@ class Batches:
         async with self._ledger.reading() as connection:
             return {row["job_id"]: dict(row) for row in (await connection.execute(query)).mappings()}
 
-    async def plan(self, name: str, run: int, new: Sequence[Planned], seen: Sequence[Planned]) -> None:
-        """Write *new* rows down, and note that *seen* ones are still in the manifest."""
+    async def plan(
+        self, name: str, run: int, new: Sequence[Planned], seen: Sequence[Planned], pending: Pending | None = None
+    ) -> list[int]:
+        """Write *new* rows down, and note that *seen* ones are still in the manifest.
+
+        *pending*: put these into chunks in the same transaction, whose numbers are returned.
+        """
         failpoint("planning")
         at = self._ledger.now()
         async with self._ledger.writing() as connection:
@@ -106,7 +138,9 @@ class Batches:
                 await connection.execute(insert, [_row_of(row, name, run, at) for row in new])
             if seen:
                 await connection.execute(_SEEN, [_seen_of(row, name, run) for row in seen])
+            made = [] if pending is None else await chunked(connection, name, *pending)
         failpoint("planned")
+        return made
 
     async def problem(self, name: str, run: int, line: int, why: str) -> None:
         """A row that became no job."""

@@ -1,23 +1,21 @@
 """The ledger: what was sent, how far it came and what was said of it, written down before it matters.
 
-Writes are grouped: whoever must not go on before a row is durable waits for the next commit, which is one for all who
-wait, some milliseconds later. Nothing else waits for the disk. What could not be written stays noted and is tried with
-the next commit; a job whose intent could not be written is not sent.
+Whoever must not go on before a row is durable waits for the next commit, and nobody else waits for the disk. A job
+whose intent could not be written is not sent.
 """
 
 import asyncio
 import contextlib
-import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import anyio
 import anyio.to_thread
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from smile_async.clock import Clock, SystemClock
@@ -25,24 +23,14 @@ from smile_async.conversation import Reach
 from smile_async.errors import BadConfiguration, LedgerFailed, SmileError
 from smile_async.job import Job, Ticket
 from smile_async.ledger.failpoints import failpoint
-from smile_async.ledger.grouping import Answer, Group, Intent, answer_all, commit, moments, perform, settle
-from smile_async.ledger.place import Place, words_of
+from smile_async.ledger.grouping import Answer, Fence, Group, Intent, Mark, commit, perform
+from smile_async.ledger.place import Place, dialect_insert, words_of
 from smile_async.ledger.rows import Recall, failure_note, verdict_note
 from smile_async.ledger.schema import meta, prepare
+from smile_async.ledger.scribe import DELAY, OUTAGE, Scribe
 from smile_async.verdict import Verdict
 
 __all__ = ["Ledger"]
-
-_log = logging.getLogger("smile_async")
-
-#: Seconds a note may wait for others before they are committed together.
-DELAY = 0.02
-#: Seconds until notes that could not be written, and for which nobody waits, are tried again.
-AGAIN = 0.5
-#: Seconds a database server may be away (a restart) before what waits for it fails.
-OUTAGE = 30.0
-#: Jobs of one commit: below the 32,766 parameters that SQLite takes in one statement.
-AT_ONCE = 5_000
 
 
 class Ledger:
@@ -63,15 +51,13 @@ class Ledger:
     ) -> None:
         self.place = Place(where, read_only=read_only)
         self._clock = clock or SystemClock()
-        self._delay = delay
         self._engine: AsyncEngine | None = None
         self._writer: sa.Engine | None = None
         self._thread: ThreadPoolExecutor | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._group = Group()
-        self._news = asyncio.Event()
-        self._closing = False
+        self._fences: dict[str, Fence] = {}
         self._turn = asyncio.Lock()
+        outage = 0.0 if self.place.is_file else OUTAGE
+        self._scribe = Scribe(self._perform, self._failed, self._clock, delay=delay, outage=outage)
 
     def __repr__(self) -> str:
         return f"<Ledger {self.place!r}>"
@@ -111,24 +97,21 @@ class Ledger:
                 kind = LedgerFailed if isinstance(error, sa.exc.OperationalError) else BadConfiguration
                 raise kind(f"the ledger {self.place!r} can not be opened: {words_of(error)}") from None
             raise
-        self._engine, self._closing = engine, False
+        self._engine = engine
         self._writer = self.place.writer()
         self._thread = None if self._writer is None else ThreadPoolExecutor(1, "smile-ledger")
-        self._news = asyncio.Event()
-        self._task = asyncio.create_task(self._write(), name="smile_async ledger")
+        self._scribe.start()
 
     async def aclose(self) -> None:
         """Write what is noted, and let the next process have the ledger."""
-        if self._engine is None or self._task is None:
+        if self._engine is None:
             return
-        self._closing = True
-        self._news.set()
-        await asyncio.wait([self._task])
+        await self._scribe.aclose()
         if self._writer is not None and self._thread is not None:
             self._thread.shutdown()
             self._writer.dispose()
         await self._engine.dispose()
-        self._engine = self._task = self._writer = self._thread = None
+        self._engine = self._writer = self._thread = None
         self.place.release()
 
     async def join(self, account: str) -> None:
@@ -141,10 +124,10 @@ class Ledger:
             await self.open()
         try:
             async with self.writing() as connection:
+                insert = dialect_insert(connection)(meta).on_conflict_do_nothing()
+                await connection.execute(insert, {"name": "account", "value": account})
                 known = (await connection.execute(sa.select(meta.c.value).where(meta.c.name == "account"))).scalar()
-                if known is None:
-                    await connection.execute(meta.insert(), {"name": "account", "value": account})
-                elif known != account:
+                if known != account:
                     message = f"the ledger belongs to {known}, not to {account}: use another ledger"
                     raise BadConfiguration(message)  # noqa: TRY301 - closed below, like after any other failure
         except BaseException:
@@ -156,7 +139,9 @@ class Ledger:
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """A transaction of one's own, durable when the block is left. Raises LedgerFailed."""
         try:
-            async with self._turn, self._opened_engine().begin() as connection:
+            # A file takes one writer; a server sorts out its own, and must not make one of us wait for another.
+            turn = self._turn if self.place.is_file else contextlib.nullcontext()
+            async with turn, self._opened_engine().begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
             raise self._failed(error) from None
@@ -191,45 +176,59 @@ class Ledger:
         advice = "nothing that is not on record is sent; mend it and run again"
         return LedgerFailed(f"the ledger {self.place!r} can not be used ({words_of(error)}): {advice}", retryable=True)
 
+    # What a worker tells it.
+
+    def guard(self, job_ids: Iterable[str], fence: Fence) -> None:
+        """From now on send, and give up, these jobs only while *fence* stands: they are a claimed chunk's."""
+        self._fences.update(dict.fromkeys(job_ids, fence))
+
+    def unguard(self, job_ids: Iterable[str], fence: Fence) -> None:
+        """These jobs are in hand no more; a later claim's fence stays."""
+        for job_id in job_ids:
+            if self._fences.get(job_id) == fence:
+                del self._fences[job_id]
+
     # What a session tells it.
 
     async def begin(self, job: Job, digest: bytes) -> Recall | None:
         """Put on record, durably, that *job* is about to be sent; None if it is new, else what is known of it.
 
         Raises InvalidJob if the job_id stands for another user, type or other pictures, LedgerFailed if it can not be
-        written; then nothing may be sent.
+        written, LeaseLost if it is another worker's by now; then nothing may be sent.
         """
         self._opened_engine()
         answer: asyncio.Future[Recall | None] = asyncio.get_running_loop().create_future()
-        self._group.intents.append(Intent(job, digest.hex(), answer))
+        self._scribe.intend(Intent(job, digest.hex(), answer, self._fences.get(job.job_id)))
         failpoint("intent noted")
-        self._news.set()
         return await answer
 
     async def mark(self, ticket: Ticket, reach: Reach) -> None:
-        """Put on record, durably, how far the job may come with the next request."""
+        """Put on record, durably, how far the job may come with the next request. Raises what `begin` raises."""
+        self._opened_engine()
         failpoint("upload answered")
-        self._note("mark", {"b_job": ticket.job_id, "b_reach": int(reach)})
-        await self.flush()
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._scribe.mark(Mark(ticket.job_id, reach, answer, self._fences.get(ticket.job_id)))
+        await answer
 
     def accepted(self, ticket: Ticket) -> None:
         """Smile ID has the job and its pictures."""
         failpoint("put answered")
         at = self.now()
         about = {"b_job": ticket.job_id, "b_user": ticket.user_id, "b_number": ticket.smile_job_id, "b_at": at}
-        self._note("ticket", about)
+        self._scribe.note("ticket", about)
         self._happened(ticket.job_id, "accepted", ticket.smile_job_id or "")
         failpoint("ticket noted")
 
     def failed(self, ticket: Ticket, error: SmileError, reach: Reach, *, polled: bool = False) -> None:
         """The attempt ended with *error*; *polled*: only the waiting did, for a job that was accepted."""
-        self._note("failure", failure_note(ticket, error, reach, polled=polled))
+        fence = self._fences.get(ticket.job_id)
+        self._scribe.note("failure", failure_note(ticket, error, reach, polled=polled), fence)
         self._happened(ticket.job_id, "failed", type(error).__name__)
 
     def heard(self, verdict: Verdict) -> None:
         """A confirmed verdict has come."""
         if verdict.confirmed:
-            self._note("verdict", verdict_note(verdict, self.now()))
+            self._scribe.note("verdict", verdict_note(verdict, self.now()))
             self._happened(verdict.ticket.job_id, str(verdict.decision), verdict.code)
             failpoint("verdict noted")
 
@@ -237,53 +236,11 @@ class Ledger:
         """Wait until everything noted so far is durable. Raises LedgerFailed."""
         self._opened_engine()
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._group.waiters.append(written)
-        self._news.set()
+        self._scribe.wait(written)
         await written
 
-    def _note(self, kind: str, about: dict[str, Any]) -> None:
-        self._group.notes.setdefault(kind, []).append(about)
-        self._news.set()
-
     def _happened(self, job_id: str, kind: str, detail: str) -> None:
-        self._group.happened.append({"job_id": job_id, "at": self.now(), "kind": kind, "detail": detail})
-
-    # The task that writes.
-
-    async def _write(self) -> None:
-        while not self._closing or self._news.is_set():
-            await self._news.wait()
-            if not self._closing:
-                await asyncio.sleep(self._delay)
-            self._news.clear()
-            group, self._group = self._group, Group()
-            if len(group.intents) > AT_ONCE:
-                self._group.intents, group.intents = group.intents[AT_ONCE:], group.intents[:AT_ONCE]
-                self._news.set()
-            try:
-                answers = await self._committed(group)
-            except Exception as error:  # noqa: BLE001 - whoever waits must hear of it, whatever it was
-                await self._give_back(group, error)
-            else:
-                answer_all(group, answers)
-
-    async def _committed(self, group: Group) -> list[Answer]:
-        give_up = self._clock.monotonic() + (0.0 if self.place.is_file else OUTAGE)
-        pause = 0.05
-        while True:
-            try:
-                answers = await self._perform(group)
-                break
-            except (SQLAlchemyError, OSError) as error:
-                # Another machine may have written the same job at the same moment: then it is found the next time.
-                passing = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | IntegrityError | OSError)
-                if not passing or self._clock.monotonic() + pause > give_up:
-                    raise
-            await self._clock.sleep(pause)
-            pause = min(2 * pause, 2.0)
-        for moment in moments(group):
-            failpoint(f"{moment} committed")
-        return answers
+        self._scribe.happened({"job_id": job_id, "at": self.now(), "kind": kind, "detail": detail})
 
     async def _perform(self, group: Group) -> list[Answer]:
         async with self._turn:
@@ -292,18 +249,3 @@ class Ledger:
                 return await loop.run_in_executor(self._thread, commit, self._writer, group, self.now())
             async with self._opened_engine().begin() as connection:
                 return await connection.run_sync(perform, group, self.now(), shared=True)
-
-    async def _give_back(self, group: Group, error: Exception) -> None:
-        for intent in group.intents:
-            settle(intent.answer, self._failed(error))
-        for waiter in group.waiters:
-            settle(waiter, self._failed(error))
-        for kind, notes in group.notes.items():
-            # A mark is only of use to the one who waited for it.
-            if kind != "mark":
-                self._group.notes.setdefault(kind, [])[:0] = notes
-        self._group.happened[:0] = group.happened
-        _log.error("the ledger can not be written: %s", words_of(error))
-        if (self._group.notes or self._group.happened) and not self._closing:
-            await asyncio.sleep(AGAIN)
-            self._news.set()

@@ -6,7 +6,7 @@ deployed program can arm it.
 
 from collections.abc import Callable
 
-__all__ = ["POINTS", "failpoint", "install"]
+__all__ = ["CHUNK_POINTS", "POINTS", "failpoint", "install"]
 
 #: Every moment, in the order in which a job passes them.
 POINTS = (
@@ -25,6 +25,18 @@ POINTS = (
     "verdict noted",
     "verdict committing",
     "verdict committed",
+)
+
+#: Every moment in the life of a chunk, where workers share a batch.
+CHUNK_POINTS = (
+    "chunk queueing",
+    "chunk queued",
+    "chunk claimed",
+    "chunk renewed",
+    "chunk parking",
+    "chunk parked",
+    "chunk ending",
+    "chunk done",
 )
 
 _hook: Callable[[str], None] | None = None

@@ -22,10 +22,12 @@ try:
 except ImportError:  # pragma: no cover - Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Place", "dialect_insert", "words_of"]
+__all__ = ["NO_IDLING", "Place", "dialect_insert", "words_of"]
 
 #: Seconds to wait for somebody else's transaction: a reader that copies the file, a checkpoint.
 BUSY_SECONDS = 5.0
+#: A process that is stopped, or cut off, in the middle of a transaction must not keep its locks: others wait for them.
+NO_IDLING = "SET idle_in_transaction_session_timeout = '5s'"
 
 
 class Place:
@@ -51,6 +53,14 @@ class Place:
     def is_file(self) -> bool:
         """Whether it is a local SQLite file."""
         return self.path is not None
+
+    def conninfo(self) -> str:
+        """How to reach the server, password included: for libraries, never for a log. Raises BadConfiguration."""
+        if self.path is not None:
+            raise BadConfiguration(
+                "workers share a ledger in a database: give --ledger postgresql://user@host/database"
+            )
+        return self._url.set(drivername="postgresql").render_as_string(hide_password=False)
 
     def take(self) -> None:
         """Become the one process that writes; makes a file that only its owner may read. Blocking."""
@@ -109,7 +119,9 @@ class Place:
         """An engine on this place, durable at every commit."""
         try:
             if self.path is None:
-                return create_async_engine(self._url, pool_pre_ping=True, pool_size=4)
+                engine = create_async_engine(self._url, pool_pre_ping=True, pool_size=4)
+                sa.event.listen(engine.sync_engine, "connect", self._bound)
+                return engine
             engine = create_async_engine(self._url, connect_args={"timeout": BUSY_SECONDS})
         except ImportError as missing:
             raise BadConfiguration(
@@ -117,6 +129,11 @@ class Place:
             ) from None
         sa.event.listen(engine.sync_engine, "connect", self._tune)
         return engine
+
+    def _bound(self, connection: Any, _record: object) -> None:
+        with contextlib.closing(connection.cursor()) as cursor:
+            cursor.execute(NO_IDLING)
+        connection.commit()
 
     def _tune(self, connection: Any, _record: object) -> None:
         with contextlib.closing(connection.cursor()) as cursor:

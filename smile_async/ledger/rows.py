@@ -20,7 +20,18 @@ from smile_async.job import job_type as as_job_type
 from smile_async.ledger.schema import State, jobs
 from smile_async.verdict import Verdict
 
-__all__ = ["NOTES", "RECALL", "RESUME", "Recall", "failure_note", "judged", "new_row", "verdict_note", "verdict_of"]
+__all__ = [
+    "MARK",
+    "NOTES",
+    "RECALL",
+    "RESUME",
+    "Recall",
+    "failure_note",
+    "judged",
+    "new_row",
+    "verdict_note",
+    "verdict_of",
+]
 
 _job = jobs.c.job_id == bindparam("b_job")
 _user = jobs.c.user_id == bindparam("b_user")
@@ -48,9 +59,11 @@ RESUME = (
     )
 )
 
+#: How far the next request may bring a job.
+MARK = jobs.update().where(_job, jobs.c.state == State.SENDING).values(reach=bindparam("b_reach"))
+
 #: In the order in which one commit performs them: what came before a verdict is written before it.
 NOTES: Mapping[str, Any] = {
-    "mark": jobs.update().where(_job, jobs.c.state == State.SENDING).values(reach=bindparam("b_reach")),
     "ticket": jobs.update()
     .where(_job, _user, _in(State.SENDING, State.FAILED))
     .values(

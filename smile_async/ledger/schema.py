@@ -12,12 +12,27 @@ from sqlalchemy import Boolean, Column, Float, Integer, Text
 
 from smile_async.errors import BadConfiguration
 
-__all__ = ["MIGRATIONS", "OPEN_STATES", "VERSION", "State", "batches", "events", "jobs", "meta", "prepare", "problems"]
+__all__ = [
+    "MIGRATIONS",
+    "OPEN_STATES",
+    "VERSION",
+    "State",
+    "batches",
+    "chunks",
+    "events",
+    "jobs",
+    "meta",
+    "prepare",
+    "problems",
+]
 
 #: Raised by every change of the tables; each raise adds a step to MIGRATIONS.
-VERSION = 1
+VERSION = 2
+#: Key of the PostgreSQL advisory lock under which tables are made: two machines may be the first at once.
+_MAKING = 0x736D696C65
 
 _metadata = sa.MetaData()
+_OPEN = sa.text("done_at IS NULL")
 _Serial = sa.BigInteger().with_variant(Integer, "sqlite")
 
 
@@ -59,6 +74,8 @@ jobs = sa.Table(
     Column("run", Integer),
     Column("spec", Text),
     Column("marks", Text),
+    #: The chunk that workers take it in; null where one process drives all rows.
+    Column("chunk", sa.BigInteger),
     # The verdict.
     Column("decision", Text),
     Column("final", Boolean),
@@ -80,6 +97,7 @@ jobs = sa.Table(
     Column("decided_at", Float),
     Column("final_at", Float),
     sa.Index("smile_jobs_of_batch", "batch", "seq"),
+    sa.Index("smile_jobs_of_chunk", "chunk"),
 )
 
 events = sa.Table(
@@ -102,6 +120,28 @@ batches = sa.Table(
     #: Rows of the last manifest that was read to its end; null while none was.
     Column("lines", Integer),
     Column("created_at", Float, nullable=False),
+    #: When the next job may start, where workers share one rate: seconds since 1970 by the database's clock.
+    Column("next_start", Float),
+)
+
+#: Some hundred jobs of a batch that one worker at a time drives. All times are the database's: machines disagree.
+chunks = sa.Table(
+    "smile_chunks",
+    _metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("batch", Text, nullable=False),
+    #: Raised by each claim: what a worker holds is void once somebody else has claimed after it.
+    Column("token", sa.BigInteger, nullable=False),
+    Column("holder", Text),
+    Column("lease_until", Float),
+    #: Not to be claimed earlier.
+    Column("due_at", Float, nullable=False),
+    #: How often it was put aside since it was planned.
+    Column("parks", Integer, nullable=False),
+    Column("planned_at", Float, nullable=False),
+    Column("done_at", Float),
+    sa.Index("smile_chunks_of_batch", "batch"),
+    sa.Index("smile_chunks_open", "due_at", sqlite_where=_OPEN, postgresql_where=_OPEN),
 )
 
 #: Rows of a manifest that became no job: their line, and why.
@@ -115,8 +155,17 @@ problems = sa.Table(
     Column("why", Text, nullable=False),
 )
 
+
+def _to_2(connection: sa.Connection) -> None:
+    """Chunks: for workers on many machines."""
+    connection.execute(sa.text("ALTER TABLE smile_jobs ADD COLUMN chunk BIGINT"))
+    connection.execute(sa.text("CREATE INDEX smile_jobs_of_chunk ON smile_jobs (chunk)"))
+    connection.execute(sa.text("ALTER TABLE smile_batches ADD COLUMN next_start FLOAT"))
+    chunks.create(connection)
+
+
 #: From each version, the step to the next one.
-MIGRATIONS: Mapping[int, Callable[[sa.Connection], None]] = {}
+MIGRATIONS: Mapping[int, Callable[[sa.Connection], None]] = {1: _to_2}
 
 
 def prepare(connection: sa.Connection, *, write: bool = True) -> None:
@@ -124,6 +173,8 @@ def prepare(connection: sa.Connection, *, write: bool = True) -> None:
 
     Without *write* nothing is changed, and anything but VERSION is refused.
     """
+    if write and connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MAKING)))
     found = set(sa.inspect(connection).get_table_names())
     if meta.name not in found:
         if not write:

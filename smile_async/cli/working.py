@@ -1,0 +1,87 @@
+"""`smile-async worker`: one of any number of processes, on any machine, that drive the batches of one ledger.
+
+Exit codes: 0 stopped as asked, or nothing was left to do; 3 it could not go on; 4 bad input.
+"""
+# ruff: noqa: PLR0917 - typer reads the options from the signature
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from smile_async.cli import options
+from smile_async.cli.output import ExitCode, aside, paint, print_document
+from smile_async.codes import Decision
+
+if TYPE_CHECKING:
+    from smile_async.ledger.chunks import Held
+    from smile_async.workers import Worker
+    from smile_async.workers.driving import Ending
+
+__all__ = ["worker"]
+
+
+def worker(
+    ledger: Annotated[str, typer.Option(metavar="URL", help="postgresql://user@host/database")],
+    concurrency: Annotated[int, typer.Option(help="Chunks at once.", min=1)] = 4,
+    uploads: Annotated[int, typer.Option(help="Jobs at once whose pictures are in memory.", min=1)] = 16,
+    lease: Annotated[float, typer.Option(help="Seconds until others take over from a dead worker.", min=1.0)] = 60.0,
+    drain: Annotated[float, typer.Option(help="Seconds that jobs under way get after Ctrl-C.", min=0.0)] = 30.0,
+    until_empty: Annotated[bool, typer.Option("--until-empty", help="End when no batch has work left.")] = False,
+    environment: options.Environment = None,
+    base_url: options.BaseUrl = None,
+    ca_file: options.CaFile = None,
+    http: options.Http = None,
+    json: options.Json = False,
+) -> int:
+    """Drive the batches that `batch run` has put into a postgresql:// ledger, beside any number of others."""
+    given = options.account(environment, base_url, ca_file, http)
+    about = {"concurrency": concurrency, "lease": lease, "drain": drain}
+    ended = asyncio.run(_work(ledger, uploads, given, about, until_empty=until_empty))
+    shift = ended.shift
+    if json:
+        print_document(
+            {
+                "worker": ended.name,
+                "chunks": dict(shift.chunks),
+                "rows": shift.rows,
+                "failed": shift.failed,
+                "decisions": dict(shift.decisions),
+                "trouble": None if ended.trouble is None else str(ended.trouble),
+            }
+        )
+    said = "  ".join(f"{paint(Decision(name))} {count:,}" for name, count in sorted(shift.decisions.items()))
+    aside().print(f"{shift.rows:,} rows came to a verdict or failed here  {said}  failed {shift.failed:,}")
+    if ended.trouble is not None:
+        aside().print(f"[red]stopped[/red]: {type(ended.trouble).__name__}: {escape(str(ended.trouble))}")
+    return ExitCode.DONE if ended.trouble is None else ExitCode.ERROR
+
+
+async def _work(
+    where: str, uploads: int, given: dict[str, Any], about: dict[str, Any], *, until_empty: bool
+) -> "Worker":
+    # Another extra.
+    from smile_async.cli.batching import PENDING  # noqa: PLC0415
+    from smile_async.cli.progress import interruptible  # noqa: PLC0415
+    from smile_async.ledger import Ledger  # noqa: PLC0415
+    from smile_async.session import SmileSession  # noqa: PLC0415
+    from smile_async.settings import Limits  # noqa: PLC0415
+    from smile_async.workers import Queue, Worker  # noqa: PLC0415
+
+    limits = Limits(uploads=uploads, pending=PENDING)
+    ledger = Ledger(where)
+    ledger.place.conninfo()
+    async with (
+        ledger,
+        Queue(ledger) as queue,
+        SmileSession.from_env(ledger=ledger, limits=limits, **given) as session,
+    ):
+        working = Worker(session, ledger, queue, tell=_tell, **about)
+        with interruptible(working):
+            await working.work(until_empty=until_empty)
+    return working
+
+
+def _tell(held: "Held", ending: "Ending") -> None:
+    aside().print(f"chunk {held.id} of batch {escape(held.batch)}: {ending}")

@@ -1,0 +1,251 @@
+"""A worker: claims chunks of any batch in the ledger and drives them through one session, on this or any machine.
+
+Whatever happens to it, the ledger stays right: its claims run out by themselves, and its jobs are written under the
+token of the claim. So it needs no goodbye; a clean stop only spares the others the wait for its leases.
+"""
+
+import logging
+import os
+import socket
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import anyio
+from anyio.abc import TaskGroup
+
+from smile_async.errors import LedgerFailed, NotAuthorized, SmileError
+from smile_async.ledger import Ledger
+from smile_async.ledger.batches import Batches
+from smile_async.ledger.chunks import Chunks, Held
+from smile_async.session import SmileSession
+from smile_async.workers.driving import PARK_AFTER, Drive, Ending, Orders, insist
+from smile_async.workers.queue import Queue
+from smile_async.workers.rate import Turnstile
+
+__all__ = ["Shift", "Worker"]
+
+_log = logging.getLogger("smile_async")
+
+#: Seconds a claim lasts unless it is renewed.
+LEASE = 60.0
+#: Chunks that one sweep queues again.
+SWEPT = 1_000
+#: Seconds between looks whether anything is left to do.
+GLANCE = 0.5
+#: Seconds to take no chunk after the API could not be reached, and the most that doubles to.
+FIRST_PAUSE, LONGEST_PAUSE = 15.0, 600.0
+#: Seconds that leases may take to be given back once the jobs under way have had their time.
+GOODBYE = 10.0
+
+
+@dataclass
+class Shift:
+    """What a worker has done so far."""
+
+    chunks: Counter[Ending] = field(default_factory=Counter)
+    #: Verdicts and failures that came to this worker.
+    rows: int = 0
+    failed: int = 0
+    decisions: Counter[str] = field(default_factory=Counter)
+
+
+class Worker:
+    """Drives chunks until it is stopped; `work` once, inside the session, the ledger and the queue.
+
+    *concurrency*: chunks at once. *lease*: seconds a claim lasts without renewal. *park_after*: seconds from its upload
+    for which a job is waited for. *drain*: seconds that jobs under way get after `stop`. *give_up*: end, with
+    `trouble`, when the API can not be reached, rather than wait for it. *tell* hears how each chunk ended.
+    """
+
+    def __init__(
+        self,
+        session: SmileSession,
+        ledger: Ledger,
+        queue: Queue,
+        *,
+        concurrency: int = 4,
+        lease: float = LEASE,
+        park_after: float = PARK_AFTER,
+        drain: float = 30.0,
+        give_up: bool = False,
+        tell: Callable[[Held, Ending], None] = lambda _held, _ending: None,
+    ) -> None:
+        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        self.shift = Shift()
+        #: Why it ended before it was told to.
+        self.trouble: SmileError | None = None
+        self._session = session
+        self._ledger = ledger
+        self._queue = queue
+        self._chunks = Chunks(ledger, self.name, lease)
+        self._concurrency = concurrency
+        self._lease = lease
+        self._park_after = park_after
+        self._drain = drain
+        self._give_up = give_up
+        self._tell = tell
+        self._stopped = anyio.Event()
+        self._places = anyio.Semaphore(concurrency)
+        self._drives: dict[int, Drive] = {}
+        self._driving: TaskGroup | None = None
+        self._turnstiles: dict[tuple[str, float], Turnstile] = {}
+        self._pause = 0.0
+        self._paused_until = 0.0
+
+    @property
+    def stopping(self) -> bool:
+        """Whether no more chunks are taken."""
+        return self._stopped.is_set()
+
+    def stop(self) -> None:
+        """Take no more chunks, give jobs under way at most *drain* seconds, then give the leases back."""
+        if self.stopping:
+            return
+        self._stopped.set()
+        for drive in self._drives.values():
+            drive.stop()
+        if self._driving is not None:
+            self._driving.cancel_scope.deadline = anyio.current_time() + self._drain + GOODBYE
+
+    async def work(self, *, until_empty: bool = False) -> Shift:
+        """Drive chunks until `stop`; *until_empty*: or until no chunk is open. `trouble` says what ended it early."""
+        async with anyio.create_task_group() as upkeep:
+            upkeep.start_soon(self._renew)
+            async with anyio.create_task_group() as self._driving, anyio.create_task_group() as getting:
+                getting.start_soon(self._listen)
+                getting.start_soon(self._sweep)
+                if until_empty:
+                    getting.start_soon(self._watch)
+                await self._stopped.wait()
+                getting.cancel_scope.cancel()
+            upkeep.cancel_scope.cancel()
+        return self.shift
+
+    # How chunks come.
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                await self._queue.listen(self._delivered, self._concurrency)
+            except LedgerFailed as error:
+                _log.warning("%s; trying again", error)
+            await anyio.sleep(1.0)
+
+    async def _sweep(self) -> None:
+        """Queue what the queue has lost: see the package's docstring for why that is enough."""
+        while True:
+            try:
+                with anyio.move_on_after(self._lease):
+                    await self._queue.clear()
+                    await self._queue.put(await self._chunks.forgotten(SWEPT))
+            except LedgerFailed as error:
+                _log.debug("no sweep: %s", error)
+            await anyio.sleep(self._lease / 2)
+
+    async def _watch(self) -> None:
+        while True:
+            await anyio.sleep(GLANCE)
+            if not self._drives and not await insist(self._chunks.still_open):
+                self.stop()
+
+    async def _delivered(self, chunk: int) -> None:
+        """Drive *chunk* in a task of our own: whoever delivers may go away while we work."""
+        if self._driving is None or self.stopping:
+            return
+        ended = anyio.Event()
+        self._driving.start_soon(self._take, chunk, ended)
+        await ended.wait()
+
+    # What happens to them.
+
+    async def _take(self, chunk: int, ended: anyio.Event) -> None:
+        try:
+            async with self._places:
+                await self._rested()
+                if not self.stopping and chunk not in self._drives:
+                    await self._claimed(chunk)
+        except LedgerFailed as error:
+            # Nothing was claimed, or the lease runs out: the sweep will find the chunk.
+            _log.warning("chunk %d was let go: %s", chunk, error)
+        finally:
+            ended.set()
+
+    async def _rested(self) -> None:
+        while not self.stopping and (left := self._paused_until - anyio.current_time()) > 0:
+            with anyio.move_on_after(left):
+                await self._stopped.wait()
+
+    async def _claimed(self, chunk: int) -> None:
+        asked_at = anyio.current_time()
+        held = await self._chunks.claim(chunk)
+        if held is None:
+            return
+        orders = Orders.of(await Batches(self._ledger).options(held.batch))
+        drive = Drive(
+            self._session,
+            self._ledger,
+            self._queue,
+            self._chunks,
+            held=held,
+            orders=orders,
+            park_after=self._park_after,
+            drain=self._drain,
+            turn=self._turn(held.batch, orders.rate),
+        )
+        # Our own clock from before the claim was sent: the database's lease can not end earlier.
+        drive.scope.deadline = asked_at + self._lease
+        self._drives[chunk] = drive
+        ending = Ending.LOST
+        try:
+            if self.stopping:
+                drive.stop()
+            with drive.scope:
+                ending = await drive.go()
+        finally:
+            del self._drives[chunk]
+            self._note(drive, ending)
+
+    def _turn(self, batch: str, rate: float | None) -> Callable[[], Awaitable[None]] | None:
+        if not rate:
+            return None
+        return self._turnstiles.setdefault((batch, rate), Turnstile(self._chunks, batch, rate)).turn
+
+    def _note(self, drive: Drive, ending: Ending) -> None:
+        tally = drive.run.tally
+        self.shift.chunks[ending] += 1
+        self.shift.rows += tally.fresh
+        self.shift.failed += tally.failed
+        self.shift.decisions.update(tally.decisions)
+        _log.info("chunk %d of batch %s: %s", drive.held.id, drive.held.batch, ending)
+        self._tell(drive.held, ending)
+        error = drive.run.trouble
+        if error is None or isinstance(error, LedgerFailed):
+            self._pause = 0.0
+        elif self._give_up or isinstance(error, NotAuthorized):
+            self.trouble = self.trouble or error
+            self.stop()
+        else:
+            self._pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, 2 * self._pause))
+            self._paused_until = anyio.current_time() + self._pause
+
+    async def _renew(self) -> None:
+        while True:
+            await anyio.sleep(self._lease / 3)
+            drives = list(self._drives.values())
+            if not drives:
+                continue
+            asked_at = anyio.current_time()
+            try:
+                with anyio.move_on_after(self._lease / 3) as in_time:
+                    kept = await self._chunks.renew([drive.held for drive in drives])
+            except LedgerFailed as error:
+                _log.debug("no renewal: %s", error)
+                continue
+            if in_time.cancelled_caught:
+                continue
+            for drive in drives:
+                if drive.held.id in kept:
+                    drive.scope.deadline = asked_at + self._lease
+                else:
+                    drive.scope.cancel()

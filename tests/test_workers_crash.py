@@ -1,0 +1,88 @@
+"""Two workers over PostgreSQL, of which one is killed with SIGKILL, wherever that hits: nobody is billed twice."""
+
+import json
+import os
+import random
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from batch_support import write_csv
+from postgres import Postgres
+from street import Pictures
+from test_batch_crash import RANDOM_KILLS, check, manifest_of, perform
+from workers_support import a_server, fresh
+
+from smile_async.ledger.failpoints import CHUNK_POINTS, POINTS
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+#: A lease and a park that a test can wait for.
+HASTY = {"lease": 1.0, "park_after": 0.3, "FIRST_PARK": 0.5}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    """A PostgreSQL of this module's own."""
+    with a_server() as server:
+        yield server
+
+
+def worker(url: str, **more: Any) -> dict[str, Any]:
+    """A step: a worker until nothing is left to do, or until it is killed."""
+    arguments = ["worker", "--ledger", url, "--until-empty", "--lease", "1", "--concurrency", "1"]
+    return {"arguments": arguments, "defaults": HASTY, **more}
+
+
+def batch_run(manifest: Path, folder: Path, url: str, *options: str, **more: Any) -> dict[str, Any]:
+    """A step: the run that plans the batch and works along."""
+    out = ["--out", str(folder / "out.jsonl"), "--chunk", "5", *options]
+    return {"arguments": ["batch", "run", str(manifest), "--ledger", url, *out], "defaults": HASTY, **more}
+
+
+async def test_a_worker_killed_at_every_failpoint(server: Postgres, tmp_path: Path, pictures: Pictures) -> None:
+    """Beside a worker that lives, others die at each numbered moment in turn: one outcome and one job a row."""
+    rows = 150
+    url = fresh(server)
+    manifest = manifest_of(tmp_path, pictures, rows)
+    # Of the others, the first belong to the run that plans, the second to reviews.
+    points = [point for point in (*POINTS, *CHUNK_POINTS) if not point.startswith(("plan", "chunk park", "chunk q"))]
+    killed = [batch_run(manifest, tmp_path, url, point="chunk queued", passes=20)]
+    killed += [worker(url, point=point) for point in points]
+    plan = [killed[0], worker(url, beside=True), *killed[1:], batch_run(manifest, tmp_path, url)]
+    statuses, created = await perform(plan, tmp_path, 0.4)
+    assert statuses == [-9, 0, *[-9] * len(points), 0]
+    check(tmp_path, created, rows)
+
+
+async def test_whoever_plans_or_parks_is_killed(server: Postgres, tmp_path: Path, pictures: Pictures) -> None:
+    """The run dies around each moment of planning and queueing, workers while they park: reviews still end well."""
+    url = fresh(server)
+    rows = [{"user_id": f"u{n}", "selfie": pictures.selfie_path, "job_type": 4} for n in range(12)]
+    manifest = write_csv(tmp_path / "m.csv", [{**row, "param.sandbox_result": 2} for row in rows])
+    points = ("planning", "planned", "chunk queueing", "chunk queued")
+    plan = [batch_run(manifest, tmp_path, url, "--until", "final", point=point) for point in points]
+    plan += [worker(url, point=point) for point in ("chunk parking", "chunk parked")]
+    plan += [batch_run(manifest, tmp_path, url, "--until", "final")]
+    statuses, created = await perform(plan, tmp_path, 0.0, "--review", "3")
+    assert statuses == [-9] * 6 + [0]
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [line["final"] for line in lines] == [True] * 12
+    assert created == Counter({line["job_id"]: 1 for line in lines})
+
+
+async def test_kills_at_random_moments_of_two_workers(server: Postgres, tmp_path: Path, pictures: Pictures) -> None:
+    """Of two workers one is killed again and again at random moments: one outcome and one job a row."""
+    luck = random.Random(20261124)
+    rows = 20 * RANDOM_KILLS
+    url = fresh(server)
+    manifest = manifest_of(tmp_path, pictures, rows)
+    plan = [batch_run(manifest, tmp_path, url, "--enqueue"), worker(url, beside=True)]
+    plan += [worker(url, after=luck.uniform(0.1, 0.7)) for _ in range(RANDOM_KILLS)]
+    statuses, created = await perform([*plan, batch_run(manifest, tmp_path, url)], tmp_path, 0.2)
+    assert (statuses[0], statuses[-1]) == (2, 0)
+    assert -9 in statuses
+    assert set(statuses[1:-1]) <= {-9, 0}
+    check(tmp_path, created, rows)
