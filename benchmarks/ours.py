@@ -6,6 +6,7 @@ Only public names are used, as a user would: what is measured is what anybody ge
 import asyncio
 import gc
 import sys
+import tempfile
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
@@ -28,6 +29,7 @@ def session(told: dict[str, Any], limits: Limits, pace: Pace) -> SmileSession:
         http=told["engine"],
         limits=limits,
         pace=pace,
+        ledger=told.get("ledger"),
     )
 
 
@@ -146,6 +148,13 @@ SCENARIOS = {each.__name__: each for each in (throughput, pending, memory, slope
 def main() -> None:
     told = spec()
     told["pace"] = Pace.fixed(*told["pace"]) if told.get("pace") else Pace()
+    with tempfile.TemporaryDirectory(prefix="smile-bench-ledger-") as folder:
+        if told.get("on_record"):
+            told["ledger"] = f"{folder}/ledger"
+        measure(told)
+
+
+def measure(told: dict[str, Any]) -> None:
     if told.get("profile"):
         import cProfile  # noqa: PLC0415 - only for those who asked
 

@@ -109,6 +109,28 @@ def _ratios(report: Report) -> None:
     report.told("CPU per job, httpx ÷ hand-written", report.ratio("smile_async on httpx", HANDWRITTEN.name))
 
 
+def ledger(plan: Plan) -> Report:
+    """What it costs to have each job on record in a SQLite file before it is sent."""
+    report = Report()
+    for number in range(plan.rounds):
+        for engine in ("httpx", "pyreqwest"):
+            for kept in (False, True):
+                contender = ours(engine, pace=QUICK_PACE, on_record=kept)
+                name = f"{contender.name}{', with a ledger' if kept else ''}"
+                told = {"scenario": "throughput", "jobs": plan.jobs, "warm": 40}
+                row = once(contender, ["--polls", str(POLLS)], plan.images, **told)
+                report.add(name, row)
+                plan.say(f"round {number + 1}: {name}: {row['cpu_ms_per_job']:.2f} ms")
+    for engine, goal in (("httpx", 1.15), ("pyreqwest", None)):
+        name = f"smile_async on {engine}"
+        value = report.ratio(f"{name}, with a ledger", name)
+        if goal:
+            report.at_most(f"CPU per job with a ledger ÷ without, {engine}", value, goal)
+        else:
+            report.told(f"CPU per job with a ledger ÷ without, {engine}", value)
+    return report
+
+
 def _rate(plan: Plan, engine: str) -> float:
     row = once(
         ours(engine, pace=QUICK_PACE),
@@ -253,5 +275,5 @@ def pace(plan: Plan) -> Report:
 
 
 SCENARIOS: dict[str, Callable[[Plan], Report]] = {
-    each.__name__: each for each in (throughput, pending, memory, ten_seconds, lateness, exits, pace)
+    each.__name__: each for each in (throughput, ledger, pending, memory, ten_seconds, lateness, exits, pace)
 }
