@@ -32,7 +32,7 @@ format: venv  ## let ruff format the tree
 
 test: lint types  ## lint, types, and the whole test suite with branch coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 2 --dist loadfile
+	$(BIN)/coverage run -m pytest -n 3 --dist loadfile
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=95
 	$(BIN)/python tests/ground_coverage.py

@@ -60,6 +60,8 @@ class Fault(Exception):
     #: The server asked us to slow down, for so many seconds if it said how long.
     throttled: bool = False
     retry_after: float | None = None
+    #: A neighbour on the same connection met the same failure first: the budget for retries has heard of it.
+    echo: bool = False
 
 
 @dataclass(frozen=True, slots=True)

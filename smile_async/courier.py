@@ -167,8 +167,9 @@ class Courier:
             wait = fault.retry_after or 0.0
         else:
             wait = backoff(pause.attempt - 1, draw=random.random())  # noqa: S311 - jitter, not a secret
-            taken = self._budget.take()
-        if self._clock.monotonic() + wait >= deadline or not (taken or fault.throttled):
+            # One GOAWAY fails up to 80 requests at once: they are charged as the one event that they are.
+            taken = 0 if fault.echo else self._budget.take()
+        if self._clock.monotonic() + wait >= deadline or not (taken or fault.throttled or fault.echo):
             raise fault
         self.retries += 1
         _log.warning(
@@ -316,4 +317,4 @@ def _unheard(told: NoReply, about: str) -> Fault:
     """A request without a reply; an oversized one is an answer, but not a readable one."""
     if told.sent is Sent.ANSWERED:
         return Fault(UnreadableReply(f"{about}: {told.why}"), Sent.AMBIGUOUS)
-    return Fault(Unavailable(f"{about} got no answer ({told.why})"), told.sent, transient=True)
+    return Fault(Unavailable(f"{about} got no answer ({told.why})"), told.sent, transient=True, echo=told.echo)

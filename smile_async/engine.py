@@ -72,10 +72,12 @@ class Reply:
 class NoReply(Exception):
     """No usable reply: *sent* says whether the request may have arrived, *why* is fit for a message."""
 
-    def __init__(self, sent: Sent, why: str) -> None:
+    def __init__(self, sent: Sent, why: str, *, echo: bool = False) -> None:
         super().__init__(why)
         self.sent = sent
         self.why = why
+        #: The connection broke under another request first: this is the same piece of bad news.
+        self.echo = echo
 
 
 class Engine(Protocol):

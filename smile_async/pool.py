@@ -71,7 +71,7 @@ class Pool:
         shard.busy += 1
         shard.served += 1
         started = monotonic()
-        back = False
+        back = echo = False
         try:
             async with asyncio.timeout(within):
                 sending = shard.engine.send(method, url, headers, body)
@@ -86,6 +86,7 @@ class Pool:
             pass
         except NoReply as told:
             back = True
+            told.echo = shard.retired
             # An oversized reply as well: what is left of it fills the connection's window, and later replies stall.
             if told.sent is not Sent.UNSENT:
                 self._retire(shard, told.why)
@@ -93,10 +94,11 @@ class Pool:
         finally:
             shard.busy -= 1
             shard.abandoned += not back
+            echo = shard.retired
             if not back and shard.heard_at < started and monotonic() - started >= within:
                 self._retire(shard, "silent")
             await self._look_after(shard)
-        raise NoReply(Sent.AMBIGUOUS, f"no answer within {within:.3g} s")
+        raise NoReply(Sent.AMBIGUOUS, f"no answer within {within:.3g} s", echo=echo)
 
     def _choose(self) -> _Shard:
         free = [shard for shard in self._shards if shard.busy < REQUESTS_AT_ONCE or not self._sharded]

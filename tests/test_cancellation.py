@@ -226,6 +226,34 @@ async def test_a_stream_limit_lowered_in_mid_flight(
         assert all(running.sandbox.count(job.job_id) == 1 for job in jobs)
 
 
+@engines
+async def test_a_goaway_under_eighty_requests_fails_none_of_them(
+    http: str, running: RunningSandbox, pictures: Pictures, tmp_path: Path
+) -> None:
+    """One GOAWAY breaks eighty requests at once: all are sent again, for the price of one retry, and end well."""
+    authority = trustme.CA()
+    async with own_server(running, authority, tmp_path) as (server, settings):
+        count = 0
+
+        def choose(_path: str, _fields: dict[str, Any]) -> h2_server.Antic:
+            nonlocal count
+            count += 1
+            return h2_server.goaway(seen=True, work=False) if count == 80 else late if count < 80 else h2_server.honest
+
+        async def late(asking: h2_server.Asking) -> None:
+            await asyncio.sleep(0.5)
+            await h2_server.honest(asking)
+
+        server.choose = choose
+        limits = Limits(uploads=80, requests=80)
+        async with session_of(running, http=http, limits=limits, **settings) as session:
+            jobs = [pictures.job() for _ in range(80)]
+            verdicts = await asyncio.gather(*(session.verify(job, patience=60) for job in jobs))
+            assert all(verdict.approved for verdict in verdicts)
+            assert session._courier.retries >= 1
+        assert all(running.sandbox.count(job.job_id) == 1 for job in jobs)
+
+
 @asynccontextmanager
 async def own_server(
     running: RunningSandbox, authority: trustme.CA, folder: Path, **settings: Any

@@ -29,6 +29,8 @@ class FakeEngine:
     async def send(self, method: str, url: str, headers: list[tuple[str, str]], body: bytes | Body) -> Reply:
         self.sent += 1
         await self.go.wait()
+        if isinstance(self.answer, NoReply):
+            raise NoReply(self.answer.sent, self.answer.why)
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -114,6 +116,18 @@ async def test_an_ambiguous_failure_retires_the_shard(caplog: pytest.LogCaptureF
     assert "connection retired (RemoteProtocolError)" in caplog.text
     await works.send()
     assert (len(works.engines), works.pool.retired) == (2, 1)
+
+
+async def test_all_but_the_first_failure_of_a_connection_are_echoes() -> None:
+    """Requests that one broken connection fails together are one event: all but one of them say so."""
+    works = Works()
+    works.held = True
+    sending = works.sending(20)
+    await settle()
+    works.engines[0].answer = NoReply(Sent.AMBIGUOUS, "GOAWAY")
+    works.engines[0].go.set()
+    ends = await asyncio.gather(*sending, return_exceptions=True)
+    assert sorted(end.echo for end in ends if isinstance(end, NoReply)) == [False] + [True] * 19
 
 
 @pytest.mark.parametrize(("sent", "retired"), [(Sent.UNSENT, 0), (Sent.ANSWERED, 1)])
