@@ -64,7 +64,7 @@ class Confirmer:
 
     def judge(self, body: bytes) -> Verdict:
         """The unconfirmed verdict in *body*. Raises ForgedReply (our own signature included) or UnreadableReply."""
-        claim = judge_callback(body, self._courier.signer, self._courier.server_now())
+        claim = judge_callback(body, self._courier.signer, self._courier.server_clock.now())
         if self._courier.has_signed(claim.timestamp):
             raise ForgedReply("the callback carries a signature that we made ourselves")
         # What is not signed is an attacker's to choose: no log line and no memory of ours takes texts of any length.

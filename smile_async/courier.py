@@ -7,7 +7,6 @@ attempt may help, and what the caller should be told; whether to go on is the st
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from smile_async.archive import Archive
@@ -24,7 +23,7 @@ from smile_async.conversation import (
     Submission,
     insist,
 )
-from smile_async.engine import NoReply, Reply
+from smile_async.engine import API_SECONDS, UPLOAD_SECONDS, NoReply, Reply
 from smile_async.errors import (
     ForgedReply,
     SmileError,
@@ -38,6 +37,7 @@ from smile_async.job import Ticket
 from smile_async.pool import Pool
 from smile_async.refusals import refusal
 from smile_async.retrying import RetryBudget, backoff, retry_after
+from smile_async.server_clock import SKEW_SECONDS, ServerClock
 from smile_async.settings import Settings
 from smile_async.signature import Signer, Stamps, format_timestamp
 from smile_async.urls import upload_url_flaw
@@ -52,14 +52,9 @@ from smile_async.wire import (
     status_body,
 )
 
-__all__ = ["API_SECONDS", "UPLOAD_SECONDS", "Courier"]
+__all__ = ["Courier"]
 
 _log = logging.getLogger("smile_async")
-
-#: Seconds one API request, or one upload, may take; the Java SDK allows 60 a phase and 120 in all (protocol.md §8).
-API_SECONDS, UPLOAD_SECONDS = 30.0, 120.0
-#: A Date header counts whole seconds and may lag behind; only more than this is a wrong clock.
-SKEW_SECONDS = 5.0
 
 #: Awaited before an upload.
 BeforePut = Callable[[], Awaitable[None]]
@@ -80,15 +75,9 @@ class Courier:
         self._clock = clock
         self._budget = RetryBudget()
         self._stamps: Stamps | None = None
-        #: Seconds the server's clock is ahead of ours, as its Date header told.
-        self.skew = 0.0
-        self._dated = ("", 0.0)
+        self.server_clock = ServerClock(clock)
         #: Attempts beyond the first, so far.
         self.retries = 0
-
-    def server_now(self) -> float:
-        """Seconds since 1970 UTC as Smile ID's clock has it."""
-        return self._clock.time() + self.skew
 
     @property
     def signer(self) -> Signer:
@@ -104,7 +93,7 @@ class Courier:
         return self._stamps is not None and timestamp in self._stamps
 
     def _stamp(self) -> SignedStamp:
-        text = format_timestamp(self.server_now())
+        text = format_timestamp(self.server_clock.now())
         if self._stamps is not None:
             self._stamps.add(text)
         return SignedStamp(text, self.signer.sign(text))
@@ -257,17 +246,17 @@ class Courier:
         if reply.status != 200:
             raise refusal(reply.status, read_complaint(reply.body), about, self._asked_for(reply))
         try:
-            return judge_status(reply.body, ticket, self.signer, self.server_now())
+            return judge_status(reply.body, ticket, self.signer, self.server_clock.now())
         except SmileError as error:
             raise Fault(error.with_traceback(None), Sent.ANSWERED) from None
 
     async def _api_call(self, url: str, body: Any, about: str, deadline: float) -> Reply:
         """Send once; once more if the server's Date shows that it was signed with a wrong clock (guarantee G9)."""
         for _ in range(2):
-            before = self.skew
+            before = self.server_clock.skew
             reply = await self._send(url, body, about, deadline)
-            self._learn_skew(reply)
-            if reply.status < 400 or abs(self.skew - before) < SKEW_SECONDS:
+            self.server_clock.hear(reply.headers.get("date", ""))
+            if reply.status < 400 or abs(self.server_clock.skew - before) < SKEW_SECONDS:
                 break
         return reply
 
@@ -295,22 +284,7 @@ class Courier:
 
     def _asked_for(self, reply: Reply) -> float | None:
         said = reply.headers.get("retry-after")
-        return None if said is None else retry_after(said, self.server_now())
-
-    def _learn_skew(self, reply: Reply) -> None:
-        date, now = reply.headers.get("date", ""), self._clock.time()
-        # Parsing it takes 10 µs: once for each of the server's seconds, unless our own clock has jumped meanwhile.
-        if date == self._dated[0] and 0 <= now - self._dated[1] < SKEW_SECONDS:
-            return
-        self._dated = (date, now)
-        try:
-            said = parsedate_to_datetime(date).timestamp()
-        except (ValueError, TypeError, OverflowError):
-            return
-        skew = said - now
-        if abs(skew - self.skew) >= SKEW_SECONDS:
-            self.skew = skew if abs(skew) >= SKEW_SECONDS else 0.0
-            _log.warning("this machine's clock is %.0f s off; signing with the server's time", -skew)
+        return None if said is None else retry_after(said, self.server_clock.now())
 
 
 def _unheard(told: NoReply, about: str) -> Fault:

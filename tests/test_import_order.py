@@ -25,6 +25,7 @@ STREET = (
     "pool",
     "retrying",
     "refusals",
+    "server_clock",
     "courier",
     "agenda",
     "poller",

@@ -1,0 +1,48 @@
+"""What time it is by Smile ID's clock, as its replies tell it: signatures are made and judged by that one (G9).
+
+A machine whose clock is a day off would sign requests that are refused as stale; the Date header of the refusal says by
+how much, and the next request is signed with the server's time.
+"""
+
+import logging
+from email.utils import parsedate_to_datetime
+
+from smile_async.clock import Clock
+
+__all__ = ["SKEW_SECONDS", "ServerClock"]
+
+_log = logging.getLogger("smile_async")
+
+#: A Date header counts whole seconds and may lag behind; only more than this is a wrong clock.
+SKEW_SECONDS = 5.0
+
+
+class ServerClock:
+    """The local clock, corrected by what the server last said."""
+
+    __slots__ = ("_clock", "_heard", "skew")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._heard = ("", 0.0)
+        #: Seconds the server's clock is ahead of ours; 0 if they agree.
+        self.skew = 0.0
+
+    def now(self) -> float:
+        """Seconds since 1970 UTC."""
+        return self._clock.time() + self.skew
+
+    def hear(self, date: str) -> None:
+        """Take note of a Date header that has just come; nonsense changes nothing."""
+        now = self._clock.time()
+        # Parsing it takes 10 µs: once for each of the server's seconds, unless our own clock has jumped meanwhile.
+        if date == self._heard[0] and 0 <= now - self._heard[1] < SKEW_SECONDS:
+            return
+        self._heard = (date, now)
+        try:
+            skew = parsedate_to_datetime(date).timestamp() - now
+        except (ValueError, TypeError, OverflowError):
+            return
+        if abs(skew - self.skew) >= SKEW_SECONDS:
+            self.skew = skew if abs(skew) >= SKEW_SECONDS else 0.0
+            _log.warning("this machine's clock is %.0f s off; signing with the server's time", -skew)
