@@ -15,6 +15,10 @@ __all__ = ["DEFAULT_UPLOAD_HOSTS", "is_loopback", "upload_url_flaw", "url_flaw"]
 DEFAULT_UPLOAD_HOSTS = ("*.amazonaws.com",)
 
 
+#: What travels is ASCII; an engine that met anything else would fail with the whole URL in its hands.
+_NOT_ASCII = "is not ASCII: write the host in punycode, and percent-encode the rest"
+
+
 def _split(url: str) -> SplitResult | None:
     # A backslash ends the host for WHATWG parsers (pyreqwest's), but not for this one: evil.com\.amazonaws.com.
     if not isinstance(url, str) or not url.isprintable() or " " in url or "\\" in url:
@@ -48,7 +52,7 @@ def _is_address(host: str) -> bool:
 
 def url_flaw(url: str) -> str:
     """What is wrong with *url* as a place to talk to, and the cure; "" if nothing is."""
-    return _flaw_of(_split(url))
+    return _flaw_of(_split(url)) or ("" if url.isascii() else _NOT_ASCII)
 
 
 def _flaw_of(parts: SplitResult | None) -> str:
@@ -72,12 +76,13 @@ def upload_url_flaw(url: str, *, api_host: str, allowed: Iterable[str]) -> str:
     if why or parts is None or parts.hostname is None:
         return f"the upload URL {why}"
     host = parts.hostname.rstrip(".")
+    sendable = "" if url.isascii() else f"the upload URL {_NOT_ASCII}"
     if host == api_host or (is_loopback(host) and is_loopback(api_host)):
-        return ""
+        return sendable
     if _is_address(host):
         return "the upload URL names an IP address instead of a host"
     for pattern in allowed:
         bare = pattern.lower().removeprefix("*.")
         if host == bare if bare == pattern.lower() else host.endswith(f".{bare}"):
-            return ""
+            return sendable
     return f"the upload URL names the host {host}, which is not allowed: if it is Smile ID's, add it to upload_hosts"

@@ -112,6 +112,13 @@ def test_allowed_hosts_are_allowed(url: str, allowed: tuple[str, ...]) -> None:
     assert refused(url, allowed=allowed) == ""
 
 
+def test_what_is_not_ascii_is_refused() -> None:
+    """No engine can send it: it is told before any of them meets it, and not shown."""
+    assert "not ASCII" in url_flaw("https://api.example/\u00e9")
+    assert "not ASCII" in refused("https://bucket.s3.amazonaws.com/\u00e9?Signature=s3cr3t")
+    assert "not ASCII" in refused(f"https://{API}/\u00e9?Signature=s3cr3t")
+
+
 @pytest.mark.parametrize(
     ("host", "allowed"),
     [
