@@ -10,6 +10,7 @@ import ssl
 from collections.abc import AsyncIterator
 from types import ModuleType
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import anyio
 
@@ -57,7 +58,7 @@ class HttpcoreEngine:
         # Used for what it knows of proxies and TLS; it never gets to see a request.
         self._maker = library.AsyncConnectionPool(
             ssl_context=context,
-            proxy=library.Proxy(proxy) if proxy else None,
+            proxy=_proxy(library, proxy) if proxy else None,
             http1=True,
             http2=http2,
             keepalive_expiry=KEPT_FOR[http2],
@@ -67,7 +68,8 @@ class HttpcoreEngine:
         self._shared: Any = None
         #: Connections of HTTP/1.1 that wait for a request, the latest used last.
         self._idle: list[Any] = []
-        self._open: set[Any] = set()
+        #: Every open connection, and how many requests are on it.
+        self._users: dict[Any, int] = {}
         self._closed = False
         self._targets: dict[str, tuple[Any, tuple[str, str]]] = {}
         self._unsent = (library.ConnectError, library.ConnectTimeout, library.UnsupportedProtocol, *unsent)
@@ -77,10 +79,9 @@ class HttpcoreEngine:
 
     async def send(self, method: str, url: str, headers: Headers, body: bytes | Body) -> Reply:
         """Send and read the whole reply."""
-        request = self._request(method, url, headers, body)
         failure: BaseException
         try:
-            return await self._exchange(request)
+            return await self._exchange(self._request(method, url, headers, body))
         except (NoReply, asyncio.CancelledError) as told:
             failure = told
         except self._unsent as error:
@@ -88,7 +89,7 @@ class HttpcoreEngine:
         except Exception as error:  # noqa: BLE001 - h2, h11 and ssl raise what they like
             failure = NoReply(Sent.AMBIGUOUS, type(error).__name__)
         # Raised here, without context: frames below hold the request, which knows a presigned URL.
-        del request, url, body
+        del url, body
         failure.__context__ = None
         raise failure.with_traceback(None)
 
@@ -127,39 +128,45 @@ class HttpcoreEngine:
                 await self._give_back(connection)
 
     async def _connection(self, origin: Any) -> Any:
-        shared = self._shared
-        if shared is not None and shared.is_available() and shared.can_handle_request(origin):
-            if not shared.has_expired():
-                return shared
-            self._shared = None
-            await self._hang_up(shared)
-        while self._idle and self._idle[0].has_expired():
-            await self._hang_up(self._idle.pop(0))
-        for connection in reversed(self._idle):
-            if connection.can_handle_request(origin) and not connection.has_expired():
-                self._idle.remove(connection)
-                return connection
-        connection = self._maker.create_connection(origin)
-        self._open.add(connection)
-        if self._http2 and origin.scheme == b"https":
-            self._shared = connection
+        await self._drop_expired()
+        if self._closed:
+            raise NoReply(Sent.UNSENT, "the session is closed")
+        for connection in [self._shared, *reversed(self._idle)]:
+            if connection is not None and connection.is_available() and connection.can_handle_request(origin):
+                break
+        else:
+            connection = self._maker.create_connection(origin)
+            if self._http2 and origin.scheme == b"https":
+                self._shared = connection
+        if connection in self._idle:
+            self._idle.remove(connection)
+        self._users[connection] = self._users.get(connection, 0) + 1
         return connection
 
-    async def _give_back(self, connection: Any) -> None:
-        if connection is self._shared:
-            if self._http2 and connection.is_available():
-                return
+    async def _drop_expired(self) -> None:
+        while self._idle and self._idle[0].has_expired():
+            await self._hang_up(self._idle.pop(0))
+        shared = self._shared
+        if shared is not None and not self._users.get(shared) and shared.has_expired():
             self._shared = None
-        if connection.is_closed():
-            self._open.discard(connection)
-        elif self._closed or (connection.is_idle() and not connection.is_available()):
-            await self._hang_up(connection)
-        elif connection.is_idle() and connection not in self._idle:
-            self._open.add(connection)
+            await self._hang_up(shared)
+
+    async def _give_back(self, connection: Any) -> None:
+        left = self._users.get(connection, 1) - 1
+        if connection in self._users:
+            self._users[connection] = left
+        usable = connection.is_available() and not self._closed
+        if connection is self._shared and not (usable and self._http2):
+            self._shared = None
+        if left or connection is self._shared:
+            return
+        if usable and connection.is_idle():
             self._idle.append(connection)
+        else:
+            await self._hang_up(connection)
 
     async def _hang_up(self, connection: Any) -> None:
-        self._open.discard(connection)
+        self._users.pop(connection, None)
         # Shielded: a cancelled caller must not leave a half-closed connection behind.
         with anyio.CancelScope(shield=True):
             await connection.aclose()
@@ -181,8 +188,15 @@ class HttpcoreEngine:
         self._closed = True
         self._shared = None
         self._idle.clear()
-        while self._open:
-            await self._hang_up(self._open.pop())
+        for connection in list(self._users):
+            await self._hang_up(connection)
+
+
+def _proxy(library: ModuleType, url: str) -> Any:
+    parts = urlsplit(url)
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    known = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+    return library.Proxy(bare, auth=known)
 
 
 class _Pieces:

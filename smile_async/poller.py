@@ -15,7 +15,8 @@ import anyio
 from smile_async.agenda import Agenda, Entry
 from smile_async.clock import Clock
 from smile_async.conversation import Ask, Fault, Pursuit
-from smile_async.courier import API_SECONDS, Courier
+from smile_async.courier import Courier
+from smile_async.engine import API_SECONDS
 from smile_async.errors import JobNotFound, SmileError, StillPending
 from smile_async.job import Ticket
 from smile_async.pacing import Rhythm

@@ -61,6 +61,11 @@ class Pool:
         """Requests in flight."""
         return sum(shard.busy for shard in self._shards)
 
+    @property
+    def version(self) -> str:
+        """The HTTP version of most replies so far, "" before the first."""
+        return max(self.versions, key=self.versions.__getitem__, default="")
+
     async def send(
         self, method: str, url: str, headers: list[tuple[str, str]], body: bytes | Body, within: float
     ) -> Reply:
@@ -125,7 +130,10 @@ class Pool:
         if shard.retired and not shard.busy:
             # Shielded: a cancelled caller must not leave a half-closed connection behind.
             with anyio.move_on_after(1, shield=True):
-                await shard.engine.aclose()
+                try:
+                    await shard.engine.aclose()
+                except Exception as error:  # noqa: BLE001 - a user's transport; the reply that has come counts for more
+                    _log.warning("a connection could not be closed (%s)", type(error).__name__)
 
     async def aclose(self) -> None:
         """Close all connections; what is still in flight fails."""

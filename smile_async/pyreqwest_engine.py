@@ -14,10 +14,12 @@ import anyio.lowlevel
 
 from smile_async.conversation import Sent
 from smile_async.engine import (
+    API_SECONDS,
     CONNECT_TIMEOUT,
     MAX_REPLY_BYTES,
     PIECE_BYTES,
     STORAGE_PIECE_BYTES,
+    UPLOAD_SECONDS,
     Body,
     Headers,
     NoReply,
@@ -26,7 +28,7 @@ from smile_async.engine import (
 )
 from smile_async.tls import tls_context
 
-__all__ = ["PyreqwestEngine"]
+__all__ = ["PyreqwestEngine", "unconnected"]
 
 #: Seconds after closing in which pyreqwest's thread lets go of Python; a millisecond was enough in 40 of 40 processes.
 DRAIN = 0.05
@@ -47,6 +49,8 @@ class PyreqwestEngine:
         if ca_file:
             tls_context(ca_file, http2=http2)
             builder = builder.add_root_certificate_pem(Path(ca_file).read_bytes())
+        # It goes on with a request whose caller was cancelled: this bounds for how long.
+        builder = builder.timeout(timedelta(seconds=(API_SECONDS if http2 else UPLOAD_SECONDS) + 1))
         self._client = builder.http2(http2).referer(False).build()
         self._piece = PIECE_BYTES if http2 else STORAGE_PIECE_BYTES
         self._unsent = (ConnectError, ConnectTimeoutError)
@@ -56,19 +60,18 @@ class PyreqwestEngine:
 
     async def send(self, method: str, url: str, headers: Headers, body: bytes | Body) -> Reply:
         """Send and read the whole reply."""
-        request = self._request(method, url, headers, body)
         failure: BaseException
         try:
-            async with request as response:
+            async with self._request(method, url, headers, body) as response:
                 return await _whole(response)
         except (NoReply, asyncio.CancelledError) as told:
             failure = told
         except self._unsent as error:
-            failure = _unconnected(error)
+            failure = unconnected(error)
         except Exception as error:  # noqa: BLE001 - whatever it was, it may have been sent
             failure = NoReply(Sent.AMBIGUOUS, type(error).__name__)
         # Raised here, without context: frames below hold the request, whose repr shows a presigned URL.
-        del request, url, body
+        del url, body
         if isinstance(failure, asyncio.CancelledError):
             # pyreqwest raises one of its own making, which a cancel scope takes for somebody else's and lets through:
             # here the scope raises the one that it knows.
@@ -119,7 +122,7 @@ async def _capped(reader: Any) -> bytes:
     return b"".join(pieces)
 
 
-def _unconnected(error: Any) -> NoReply:
+def unconnected(error: Any) -> NoReply:
     """What a connection error comes to. pyreqwest calls a reset after the request one as well, and names the URL."""
     causes = [cause["message"] for cause in error.details["causes"] or ()]
     sent = Sent.UNSENT if "client error (Connect)" in causes else Sent.AMBIGUOUS

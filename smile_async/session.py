@@ -244,8 +244,8 @@ class SmileSession:
             polls=self.poller.polls,
             retries=self._courier.retries,
             in_flight=self._api.busy + self._storage.busy,
-            api_http_version=_most_seen(self._api.versions),
-            storage_http_version=_most_seen(self._storage.versions),
+            api_http_version=self._api.version,
+            storage_http_version=self._storage.version,
         )
 
     async def _sent(self, job: Job, deadline: float) -> Submission:
@@ -297,7 +297,3 @@ class SmileSession:
             self._failed += 1
         ended(type(end).__name__)
         _log.info("%s: %s", type(end).__name__, end, extra={**whose, "smile_error": type(end).__name__})
-
-
-def _most_seen(versions: dict[str, int]) -> str:
-    return max(versions, key=versions.__getitem__, default="")

@@ -23,6 +23,11 @@ UNREAD_BYTES = 262_144
 NEXT_ADDRESS = 0.25
 #: Seconds for a connection that was closed to be gone.
 GONE_WITHIN = 1.0
+#: Seconds for which a host that said nothing is taken to go on like that: those who waited for the same connection need
+#: not wait for it one after the other.
+SILENT_FOR = 0.1
+
+_HUNG_UP = "the other side hung up before the handshake"
 
 
 class Stream(asyncio.Protocol):
@@ -57,8 +62,9 @@ class Stream(asyncio.Protocol):
         self._wake()
 
     def eof_received(self) -> None:
-        """Nothing more will come."""
+        """Nothing more will come, and who hangs up reads no more either."""
         self._ended = True
+        self._room.set()
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -105,7 +111,7 @@ class Stream(asyncio.Protocol):
         """Let *buffer* leave with the end of this turn of the loop; waits while the other side is slow."""
         if not buffer:
             return
-        if self._gone.is_set():
+        if self._ended:
             raise self._errors.WriteError(self._failure or "the connection is closed")
         if not self._written:
             self._loop.call_soon(self._flush)
@@ -133,7 +139,8 @@ class Stream(asyncio.Protocol):
     ) -> "Stream":
         """The same connection, encrypted; closed if that fails or is cancelled."""
         plain = self._transport
-        assert plain is not None  # noqa: S101 - made by connect_tcp
+        if plain is None or self._ended:
+            raise self._errors.ConnectError(_HUNG_UP)
         try:
             self._transport = await self._loop.start_tls(
                 plain, self, ssl_context, server_hostname=server_hostname, ssl_handshake_timeout=timeout
@@ -143,6 +150,8 @@ class Stream(asyncio.Protocol):
             if isinstance(error, OSError):
                 raise self._errors.ConnectError(str(error)) from None
             raise
+        if self._transport is None:
+            raise self._errors.ConnectError(_HUNG_UP)
         return self
 
     def get_extra_info(self, info: str) -> Any:
@@ -159,6 +168,7 @@ class Backend:
 
     def __init__(self, errors: ModuleType) -> None:
         self._errors = errors
+        self._silent: dict[tuple[str, int], float] = {}
 
     async def connect_tcp(
         self,
@@ -171,6 +181,9 @@ class Backend:
         """A connection to *host*, whichever of its addresses answers first."""
         loop = asyncio.get_running_loop()
         stream = Stream(self._errors)
+        silence = f"{host}:{port} did not answer within {timeout} s"
+        if loop.time() < self._silent.get((host, port), 0.0):
+            raise self._errors.ConnectTimeout(silence)
         try:
             async with asyncio.timeout(timeout):
                 connected = await _reach(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
@@ -180,7 +193,8 @@ class Backend:
                     connected.close()
                     raise
         except TimeoutError:
-            raise self._errors.ConnectTimeout(f"{host}:{port} did not answer within {timeout} s") from None
+            self._silent[host, port] = loop.time() + SILENT_FOR
+            raise self._errors.ConnectTimeout(silence) from None
         except OSError as error:
             raise self._errors.ConnectError(str(error)) from None
         return stream
@@ -203,7 +217,13 @@ async def _reach(addresses: Sequence[Any]) -> socket.socket:
     failures: list[OSError] = []
 
     async def attempt(family: int, address: Any, failed: anyio.Event) -> None:
-        trying = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            trying = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:
+            # IPv6 is switched off here, for one.
+            failures.append(error)
+            failed.set()
+            return
         try:
             trying.setblocking(False)
             await asyncio.get_running_loop().sock_connect(trying, address)

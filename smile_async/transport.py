@@ -29,7 +29,7 @@ from smile_async.engine import (
 )
 from smile_async.errors import BadConfiguration
 from smile_async.httpcore_engine import HttpcoreEngine
-from smile_async.pyreqwest_engine import PyreqwestEngine
+from smile_async.pyreqwest_engine import PyreqwestEngine, unconnected
 from smile_async.tls import tls_context
 
 __all__ = ["HttpxEngine", "engine_factory"]
@@ -51,10 +51,9 @@ class HttpxEngine:
 
     async def send(self, method: str, url: str, headers: Headers, body: bytes | Body) -> Reply:
         """Send and read the whole reply."""
-        request = _request(method, url, headers, body)
         failure: BaseException
         try:
-            response = await self._transport.handle_async_request(request)
+            response = await self._transport.handle_async_request(_request(method, url, headers, body))
             try:
                 return await _whole(response)
             finally:
@@ -62,11 +61,11 @@ class HttpxEngine:
         except (NoReply, asyncio.CancelledError) as told:
             failure = told
         except _UNSENT as error:
-            failure = NoReply(Sent.UNSENT, plain(error))
+            failure = _unconnected(error)
         except Exception as error:  # noqa: BLE001 - foreign transports raise what they like
             failure = NoReply(Sent.AMBIGUOUS, type(error).__name__)
         # Raised here, without context: frames below hold the request, whose repr shows a presigned URL.
-        del request, url, body
+        del url, body
         failure.__context__ = None
         raise failure.with_traceback(None)
 
@@ -84,6 +83,14 @@ def _request(method: str, url: str, headers: Headers, body: bytes | Body) -> htt
     target = httpx.URL(url)
     whole = [("Host", target.netloc.decode("ascii")), *headers, ("Content-Length", str(body.length))]
     return httpx.Request(method, target, headers=whole, stream=_Pieces(body), extensions=_EXTENSIONS)
+
+
+def _unconnected(error: Exception) -> NoReply:
+    native = error.__cause__
+    if isinstance(getattr(native, "details", None), dict):
+        # pyreqwest's transport for httpx, whose errors mean less, and show more, than those of httpx.
+        return unconnected(native)
+    return NoReply(Sent.UNSENT, plain(error))
 
 
 class _Pieces(httpx.AsyncByteStream):

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from scripted import Authority, ScriptedServer, say, silence
 from street import until
 
+from smile_async.conversation import Sent
 from smile_async.engine import KEPT_FOR, NoReply
 from smile_async.httpcore_engine import HttpcoreEngine
 from smile_async.sandbox import RunningSandbox
@@ -41,9 +43,9 @@ async def test_requests_share_one_http2_connection(library: Any, running: Runnin
     for _ in range(2):
         replies = await asyncio.gather(*(engine.send("POST", url, JSON, b"{}") for _ in range(40)))
         assert {reply.http_version for reply in replies} == {"HTTP/2"}
-    assert len(engine._open) == 1
+    assert len(engine._users) == 1
     await engine.aclose()
-    assert not engine._open
+    assert not engine._users
     assert repr(engine) == f"<HttpcoreEngine on {library.__name__}>"
 
 
@@ -59,7 +61,7 @@ async def test_http1_takes_as_many_connections_as_are_needed(
     for _ in range(5):
         await engine.send("POST", f"{server.url}/x", JSON, b"{}")
     assert len(server.requests) == 20
-    assert server.connections == len(engine._idle) == len(engine._open) == 5
+    assert server.connections == len(engine._idle) == len(engine._users) == 5
     await engine.aclose()
 
 
@@ -74,7 +76,7 @@ async def test_an_expired_connection_is_closed_and_replaced(
     await asyncio.sleep(0.05)
     await engine.send("POST", f"{server.url}/x", JSON, b"{}")
     assert server.connections == 4
-    assert len(engine._open) == 1
+    assert len(engine._users) == 1
     await engine.aclose()
 
 
@@ -91,7 +93,7 @@ async def test_an_expired_http2_connection_is_replaced(
     await engine.send("POST", f"{running.base_url}/upload", JSON, b"{}")
     assert engine._shared is not first
     assert first.is_closed()
-    assert len(engine._open) == 1
+    assert len(engine._users) == 1
     await engine.aclose()
 
 
@@ -117,7 +119,43 @@ async def test_closing_under_a_request_leaves_no_connection(library: Any, author
         await engine.aclose()
         ends = await asyncio.gather(*asking, return_exceptions=True)
         assert all(isinstance(end, NoReply) for end in ends)
-        assert not engine._open
+        assert not engine._users
+
+
+@libraries
+async def test_a_closed_engine_sends_nothing(library: Any, authority: Authority, server: ScriptedServer) -> None:
+    """A request that comes after the end is refused as unsent, and opens no connection."""
+    engine = engine_on(library, authority.ca_file, http2=True)
+    await engine.aclose()
+    with pytest.raises(NoReply, match="closed") as caught:
+        await engine.send("POST", f"{server.url}/x", JSON, b"{}")
+    assert caught.value.sent is Sent.UNSENT
+    assert server.connections == 0
+
+
+@libraries
+async def test_a_proxy_is_told_who_we_are(library: Any, authority: Authority) -> None:
+    """User and password of a proxy's URL are sent to it, and show in no error."""
+    async with ScriptedServer(say(502), None) as proxy:
+        url = proxy.url.replace("http://", "http://ada:lo%40e@")
+        engine = HttpcoreEngine(library, tls_context(authority.ca_file, http2=True), http2=True, proxy=url)
+        with pytest.raises(NoReply) as caught:
+            await engine.send("POST", "https://api.example/v1/upload", JSON, b"{}")
+        assert "lo@e" not in str(caught.value)
+        await engine.aclose()
+    (asked,) = proxy.requests
+    assert asked.header("proxy-authorization") == "Basic " + b64encode(b"ada:lo@e").decode()
+    assert not engine._users
+
+
+@libraries
+async def test_a_url_that_is_none_is_no_traceback(library: Any, authority: Authority) -> None:
+    """A URL that can not be sent ends in a NoReply that does not show it."""
+    engine = engine_on(library, authority.ca_file, http2=False)
+    with pytest.raises(NoReply) as caught:
+        await engine.send("PUT", "https://bucket.example/\u00e9?Signature=secret", JSON, b"{}")
+    assert "secret" not in f"{caught.value!r}{caught.value.__context__!r}"
+    await engine.aclose()
 
 
 @libraries
@@ -134,7 +172,7 @@ async def test_cancelling_while_connecting_disturbs_nobody_else(library: Any, ru
         ends = await asyncio.gather(*asking, return_exceptions=True)
         assert all(not isinstance(end, BaseException) for end in ends[1::2])
         await engine.aclose()
-        assert not engine._open
+        assert not engine._users
         engine = engine_on(library, running.ca_file, http2=True)
     await engine.aclose()
     gc.collect()

@@ -25,6 +25,7 @@ class FakeEngine:
         self.answer: Reply | Exception = Reply(200, {}, b"{}", "HTTP/2")
         self.sent = 0
         self.closed = 0
+        self.closing_fails = False
 
     async def send(self, method: str, url: str, headers: list[tuple[str, str]], body: bytes | Body) -> Reply:
         self.sent += 1
@@ -37,6 +38,8 @@ class FakeEngine:
 
     async def aclose(self) -> None:
         self.closed += 1
+        if self.closing_fails:
+            raise RuntimeError("no")
 
 
 class Works:
@@ -128,6 +131,16 @@ async def test_all_but_the_first_failure_of_a_connection_are_echoes() -> None:
     works.engines[0].go.set()
     ends = await asyncio.gather(*sending, return_exceptions=True)
     assert sorted(end.echo for end in ends if isinstance(end, NoReply)) == [False] + [True] * 19
+
+
+async def test_an_engine_that_can_not_be_closed_costs_no_reply(caplog: pytest.LogCaptureFixture) -> None:
+    """What a user's transport raises while it is closed is a WARNING; the reply that came counts."""
+    works = Works()
+    for _ in range(REQUESTS_IN_ALL - 1):
+        await works.send()
+    works.engines[0].closing_fails = True
+    assert (await works.send()).status == 200
+    assert "could not be closed (RuntimeError)" in caplog.text
 
 
 @pytest.mark.parametrize(("sent", "retired"), [(Sent.UNSENT, 0), (Sent.ANSWERED, 1)])

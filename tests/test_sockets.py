@@ -215,6 +215,49 @@ async def test_the_next_address_is_tried(first: str, monkeypatch: pytest.MonkeyP
         await stream.aclose()
 
 
+async def test_an_address_family_that_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket that can not even be made, as for IPv6 where there is none, costs the other addresses nothing."""
+    loop = asyncio.get_running_loop()
+    resolve = loop.getaddrinfo
+
+    async def resolved(host: str, port: int, **how: Any) -> list[Any]:
+        (good,) = await resolve(host, port, **how)
+        return [good, (-1, *good[1:])]
+
+    async def slowly(sock: Any, address: Any, connect: Any = loop.sock_connect) -> None:
+        await asyncio.sleep(0.3)
+        await connect(sock, address)
+
+    monkeypatch.setattr(loop, "getaddrinfo", resolved)
+    monkeypatch.setattr(loop, "sock_connect", slowly)
+    async with peer_of(echo) as port:
+        stream = await connected(port)
+        await stream.aclose()
+
+
+async def test_who_waited_for_a_silent_host_need_not_wait_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a host has said nothing for the whole time, the next in line is told so at once."""
+    backend = Backend(httpcore)
+    monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", for_ever)
+    for timeout in (0.02, 30.0):
+        with pytest.raises(httpcore.ConnectTimeout):
+            await asyncio.wait_for(backend.connect_tcp("127.0.0.1", 1, timeout=timeout), 5)
+
+
+async def test_a_peer_that_hung_up_before_the_handshake(authority: Authority) -> None:
+    """A connection that is closed already is not handed to the handshake, which would wait for ever."""
+
+    async def hang_up(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        return
+
+    async with peer_of(hang_up) as port:
+        stream = await connected(port)
+        assert await stream.read(1) == b""
+        with pytest.raises(httpcore.ConnectError, match="hung up"):
+            await stream.start_tls(ssl.create_default_context(cafile=authority.ca_file), "localhost", 5.0)
+        await stream.aclose()
+
+
 async def test_cancelling_at_any_moment_leaves_no_socket(authority: Authority) -> None:
     """However far connecting has come when it is cancelled, no socket is left to the garbage collector."""
     context = ssl.create_default_context(cafile=authority.ca_file)

@@ -12,6 +12,8 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from pyreqwest.client import ClientBuilder
+from pyreqwest.compatibility.httpx import HttpxTransport
 from scripted import (
     PRESIGNED,
     Act,
@@ -313,6 +315,28 @@ async def test_a_deadline_around_a_request_is_its_caller_s(http: str, act: Act, 
 
 
 @engines
+async def test_an_abandoned_request_does_not_live_for_ever(
+    http: str, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection of a cancelled request to a silent server is closed: at once, or with its leg's longest time."""
+    monkeypatch.setattr("smile_async.pyreqwest_engine.UPLOAD_SECONDS", -0.5)
+    gone = asyncio.Event()
+
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(65_536):
+            pass
+        gone.set()
+        writer.close()
+
+    server = await asyncio.start_server(mute, "127.0.0.1", 0)
+    async with server, engine_of(http) as engine:
+        port = server.sockets[0].getsockname()[1]
+        with anyio.move_on_after(0.1):
+            await engine.send("PUT", f"http://127.0.0.1:{port}/x", JSON, b"{}")
+        await asyncio.wait_for(gone.wait(), 5)
+
+
+@engines
 async def test_cancelling_over_http2_is_safe(http: str, running: RunningSandbox) -> None:
     """A few requests cancelled in flight over HTTP/2 do not keep the next from getting its answer."""
     running.sandbox.fault("upload", delay=30, times=10)
@@ -405,6 +429,20 @@ async def test_unknown_means_ambiguous(raised: Exception, sent: Sent) -> None:
 
     engine = HttpxEngine(httpx.MockTransport(fail))
     assert (await refused(engine, f"https://api.example{PATH}")).sent is sent
+
+
+async def test_pyreqwest_s_own_transport_is_understood(authority: Authority) -> None:
+    """Given as a factory, its connection errors are taken for what they are, and show no URL."""
+
+    def factory() -> httpx.AsyncBaseTransport:
+        return HttpxTransport(ClientBuilder().no_proxy().build())
+
+    async with ScriptedServer(reset_after_reading, None) as server, engine_of(factory) as engine:
+        assert (await refused(engine, server.url + PATH, method="PUT")).sent is Sent.AMBIGUOUS
+        gone = server.url
+    async with engine_of(factory) as engine:
+        assert (await refused(engine, gone + PATH)).sent is Sent.UNSENT
+        await asyncio.sleep(0.05)  # see pyreqwest_engine.DRAIN
 
 
 @pytest.mark.parametrize("http", ["requests", "", None, 7])
