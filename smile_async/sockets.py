@@ -216,9 +216,10 @@ async def _reach(addresses: Sequence[Any]) -> socket.socket:
     found: list[socket.socket] = []
     failures: list[OSError] = []
 
-    async def attempt(family: int, address: Any, failed: anyio.Event) -> None:
+    async def attempt(family: int, protocol: int, address: Any, failed: anyio.Event) -> None:
         try:
-            trying = socket.socket(family, socket.SOCK_STREAM)
+            # With its protocol: asyncio switches Nagle's algorithm off only for what calls itself TCP.
+            trying = socket.socket(family, socket.SOCK_STREAM, protocol)
         except OSError as error:
             # IPv6 is switched off here, for one.
             failures.append(error)
@@ -240,9 +241,9 @@ async def _reach(addresses: Sequence[Any]) -> socket.socket:
 
     try:
         async with anyio.create_task_group() as tasks:
-            for family, _, _, _, address in addresses:
+            for family, _, protocol, _, address in addresses:
                 failed = anyio.Event()
-                tasks.start_soon(attempt, family, address, failed)
+                tasks.start_soon(attempt, family, protocol, address, failed)
                 with anyio.move_on_after(NEXT_ADDRESS):
                     await failed.wait()
         if not found:
