@@ -111,6 +111,16 @@ async def test_renewal_keeps_what_is_still_ours(ledger: Ledger, pictures: Pictur
     assert await Chunks(ledger, "c").claim(one) is None
 
 
+async def test_a_renewal_that_meets_a_goodbye_renews_nothing(ledger: Ledger, pictures: Pictures) -> None:
+    """A chunk that has been given back, or parked, stays free, though a renewal was on its way."""
+    (chunk,) = await planned(ledger, registrations(pictures, 1))
+    held = await claimed(ledger, chunk, "a")
+    chunks = Chunks(ledger, "a", 60.0)
+    assert await chunks.give_back(held, 30.0, park=True)
+    assert await chunks.renew([held]) == set()
+    assert (await chunk_rows(ledger))[chunk]["lease_until"] is None
+
+
 async def test_a_lease_is_renewed_for_as_long_as_the_work_takes(ledger: Ledger, pictures: Pictures) -> None:
     """A chunk that takes longer than a lease stays with its worker, though another one is looking for work."""
     (chunk,) = await planned(ledger, registrations(pictures, 5))

@@ -110,7 +110,8 @@ class Chunks:
             await connection.execute(mine.order_by(chunks.c.id).with_for_update())
             change = (
                 chunks.update()
-                .where(sa.or_(*(_held(each) for each in held)))
+                # Not one that is being given back at this very moment.
+                .where(chunks.c.holder == self._holder, sa.or_(*(_held(each) for each in held)))
                 .values(lease_until=_NOW + self._lease)
                 .returning(chunks.c.id)
             )

@@ -90,6 +90,8 @@ class Drive:
         self.held = held
         self.scope = anyio.CancelScope()
         self.rows = 0
+        #: It is being given back: nobody is to renew it any more.
+        self.returning = False
         self._session = session
         self._ledger = ledger
         self._queue = queue
@@ -178,6 +180,7 @@ class Drive:
         held, orders = self.held, self._orders
         unsent, waited = await insist(partial(self._chunks.undecided, held.id, until_final=orders.until_final))
         backoff = min(LONGEST_PARK, FIRST_PARK * 2.0**held.parks)
+        self.returning = True
         if not unsent and (waited is None or waited >= orders.patience):
             return Ending.DONE if await insist(partial(self._chunks.finish, held)) else Ending.LOST
         if self._stopping or unsent or waited is None or self.run.trouble is not None:

@@ -232,7 +232,7 @@ class Worker:
     async def _renew(self) -> None:
         while True:
             await anyio.sleep(self._lease / 3)
-            drives = list(self._drives.values())
+            drives = [drive for drive in self._drives.values() if not drive.returning]
             if not drives:
                 continue
             asked_at = anyio.current_time()
@@ -247,5 +247,5 @@ class Worker:
             for drive in drives:
                 if drive.held.id in kept:
                     drive.scope.deadline = asked_at + self._lease
-                else:
+                elif not drive.returning:
                     drive.scope.cancel()
