@@ -109,7 +109,7 @@ async def _working(worker: Worker, until_empty: bool) -> None:
     await worker.work(until_empty=until_empty)
 
 
-async def all_done(ledger: Ledger, patience: float = 20.0) -> None:
+async def all_done(ledger: Ledger, patience: float = 45.0) -> None:
     """Wait until no chunk is open."""
     async with asyncio.timeout(patience):
         while await _left(ledger):  # noqa: ASYNC110 - others do the work, in other processes too
