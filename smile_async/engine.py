@@ -4,7 +4,7 @@ An engine sends one request and gives back one whole reply, or raises NoReply sa
 None of them retries, follows a redirect, reads a proxy variable unless asked, or logs a URL.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from typing import Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
@@ -23,10 +23,12 @@ __all__ = [
     "EngineFactory",
     "Headers",
     "NoReply",
+    "Pieces",
     "Reply",
     "host_header",
-    "oversized",
     "plain",
+    "readable",
+    "whole",
 ]
 
 #: A status reply with history and base64 photos stays far below this; more is not worth anybody's memory.
@@ -100,9 +102,36 @@ class Engine(Protocol):
 EngineFactory = Callable[[bool], Engine]
 
 
-def oversized() -> NoReply:
-    """What a reply above MAX_REPLY_BYTES ends with: an answer, but none that is worth reading."""
-    return NoReply(Sent.ANSWERED, f"the reply is larger than {MAX_REPLY_BYTES:,} bytes")
+class Pieces:
+    """A body as the asynchronous stream that HTTP libraries take; it begins anew for each request it is part of."""
+
+    def __init__(self, body: Body, piece: int) -> None:
+        self._body = body
+        self._piece = piece
+
+    def __repr__(self) -> str:
+        return f"<{self._body.length:,} bytes>"
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._body.pieces(self._piece):
+            yield piece
+
+
+async def whole(stream: AsyncIterable[bytes]) -> bytes:
+    """All of a reply's body; NoReply (answered) for one above MAX_REPLY_BYTES, which nobody should keep."""
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in stream:
+        size += len(piece)
+        if size > MAX_REPLY_BYTES:
+            raise NoReply(Sent.ANSWERED, f"the reply is larger than {MAX_REPLY_BYTES:,} bytes")
+        pieces.append(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def readable(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers as they came, as a Reply has them."""
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
 
 
 def plain(error: BaseException) -> str:

@@ -7,7 +7,6 @@ connections itself: one HTTP/2 connection that all requests share, or as many of
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
 from types import ModuleType
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -18,16 +17,17 @@ from smile_async.conversation import Sent
 from smile_async.engine import (
     CONNECT_TIMEOUT,
     KEPT_FOR,
-    MAX_REPLY_BYTES,
     PIECE_BYTES,
     STORAGE_PIECE_BYTES,
     Body,
     Headers,
     NoReply,
+    Pieces,
     Reply,
     host_header,
-    oversized,
     plain,
+    readable,
+    whole,
 )
 from smile_async.sockets import Backend
 
@@ -96,7 +96,7 @@ class HttpcoreEngine:
     def _request(self, method: str, url: str, headers: Headers, body: bytes | Body) -> Any:
         target, host = self._target(url, remember=isinstance(body, bytes))
         size = len(body) if isinstance(body, bytes) else body.length
-        content = body if isinstance(body, bytes) else _Pieces(body, self._piece)
+        content = body if isinstance(body, bytes) else Pieces(body, self._piece)
         whole = [host, *headers, ("Content-Length", str(size))]
         return self._library.Request(method, target, headers=whole, content=content, extensions=_EXTENSIONS)
 
@@ -115,7 +115,7 @@ class HttpcoreEngine:
             try:
                 response = await connection.handle_async_request(request)
                 try:
-                    reply = await self._whole(response)
+                    reply = await _reply_of(response)
                 finally:
                     await response.aclose()
                 if reply.http_version != "HTTP/2":
@@ -171,18 +171,6 @@ class HttpcoreEngine:
         with anyio.CancelScope(shield=True):
             await connection.aclose()
 
-    async def _whole(self, response: Any) -> Reply:
-        pieces: list[bytes] = []
-        size = 0
-        async for piece in response.stream:
-            size += len(piece)
-            if size > MAX_REPLY_BYTES:
-                raise oversized()
-            pieces.append(piece)
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
-        version = response.extensions.get("http_version", b"").decode("ascii")
-        return Reply(response.status, headers, pieces[0] if len(pieces) == 1 else b"".join(pieces), version)
-
     async def aclose(self) -> None:
         """Close every connection; what is still in flight fails."""
         self._closed = True
@@ -199,16 +187,6 @@ def _proxy(library: ModuleType, url: str) -> Any:
     return library.Proxy(bare, auth=known)
 
 
-class _Pieces:
-    """A body that is read again for each request it is part of."""
-
-    def __init__(self, body: Body, piece: int) -> None:
-        self._body = body
-        self._piece = piece
-
-    def __repr__(self) -> str:
-        return f"<{self._body.length:,} bytes>"
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for piece in self._body.pieces(self._piece):
-            yield piece
+async def _reply_of(response: Any) -> Reply:
+    version = response.extensions.get("http_version", b"").decode("ascii")
+    return Reply(response.status, readable(response.headers), await whole(response.stream), version)

@@ -23,8 +23,9 @@ from smile_async.engine import (
     Body,
     Headers,
     NoReply,
+    Pieces,
     Reply,
-    oversized,
+    whole,
 )
 from smile_async.tls import tls_context
 
@@ -63,7 +64,7 @@ class PyreqwestEngine:
         failure: BaseException
         try:
             async with self._request(method, url, headers, body) as response:
-                return await _whole(response)
+                return await _reply_of(response)
         except (NoReply, asyncio.CancelledError) as told:
             failure = told
         except self._unsent as error:
@@ -87,7 +88,7 @@ class PyreqwestEngine:
             return builder.body_bytes(b"".join(body.pieces(self._piece))).build_streamed()
         # Or else it would be sent in chunks, to which S3 answers 501.
         builder = builder.header("Content-Length", str(body.length))
-        return builder.body_stream(_streamed(body, self._piece)).build_streamed()
+        return builder.body_stream(aiter(Pieces(body, self._piece))).build_streamed()
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -96,30 +97,19 @@ class PyreqwestEngine:
         await asyncio.sleep(DRAIN)
 
 
-async def _streamed(body: Body, piece: int) -> AsyncIterator[bytes]:
-    for part in body.pieces(piece):
-        yield part
-
-
-async def _whole(response: Any) -> Reply:
+async def _reply_of(response: Any) -> Reply:
     headers = {name.lower(): value for name, value in response.headers.items()}
     said = headers.get("content-length", "")
     if said.isdigit() and int(said) <= MAX_REPLY_BYTES:
         content = bytes(await response.bytes())
     else:
-        content = await _capped(response.body_reader)
+        content = await whole(_chunks(response.body_reader))
     return Reply(response.status, headers, content, response.version.replace("HTTP/2.0", "HTTP/2"))
 
 
-async def _capped(reader: Any) -> bytes:
-    pieces: list[bytes] = []
-    size = 0
-    while (piece := await reader.read_chunk()) is not None:
-        size += len(piece)
-        if size > MAX_REPLY_BYTES:
-            raise oversized()
-        pieces.append(bytes(piece))
-    return b"".join(pieces)
+async def _chunks(reader: Any) -> AsyncIterator[bytes]:
+    while (chunk := await reader.read_chunk()) is not None:
+        yield bytes(chunk)
 
 
 def unconnected(error: Any) -> NoReply:

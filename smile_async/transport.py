@@ -5,7 +5,6 @@ logs every URL, and a presigned one is a credential.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
 from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,16 +15,17 @@ import httpx
 from smile_async.conversation import Sent
 from smile_async.engine import (
     CONNECT_TIMEOUT,
-    MAX_REPLY_BYTES,
     PIECE_BYTES,
     Body,
     Engine,
     EngineFactory,
     Headers,
     NoReply,
+    Pieces,
     Reply,
-    oversized,
     plain,
+    readable,
+    whole,
 )
 from smile_async.errors import BadConfiguration
 from smile_async.httpcore_engine import HttpcoreEngine
@@ -55,7 +55,7 @@ class HttpxEngine:
         try:
             response = await self._transport.handle_async_request(_request(method, url, headers, body))
             try:
-                return await _whole(response)
+                return await _reply_of(response)
             finally:
                 await response.aclose()
         except (NoReply, asyncio.CancelledError) as told:
@@ -82,7 +82,7 @@ def _request(method: str, url: str, headers: Headers, body: bytes | Body) -> htt
         return httpx.Request(method, url, headers=headers, content=body, extensions=_EXTENSIONS)
     target = httpx.URL(url)
     whole = [("Host", target.netloc.decode("ascii")), *headers, ("Content-Length", str(body.length))]
-    return httpx.Request(method, target, headers=whole, stream=_Pieces(body), extensions=_EXTENSIONS)
+    return httpx.Request(method, target, headers=whole, stream=_Pieces(body, PIECE_BYTES), extensions=_EXTENSIONS)
 
 
 def _unconnected(error: Exception) -> NoReply:
@@ -93,29 +93,14 @@ def _unconnected(error: Exception) -> NoReply:
     return NoReply(Sent.UNSENT, plain(error))
 
 
-class _Pieces(httpx.AsyncByteStream):
-    def __init__(self, body: Body) -> None:
-        self._body = body
-
-    def __repr__(self) -> str:
-        return f"<{self._body.length:,} bytes>"
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for piece in self._body.pieces(PIECE_BYTES):
-            yield piece
+class _Pieces(Pieces, httpx.AsyncByteStream):
+    """As httpx wants it."""
 
 
-async def _whole(response: httpx.Response) -> Reply:
-    pieces: list[bytes] = []
-    size = 0
+async def _reply_of(response: httpx.Response) -> Reply:
     assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - an asynchronous transport made it
-    async for piece in response.stream:
-        size += len(piece)
-        if size > MAX_REPLY_BYTES:
-            raise oversized()
-        pieces.append(piece)
-    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw}
-    return Reply(response.status_code, headers, b"".join(pieces), _version(response))
+    headers = readable(response.headers.raw)
+    return Reply(response.status_code, headers, await whole(response.stream), _version(response))
 
 
 def _version(response: httpx.Response) -> str:
