@@ -9,6 +9,7 @@ answers always give the same schedule, and hours of polling can be tested in a s
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from operator import add, mul, sub
@@ -27,15 +28,15 @@ _EDGES: Final = [0.0, *((_FIRST + _STEP * k) ** 5 for k in range(1, _CELLS + 1))
 #: Before any answer: log-logistic parts (share, median seconds, shape), for all that is documented is "a few
 #: seconds", longer with human review (protocol.md §8). Heavy tails, so that being wrong is cheap.
 _PRIOR, _PRIOR_REVIEWED = ((0.96, 5.0, 1.6), (0.04, 1500.0, 2.0)), ((1.0, 1200.0, 1.5),)
-#: Pseudo-events the prior weighs in one cell (estimation) and in one smoothing window (planning); found by simulation.
-_PRIOR_CELL, _PRIOR_WINDOW = 0.03, 0.5
-#: A smoothing window reaches until it holds the square root of all events (the usual bias-variance compromise), at most
-#: this many cells to either side, lest what is known of one age pass for knowledge of quite another.
-_REACH: Final = 40
+#: Pseudo-events the prior weighs in one cell, alone (estimation) and with its neighbours (planning); by simulation.
+_PRIOR_CELL, _PRIOR_NEIGHBOURS = 0.03, 0.5
+#: What is known of one cell speaks for the next one too, by this much, and for the one after by its square. Where all
+#: jobs take the same time a wider blur makes the plan distrust the edge, a narrower one hears noise in the tail.
+_BLUR: Final = 0.7
 #: Jobs after which an observation weighs 1/e: 5 % of reviewed jobs still leave a hundred to learn the review tail from.
 _MEMORY: Final = 2000.0
 #: Replanning after this much news (a job done is 4, a "not yet" 1), then more and more seldom: 2 to 4 us an answer.
-_SOON, _GROWTH, _SELDOM = 64.0, 1.4, 8192.0
+_SOON, _GROWTH, _SELDOM = 64.0, 1.4, 4096.0
 #: Distinct intervals kept for re-estimation (lighter ones are settled for good: bounds memory and time), and rounds of
 #: estimation at each replanning: each continues the last, so a few are enough.
 _KEPT, _ROUNDS = 600, 4
@@ -51,7 +52,7 @@ _NOVICE, _EAGER = 8, 64
 _JITTER, _GOLDEN = 0.06, (math.sqrt(5) - 1) / 2
 #: Drift is watched for once plans are this far apart: two CUSUM tests for odds that rose or fell by a factor, one false
 #: alarm in e^12 = 160,000 answers (Lorden's bound); after an alarm the past weighs so much less.
-_SETTLED, _ODDS, _ALARM, _FORGET = 300.0, 4.0, 12.0, 50.0
+_SETTLED, _ODDS, _ALARM, _FORGET = 300.0, 2.0, 12.0, 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ class _Curve:
     def __init__(self, pace: Pace, reviewed: bool) -> None:
         self.pace = pace
         parts = _PRIOR_REVIEWED if reviewed else _PRIOR
-        self.alive = self.smooth = [sum(w / (1 + (age / m) ** k) for w, m, k in parts) for age in _EDGES]
+        self.alive = [sum(w / (1 + (age / m) ** k) for w, m, k in parts) for age in _EDGES]
         self.hazards = [1 - b / a for a, b in pairwise(self.alive)]
         self.entered = [0.0] * (_CELLS + 1)
         self.settled = [0.0] * _CELLS
@@ -159,7 +160,10 @@ class _Curve:
         if by > _CELLS:
             return
         if self.every > _SETTLED:
-            self._watch(self.smooth[by] / self.smooth[after], done)
+            # A cell's width in favour of the answer: ages are rounded, and where jobs all take the same time half a
+            # cell is everything. The estimate itself and not the blurred one, for the same reason.
+            edge = min(by + 1, _CELLS) if done else max(by - 1, after)
+            self._watch(self.alive[edge] / self.alive[after], done)
         weight = self.weight
         self.entered[after] += weight
         if done:
@@ -192,9 +196,8 @@ class _Curve:
         self.settled = [scale * x for x in self.settled]
         self.recent = {key: scale * x for key, x in self.recent.items()}
         for _ in range(_ROUNDS):
-            self.alive = self._survival(0, _PRIOR_CELL)
-        self.smooth = self._survival(_REACH, _PRIOR_WINDOW)
-        self.plan = _plan(self.smooth, self.pace)
+            self.alive = self._survival(0.0, _PRIOR_CELL)
+        self.plan = _plan(self._survival(_BLUR, _PRIOR_NEIGHBOURS), self.pace)
         self._settle()
         self.every = min(_GROWTH * self.every, _SELDOM)
         self.due = self.every
@@ -209,27 +212,29 @@ class _Curve:
             change[by] -= share
         return [max(0.0, c * (a - b)) for c, a, b in zip(accumulate(change), alive, alive[1:], strict=False)]
 
-    def _survival(self, most: int, prior: float) -> list[float]:
-        """Survival from jobs done and jobs at risk, in windows of up to `most` cells to either side.
+    def _survival(self, blur: float, prior: float) -> list[float]:
+        """Survival from jobs done and jobs at risk in each cell and, `blur` times less with each step, around it.
 
         A cell's hazard is the prior's times (done + doubt) / (expected by the prior of those at risk + doubt). Jobs
         still pending are at risk as far as they have come, so it does not matter that quick jobs report first.
         """
         done = [*map(add, self._spread(self.recent), self.settled)]
-        seen = [*accumulate(done, initial=0.0)]
         # at least those that are done: settled weights need not balance to the last digit
-        risk = map(max, map(sub, accumulate(self.entered), seen), done)
-        expected = [*accumulate(map(mul, risk, self.hazards), initial=0.0)]
-        enough = math.sqrt(seen[-1])
-        alive, result, reach = 1.0, [1.0], 0
-        for k, hazard in enumerate(self.hazards):
-            low, high = max(k - reach, 0), min(k + reach + 1, _CELLS)
-            events, forecast = seen[high] - seen[low], expected[high] - expected[low]
-            if events < enough and reach < most:
-                reach += 1
-            elif reach:
-                reach -= 1
-            # Several events in one window outweigh any prior: an instant sandbox is learned in a few jobs.
+        risk = map(max, map(sub, accumulate(self.entered), accumulate(done, initial=0.0)), done)
+        expected = [*map(mul, risk, self.hazards)]
+        around = zip(
+            _before(done, blur), _before(expected, blur), _onward(done, blur), _onward(expected, blur), strict=True
+        )
+        alive, result = 1.0, [1.0]
+        for hazard, (done_before, expected_before, done_onward, expected_onward) in zip(
+            self.hazards, around, strict=True
+        ):
+            # Younger ages weigh no more than what is known from here on: that of a thousand jobs none was done by 10 s
+            # says nothing of 12 s, where none has been yet.
+            share = min(1.0, (expected_onward + prior) / (expected_before or math.inf))
+            events = done_onward + share * done_before
+            forecast = expected_onward + share * expected_before
+            # Several events outweigh any prior: an instant sandbox is learned in a few jobs.
             doubt = prior / (1 + events * events / 4)
             alive = max(alive * (1 - min(hazard * (events + doubt) / (forecast + doubt), 0.9)), 1e-200)
             result.append(alive)
@@ -239,6 +244,16 @@ class _Curve:
         light = sorted(self.recent, key=self.recent.__getitem__, reverse=True)[_KEPT:]
         spread = self._spread({key: self.recent.pop(key) for key in light})
         self.settled = [*map(add, self.settled, spread)]
+
+
+def _before(cells: list[float], blur: float) -> Iterator[float]:
+    """For each cell the sum over those before it, `blur` times less with each step."""
+    return accumulate(cells[:-1], lambda total, cell: blur * (total + cell), initial=0.0)
+
+
+def _onward(cells: list[float], blur: float) -> Iterator[float]:
+    """For each cell the sum of it and those after it, `blur` times less with each step."""
+    return reversed([*accumulate(reversed(cells), lambda total, cell: blur * total + cell)])
 
 
 def _plan(alive: list[float], pace: Pace) -> list[float]:

@@ -128,6 +128,11 @@ class Street:
             else:
                 self._poll()
 
+    def run_out(self) -> None:
+        """Let time pass until all who have come are done; nobody comes any more."""
+        while self._due:
+            self._poll()
+
     def _schedule(self, number: int, born: float, duration: float, age: float, asked: int) -> None:
         wait = self.rhythm.delay(JOB_TYPE, age, asked)
         heapq.heappush(self._due, (born + age + wait, number, born, duration, age, asked + 1))

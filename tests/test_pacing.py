@@ -162,6 +162,30 @@ def test_decisions_at_8_to_12_seconds(rate: float) -> None:
         assert late <= 1.5
 
 
+@pytest.mark.parametrize("rate", [50, 170, 250, 400])
+@pytest.mark.parametrize("width", [1e-9, 0.3, 0.6])
+def test_jobs_that_all_take_the_same_time(rate: float, width: float) -> None:
+    """Of 5,000 jobs of ten seconds none is left to the tail of the pace, though nothing was known at first."""
+    street = Street(Pace().rhythm(), draws([(1.0, Even(10, 10 + width))], random.Random(1)), rate)
+    street.run(lambda s: s.arrived >= 5000)
+    street.run_out()
+    late = sorted(bill[2] for bill in street.bills)
+    assert len(late) == 5000
+    assert late[-1] <= 8
+    assert sum(late) / 5000 <= 1.7
+    assert sum(bill[1] for bill in street.bills) / 5000 <= 1.6
+
+
+def test_ages_nobody_has_reached_are_left_to_the_prior() -> None:
+    """That of two thousand jobs one was done by ten seconds is no reason to leave the others alone for twenty."""
+    rhythm = Pace().rhythm()
+    for _ in range(2000):
+        rhythm.learn(2, 0.0, 5.0, done=False)
+        rhythm.learn(2, 5.0, 10.0, done=False)
+    rhythm.learn(2, 0.0, 10.0)
+    assert max(rhythm.delay(2, 10.2, 2) for _ in range(50)) <= 8
+
+
 def test_long_jobs_count_before_they_finish() -> None:
     """At 100 jobs a second no review has ended after 500 jobs, yet those still pending keep the tail known."""
     street = after(MIX, 500, rate=100, seed=7)
