@@ -9,7 +9,19 @@ from typing import Protocol
 
 import anyio
 
-__all__ = ["Clock", "SystemClock"]
+__all__ = ["Clock", "Event", "SystemClock"]
+
+
+class Event(Protocol):
+    """What can be waited for: an event of anyio or of asyncio."""
+
+    def is_set(self) -> bool:
+        """Whether it has happened."""
+        ...
+
+    async def wait(self) -> object:
+        """Return once it has happened."""
+        ...
 
 
 class Clock(Protocol):
@@ -23,7 +35,7 @@ class Clock(Protocol):
         """Seconds since some fixed moment; never goes back."""
         ...
 
-    async def wait(self, event: anyio.Event, timeout: float | None) -> bool:
+    async def wait(self, event: Event, timeout: float | None) -> bool:
         """Wait until *event* is set (True) or *timeout* seconds have passed (False); None waits for ever."""
         ...
 
@@ -43,7 +55,7 @@ class SystemClock:
         """Seconds since some fixed moment; the scale anyio's deadlines use on asyncio."""
         return time.monotonic()
 
-    async def wait(self, event: anyio.Event, timeout: float | None) -> bool:
+    async def wait(self, event: Event, timeout: float | None) -> bool:
         """Wait until *event* is set (True) or *timeout* seconds have passed (False)."""
         if timeout is None:
             await event.wait()

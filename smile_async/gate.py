@@ -96,20 +96,21 @@ class Gate:
 class Pacer:
     """Spaces new jobs evenly: at most so many a second, without saving up for bursts."""
 
-    __slots__ = ("_clock", "_gap", "_next", "_turn")
+    __slots__ = ("_clock", "_next", "_turn", "gap")
 
     def __init__(self, per_second: float | None, clock: Clock) -> None:
         self._clock = clock
-        self._gap = 1 / per_second if per_second else 0.0
+        #: Seconds from one job to the next; 0 if there is nothing to wait for.
+        self.gap = 1 / per_second if per_second else 0.0
         self._next = 0.0
         self._turn = anyio.Lock(fast_acquire=True)
 
     async def turn(self) -> None:
         """Wait until the next job may start; who is cancelled meanwhile leaves the turn to the next in line."""
-        if not self._gap:
+        if not self.gap:
             return
         async with self._turn:
             now = self._clock.monotonic()
             if self._next > now:
                 await self._clock.sleep(self._next - now)
-            self._next = max(now, self._next) + self._gap
+            self._next = max(now, self._next) + self.gap

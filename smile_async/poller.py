@@ -10,8 +10,6 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Literal, NoReturn
 
-import anyio
-
 from smile_async.agenda import Agenda, Entry
 from smile_async.clock import Clock
 from smile_async.conversation import Ask, Fault, Pursuit
@@ -84,7 +82,7 @@ class Poller:
         self._watches: dict[Key, Watch] = {}
         self._polls: Agenda[Watch] = Agenda()
         self._deadlines: Agenda[Listener] = Agenda()
-        self._wake = anyio.Event()
+        self._wake = asyncio.Event()
         self._asking = 0
         #: Told of every new verdict, whoever waits for it: a ledger writes it down.
         self.on_news: Callable[[Verdict], None] | None = None
@@ -180,8 +178,7 @@ class Poller:
             if self._asking < self._at_once:
                 moments.append(self._polls.next_at())
             due = [moment for moment in moments if moment is not None]
-            if self._wake.is_set():
-                self._wake = anyio.Event()
+            self._wake.clear()
             await self._clock.wait(self._wake, max(0.0, min(due) - self._clock.monotonic()) if due else None)
 
     async def _ask(self, watch: Watch) -> None:

@@ -7,6 +7,7 @@ no more and is closed when its last request is back, and another opens in its pl
 
 import asyncio
 import logging
+from operator import attrgetter
 from time import monotonic
 
 import anyio
@@ -26,6 +27,9 @@ CANCELLED_AT_MOST = 16
 REQUESTS_IN_ALL = 900
 #: The one reason that is no cause for alarm.
 WORN = "worn"
+
+
+_busy = attrgetter("busy")
 
 
 class _Shard:
@@ -106,9 +110,10 @@ class Pool:
         raise NoReply(Sent.AMBIGUOUS, f"no answer within {within:.3g} s", echo=echo)
 
     def _choose(self) -> _Shard:
-        free = [shard for shard in self._shards if shard.busy < REQUESTS_AT_ONCE or not self._sharded]
-        if free:
-            return min(free, key=lambda shard: shard.busy)
+        if self._shards:
+            idlest = min(self._shards, key=_busy)
+            if idlest.busy < REQUESTS_AT_ONCE or not self._sharded:
+                return idlest
         shard = _Shard(self._make(self.http2))
         self._shards.append(shard)
         return shard

@@ -17,6 +17,8 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
+from smile_async.clock import Event
+
 __all__ = ["VirtualClock", "VirtualTimeIsUp"]
 
 #: Turns of the event loop without a pause after which it counts as idle all the same: somebody is spinning, perhaps
@@ -63,7 +65,7 @@ class VirtualClock:
         """Seconds since this clock was made, by this clock."""
         return self._elapsed
 
-    async def wait(self, event: anyio.Event, timeout: float | None) -> bool:
+    async def wait(self, event: Event, timeout: float | None) -> bool:
         """Wait until *event* is set (True) or *timeout* virtual seconds have passed (False); None waits for ever."""
         if timeout is None or timeout == float("inf"):
             await event.wait()
