@@ -79,13 +79,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"of {', '.join(SCENARIOS)}; all by default")
     parser.add_argument("--rounds", type=int, help="interleaved rounds (5; 1 with --quick)")
-    parser.add_argument("--jobs", type=int, help="jobs a contender does in a round (600; 200 with --quick)")
+    parser.add_argument("--jobs", type=int, help="jobs a contender does in a round (1500; 200 with --quick)")
     parser.add_argument("--quick", action="store_true", help="small numbers: to see that everything runs")
     args = parser.parse_args()
     unknown = [name for name in args.scenarios if name not in SCENARIOS]
     if unknown:
         parser.error(f"no such scenario: {', '.join(unknown)}")
-    rounds, jobs = args.rounds or (1 if args.quick else 5), args.jobs or (200 if args.quick else 600)
+    rounds, jobs = args.rounds or (1 if args.quick else 5), args.jobs or (200 if args.quick else 1500)
     if os.cpu_count() == 1:
         print("only one core: client and server share it, and no figure means much")
     figures: list[Figure] = []

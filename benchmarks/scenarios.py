@@ -158,8 +158,7 @@ def pending(plan: Plan) -> Report:
     for number in range(plan.rounds):
         for engine in engines:
             for level in (200, many):
-                # Jobs that began together are polled together: only whole turnovers hold as many polls as verdicts.
-                told = {"pending": level, "warm": max(level, 400), "jobs": max(level, 2000)}
+                told = {"pending": level, "warm": max(level, 400), "jobs": max(level, 2000), "polls": POLLS}
                 contender = ours(engine, pace=_pace(level, rates[engine]))
                 row = once(contender, ["--polls", str(POLLS)], plan.images, scenario="pending", **told)
                 name = f"{contender.name}, {level:,} pending"
