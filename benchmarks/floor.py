@@ -54,7 +54,6 @@ def bare(told: dict[str, Any], http2: bool) -> tuple[Callable[[], Awaitable[None
 
         async def close_rust() -> None:
             await client.close()
-            await asyncio.sleep(0.05)  # see smile_async/pyreqwest_engine.py
 
         return close_rust, send_rust
     core = __import__("httpcore2" if told["engine"] == "httpx2" else "httpcore")
@@ -172,6 +171,7 @@ async def run(told: dict[str, Any]) -> dict[str, Any]:
     figures = window.close()
     for each in (floor.closing, floor.closing_too):
         await each()
+    await asyncio.sleep(0.05)  # pyreqwest's thread may still hold the GIL: see smile_async/pyreqwest_engine.py
     return figures | {"api": "HTTP/2"}
 
 
