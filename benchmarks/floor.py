@@ -52,10 +52,7 @@ def bare(told: dict[str, Any], http2: bool) -> tuple[Callable[[], Awaitable[None
             response = await client.request(method, url).headers(headers).body_bytes(content).build().send()
             return checked(response.status, bytes(await response.bytes()))
 
-        async def close_rust() -> None:
-            await client.close()
-
-        return close_rust, send_rust
+        return client.close, send_rust
     core = __import__("httpcore2" if told["engine"] == "httpx2" else "httpcore")
     context = ssl.create_default_context(cafile=told["ca_file"])
     pool = core.AsyncConnectionPool(ssl_context=context, http2=http2, max_connections=None)

@@ -64,7 +64,7 @@ class Sender:
             self._places.release()
 
     async def _place(self, submission: Submission, deadline: float) -> None:
-        if self._places.value and not self._pacer.gap:
+        if self._places.value and not self._pacer.gap and self._clock.monotonic() < deadline:
             # As nearly always in a stream, which has as many workers as there are places.
             self._places.acquire_nowait()
             return

@@ -83,8 +83,8 @@ class Stream:
         self._source: Iterator[Job] | AsyncIterator[Job] = (
             aiter(jobs) if isinstance(jobs, AsyncIterable) else iter(jobs)
         )
-        # asyncio's events, which can be cleared: anyio's are made anew, ten times as dear, once a job or oftener.
         self._turn = anyio.Lock(fast_acquire=True)
+        # asyncio's events, which can be cleared: anyio's are made anew, ten times as dear, once a job or oftener.
         self._room = asyncio.Event()
         self._news = asyncio.Event()
         self._done = asyncio.Event()
