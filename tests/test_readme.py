@@ -188,8 +188,10 @@ async def first_shell(desk: Path) -> AsyncIterator[None]:
         *("bash", "-c", script), cwd=desk, env=surroundings(), stdout=subprocess.PIPE, start_new_session=True
     )
     assert child.stdout is not None
-    for _ in range(4):
-        assert (await child.stdout.readline()).startswith(b"export SMILE_")
+    printed = [await child.stdout.readline() for _ in range(4)]
+    assert all(line.startswith(b"export SMILE_") for line in printed)
+    # tee prints a line before it writes it to its file.
+    await until(lambda: (desk / "sandbox.env").read_bytes() == b"".join(printed))
     yield
     os.killpg(child.pid, 15)
     await child.communicate()
