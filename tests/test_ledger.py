@@ -1,6 +1,7 @@
 """The ledger by itself and under a session: what is on record, before what, and who may write it."""
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 import stat
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from batch_support import ledger_at
+from batch_support import ledger_at, ledger_of_version_1
 from scripted import ScriptedSmile, cut
 from street import MARKER, Pictures, session_of, until
 
@@ -30,6 +31,7 @@ from smile_async.intake import load
 from smile_async.ledger import Ledger, State, as_ledger, failpoints, schema
 from smile_async.ledger import place as places
 from smile_async.ledger.batches import Batches
+from smile_async.ledger.place import Place
 from smile_async.sandbox import RunningSandbox
 
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -290,6 +292,53 @@ async def test_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(schema, "VERSION", 1)
     with pytest.raises(BadConfiguration, match="version 4, this library 1: upgrade"):
         await ledger_at(tmp_path / "l").open()
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["making", "migrating"])
+async def test_tables_are_made_or_migrated_whole_or_not_at_all(tmp_path: Path, old: bool) -> None:
+    """Whichever statement is the last of a dying process, the next run opens the ledger as if it were the first."""
+    for passes in range(60):
+        path = tmp_path / str(passes)
+        if old:
+            with contextlib.closing(sqlite3.connect(path)) as other:
+                other.executescript(";".join(ledger_of_version_1()))
+        before = _tables(path)
+        if _prepared(path, passes):
+            break
+        assert _tables(path) == before
+        async with ledger_at(path) as ledger:
+            assert await ledger.begin(job_of("new"), DIGEST) is None
+    else:
+        raise AssertionError("it was never left in peace")
+    assert passes > 5
+
+
+def _prepared(path: Path, passes: int) -> bool:
+    """Whether the tables could be made in the file at *path* before more than so many statements had gone through."""
+    engine = Place(path).writer()
+    assert engine is not None
+    left = passes
+
+    def die(*_: object) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise KeyboardInterrupt
+
+    sa.event.listen(engine, "before_cursor_execute", die)
+    try:
+        with engine.begin() as connection:
+            schema.prepare(connection)
+    except KeyboardInterrupt:
+        return False
+    finally:
+        engine.dispose()
+    return True
+
+
+def _tables(path: Path) -> list[tuple[str, ...]]:
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        return other.execute("select name, sql from sqlite_schema order by name").fetchall()
 
 
 async def test_a_database_that_is_something_else_is_left_alone(tmp_path: Path) -> None:

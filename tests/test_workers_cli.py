@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from batch_support import command, write_csv
+from batch_support import command, ledger_of_version_1, write_csv
 from postgres import Postgres
 from street import Pictures
 from workers_support import a_server, fresh, planned, registrations
@@ -24,8 +24,6 @@ from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
 from smile_async.sandbox import RunningSandbox
 from smile_async.workers import Queue
-
-V1 = Path(__file__).with_name("ledger_v1.sql").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -162,14 +160,6 @@ async def test_ctrl_c_ends_a_worker(server: Postgres, running: RunningSandbox, p
 # Ledgers from before.
 
 
-def statements(serial: str) -> list[str]:
-    """A ledger of version 1 with one job in it."""
-    version = "INSERT INTO smile_meta VALUES ('version', '1')"
-    job = "INSERT INTO smile_jobs (job_id, user_id, job_type, state, reach, attempts, created_at) VALUES"
-    rows = f"{job} ('j1', 'ada', 2, 'accepted', 3, 1, 7.5)"
-    return [*V1.format(serial=serial).split(";\n")[:-1], version, rows]
-
-
 async def known(where: str | Path) -> list[dict[str, Any]]:
     """The job of the old ledger, as this version reads it."""
     async with Ledger(where) as ledger:
@@ -183,7 +173,7 @@ async def known(where: str | Path) -> list[dict[str, Any]]:
 async def test_a_file_of_version_1(tmp_path: Path) -> None:
     """A SQLite ledger from before chunks keeps its jobs; reading alone does not change it."""
     with sqlite3.connect(tmp_path / "l") as old:
-        for statement in statements("INTEGER"):
+        for statement in ledger_of_version_1():
             old.execute(statement)
     old.close()
     with pytest.raises(BadConfiguration, match="version 1, this library 2: run the batch"):
@@ -197,7 +187,7 @@ async def test_a_database_of_version_1(server: Postgres, pictures: Pictures) -> 
     """The same on PostgreSQL, by two processes at once; then workers can share it."""
     url = fresh(server)
     with psycopg.connect(url) as old:
-        for statement in statements("BIGSERIAL"):
+        for statement in ledger_of_version_1("BIGSERIAL"):
             old.execute(statement)  # type: ignore[arg-type]
     async with Ledger(url), Ledger(url):
         pass

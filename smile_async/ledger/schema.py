@@ -175,6 +175,9 @@ def prepare(connection: sa.Connection, *, write: bool = True) -> None:
     """
     if write and connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MAKING)))
+    elif write:
+        # Of itself sqlite3 begins a transaction before a change of rows only, and each table would stand by itself.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
     found = set(sa.inspect(connection).get_table_names())
     if meta.name not in found:
         if not write:
