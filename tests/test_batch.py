@@ -185,7 +185,27 @@ async def test_a_batch_to_its_end(
     assert parquet.read_table(page).to_pylist() == lines
     assert {stat.S_IMODE(path.stat().st_mode) for path in (out, table, page)} == {0o600}
     code, said, _ = await command(running, capsys, monkeypatch, "status", "--ledger", f"{manifest}.ledger")
-    assert (code, said["done"]) == (0, 9)
+    assert (code, said["done"], said["read_whole"]) == (0, 9, True)
+
+
+async def test_a_run_cut_off_before_it_read_all_rows_is_not_done(
+    running: RunningSandbox,
+    pictures: Pictures,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where the latest run has not come to the manifest's end, `batch status` says so and ends with 2, not with 0."""
+    manifest = write_csv(tmp_path / "m.csv", rows_of(pictures, 2))
+    ledger = f"{manifest}.ledger"
+    assert (await command(running, capsys, monkeypatch, "run", manifest))[0] == 0
+    async with ledger_at(Path(ledger)) as opened:
+        await Batches(opened).start("m", {})
+    code, said, told = await command(running, capsys, monkeypatch, "status", "--ledger", ledger)
+    assert (code, said["done"], said["pending"], said["read_whole"]) == (2, 2, 0, False)
+    assert "not read to its end" in told
+    assert (await command(running, capsys, monkeypatch, "run", manifest))[0] == 0
+    assert (await command(running, capsys, monkeypatch, "status", "--ledger", ledger))[0] == 0
 
 
 async def test_bad_rows_are_named_and_the_rest_goes_on(
@@ -210,6 +230,9 @@ async def test_bad_rows_are_named_and_the_rest_goes_on(
     assert said["problems"] == [
         {"line": 5, "why": "key 'u0' is there twice, in lines 2 and 5: give each row its own key"}
     ]
+    assert "line 5" in told
+    status, asked, told = await command(running, capsys, monkeypatch, "status", "--ledger", f"{manifest}.ledger")
+    assert (status, asked) == (code, said)
     assert "line 5" in told
     failed = {line["user_id"][:4]: line["error_text"] for line in lines_of(out) if line["error"]}
     assert "missing.jpg" in failed["gone"]

@@ -1,7 +1,7 @@
 """`smile-async batch …`: a manifest of any size, through a ledger; stopped or killed, the same command goes on.
 
-Exit codes: 0 every row has its final verdict, rejections included; 2 some are pending; 3 some have failed, or the run
-could not go on; 4 the manifest (or a row of it) can not be used.
+Exit codes: 0 every row has its final verdict, rejections included; 2 some are pending, or not read yet; 3 some have
+failed, or the run could not go on; 4 the manifest (or a row of it) can not be used.
 """
 # ruff: noqa: PLR0917 - typer reads the options from the signature
 
@@ -103,9 +103,10 @@ def retry_failed(
 @batch.command()
 def status(ledger: KnownLedger, name: Name = None, json: options.Json = False) -> int:
     """How far a batch is; works while it runs."""
-    from smile_async.cli.batching import show_standing, standing  # noqa: PLC0415 - another extra
+    from smile_async.cli.batching import show_manifest, show_standing, standing  # noqa: PLC0415 - another extra
 
     found = asyncio.run(standing(ledger, name))
+    show_manifest(found)
     if json:
         print_document(found.document())
     else:

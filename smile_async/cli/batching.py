@@ -23,7 +23,17 @@ from smile_async.settings import Limits
 if TYPE_CHECKING:
     from smile_async.workers import Campaign
 
-__all__ = ["PENDING", "Standing", "drive", "enqueue", "forget", "show_end", "show_standing", "standing"]
+__all__ = [
+    "PENDING",
+    "Standing",
+    "drive",
+    "enqueue",
+    "forget",
+    "show_end",
+    "show_manifest",
+    "show_standing",
+    "standing",
+]
 
 #: Jobs that wait for a verdict in one process: each keeps its paths in memory, about 2 kB.
 PENDING = 20_000
@@ -91,7 +101,15 @@ async def standing(where: str, name: str | None) -> Standing:
     async with Ledger(where, read_only=True) as ledger:
         batches = Batches(ledger)
         name = await batches.only(name)
-        return Standing(name, await batches.counts(name), await batches.decisions(name))
+        run, whole = await batches.latest(name)
+        return Standing(
+            name,
+            await batches.counts(name),
+            await batches.decisions(name),
+            await batches.problems(name, run),
+            gone=await batches.gone(name, run) if whole else 0,
+            unread=not whole,
+        )
 
 
 async def forget(where: str, *, user_id: str | None = None, before: float = 0.0) -> int:
@@ -205,17 +223,24 @@ async def _end(meant: _Meant, run: "Run | Campaign", *, rendered: bool = True) -
 
 def show_end(end: Standing) -> None:
     """What a run came to, on standard error: standard output is for machines."""
-    for line, why in end.problems[:SHOWN]:
-        aside().print(f"[red]line {line}[/red]: {escape(why)}")
-    if len(end.problems) > SHOWN:
-        aside().print(f"… and {len(end.problems) - SHOWN:,} more lines with a problem")
-    if end.gone:
-        aside().print(f"[yellow]the manifest has shrunk[/yellow]: {end.gone:,} earlier rows are not in it any more")
+    show_manifest(end)
     if end.trouble is not None:
         aside().print(f"[red]stopped[/red]: {type(end.trouble).__name__}: {escape(str(end.trouble))}")
     aside().print(_table(end))
     if end.pending or end.failed or end.unread:
         aside().print("[dim]go on with: smile-async batch resume (or retry-failed) --ledger …[/dim]")
+
+
+def show_manifest(found: Standing) -> None:
+    """What the rows on record lack of the manifest, on standard error."""
+    for line, why in found.problems[:SHOWN]:
+        aside().print(f"[red]line {line}[/red]: {escape(why)}")
+    if len(found.problems) > SHOWN:
+        aside().print(f"… and {len(found.problems) - SHOWN:,} more lines with a problem")
+    if found.gone:
+        aside().print(f"[yellow]the manifest has shrunk[/yellow]: {found.gone:,} earlier rows are not in it any more")
+    if found.unread:
+        aside().print("[yellow]the manifest is not read to its end[/yellow]: there may be more rows")
 
 
 def show_standing(found: Standing) -> None:

@@ -107,7 +107,7 @@ class Batches:
                 about = {"name": name, "run": 1, "options": text, "created_at": self._ledger.now()}
                 await connection.execute(batches.insert(), about)
                 return 1
-            change = batches.update().where(batches.c.name == name).values(run=last + 1, options=text)
+            change = batches.update().where(batches.c.name == name).values(run=last + 1, options=text, lines=None)
             await connection.execute(change)
             return int(last) + 1
 
@@ -158,9 +158,21 @@ class Batches:
         mine = jobs.c.batch == name
         async with self._ledger.writing() as connection:
             total = (await connection.execute(sa.select(sa.func.count()).where(mine, jobs.c.run == run))).scalar_one()
-            gone = (await connection.execute(sa.select(sa.func.count()).where(mine, jobs.c.run < run))).scalar_one()
             await connection.execute(batches.update().where(batches.c.name == name).values(lines=total))
-        return int(gone)
+        return await self.gone(name, run)
+
+    async def gone(self, name: str, run: int) -> int:
+        """How many rows of earlier runs the manifest does not hold any more, once it was read to its end in *run*."""
+        earlier = sa.select(sa.func.count()).where(jobs.c.batch == name, jobs.c.run < run)
+        async with self._ledger.reading() as connection:
+            return int((await connection.execute(earlier)).scalar_one())
+
+    async def latest(self, name: str) -> tuple[int, bool]:
+        """The number of the latest run, and whether it has read the manifest to its end."""
+        query = sa.select(batches.c.run, batches.c.lines).where(batches.c.name == name)
+        async with self._ledger.reading() as connection:
+            run, lines = (await connection.execute(query)).one()
+        return run, lines is not None
 
     async def counts(self, name: str) -> dict[str, int]:
         """Rows by state."""

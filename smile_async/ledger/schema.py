@@ -117,7 +117,7 @@ batches = sa.Table(
     Column("run", Integer, nullable=False),
     #: JSON: what `batch run` was told.
     Column("options", Text, nullable=False),
-    #: Rows of the last manifest that was read to its end; null while none was.
+    #: Rows of the manifest as the latest run read it; null until that has come to its end.
     Column("lines", Integer),
     Column("created_at", Float, nullable=False),
     #: When the next job may start, where workers share one rate: seconds since 1970 by the database's clock.
