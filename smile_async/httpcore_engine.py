@@ -144,8 +144,10 @@ class HttpcoreEngine:
         return connection
 
     async def _drop_expired(self) -> None:
-        while self._idle and self._idle[0].has_expired():
-            await self._hang_up(self._idle.pop(0))
+        # The one idle for longest expires first; the one that would be taken next may have been hung up by the server.
+        for place in (0, -1):
+            while self._idle and self._idle[place].has_expired():
+                await self._hang_up(self._idle.pop(place))
         shared = self._shared
         if shared is not None and not self._users.get(shared) and shared.has_expired():
             self._shared = None

@@ -25,6 +25,8 @@ REQUESTS_AT_ONCE = 80
 CANCELLED_AT_MOST = 16
 #: Requests a connection serves in its life: nginx says GOAWAY after 1,000 (its keepalive_requests), ALB after 10,000.
 REQUESTS_IN_ALL = 900
+#: Seconds that must have been given to a request before its lack of an answer says anything of its connection.
+SILENT_AFTER = 2.0
 #: The one reason that is no cause for alarm.
 WORN = "worn"
 
@@ -47,7 +49,7 @@ class _Shard:
 class Pool:
     """Sends requests over as few shards as will do, or, not *sharded*, over one engine that never retires."""
 
-    __slots__ = ("_closed", "_make", "_sharded", "_shards", "http2", "retired", "versions")
+    __slots__ = ("_closed", "_make", "_sharded", "_shards", "busy", "http2", "retired", "versions")
 
     def __init__(self, make: EngineFactory, *, http2: bool, sharded: bool) -> None:
         self._make = make
@@ -55,15 +57,12 @@ class Pool:
         self._shards: list[_Shard] = []
         self._closed = False
         self.http2 = http2
+        #: Requests in flight.
+        self.busy = 0
         #: Connections given up so far because they were sick or worn.
         self.retired = 0
         #: HTTP versions seen, and how many replies came over each.
         self.versions: dict[str, int] = {}
-
-    @property
-    def busy(self) -> int:
-        """Requests in flight."""
-        return sum(shard.busy for shard in self._shards)
 
     @property
     def version(self) -> str:
@@ -77,6 +76,7 @@ class Pool:
         if self._closed:
             raise NoReply(Sent.UNSENT, "the session is closed")
         shard = self._choose()
+        self.busy += 1
         shard.busy += 1
         shard.served += 1
         started = monotonic()
@@ -101,10 +101,11 @@ class Pool:
                 self._retire(shard, told.why)
             raise
         finally:
+            self.busy -= 1
             shard.busy -= 1
             shard.abandoned += not back
             echo = shard.retired
-            if not back and shard.heard_at < started and monotonic() - started >= within:
+            if not back and shard.heard_at < started and monotonic() - started >= max(within, SILENT_AFTER):
                 self._retire(shard, "silent")
             await self._look_after(shard)
         raise NoReply(Sent.AMBIGUOUS, f"no answer within {within:.3g} s", echo=echo)
@@ -135,13 +136,17 @@ class Pool:
         if shard.retired and not shard.busy:
             # Shielded: a cancelled caller must not leave a half-closed connection behind.
             with anyio.move_on_after(1, shield=True):
-                try:
-                    await shard.engine.aclose()
-                except Exception as error:  # noqa: BLE001 - a user's transport; the reply that has come counts for more
-                    _log.warning("a connection could not be closed (%s)", type(error).__name__)
+                await _hang_up(shard)
 
     async def aclose(self) -> None:
         """Close all connections; what is still in flight fails."""
         self._closed = True
         while self._shards:
-            await self._shards.pop().engine.aclose()
+            await _hang_up(self._shards.pop())
+
+
+async def _hang_up(shard: _Shard) -> None:
+    try:
+        await shard.engine.aclose()
+    except Exception as error:  # noqa: BLE001 - a user's transport; the replies that have come, and the other shards, count for more
+        _log.warning("a connection could not be closed (%s)", type(error).__name__)

@@ -19,6 +19,8 @@ __all__ = ["Backend"]
 
 #: Bytes that may have come and not been read yet.
 UNREAD_BYTES = 262_144
+#: Bytes that may be written and not yet have left: more is handed on at once, so that a slow reader is noticed.
+UNSENT_BYTES = 1_048_576
 #: Seconds until the next address of a host is tried beside the first (RFC 8305 §8).
 NEXT_ADDRESS = 0.25
 #: Seconds for a connection that was closed to be gone.
@@ -40,6 +42,7 @@ class Stream(asyncio.Protocol):
         self._received: deque[bytes] = deque()
         self._unread = 0
         self._written: list[bytes] = []
+        self._held = 0
         self._reader: asyncio.Future[None] | None = None
         self._room = asyncio.Event()
         self._room.set()
@@ -116,11 +119,14 @@ class Stream(asyncio.Protocol):
         if not self._written:
             self._loop.call_soon(self._flush)
         self._written.append(buffer)
+        self._held += len(buffer)
+        if self._held >= UNSENT_BYTES:
+            self._flush()
         if not self._room.is_set():
             await self._room.wait()
 
     def _flush(self) -> None:
-        written, self._written = self._written, []
+        written, self._written, self._held = self._written, [], 0
         if written and self._transport is not None and not self._gone.is_set():
             self._transport.write(written[0] if len(written) == 1 else b"".join(written))
 

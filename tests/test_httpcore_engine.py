@@ -9,7 +9,7 @@ from typing import Any
 import httpcore
 import httpcore2
 import pytest
-from scripted import Authority, ScriptedServer, say, silence
+from scripted import Authority, ScriptedServer, Wire, raw_reply, say, silence
 from street import until
 
 from smile_async.conversation import Sent
@@ -78,6 +78,29 @@ async def test_an_expired_connection_is_closed_and_replaced(
     assert server.connections == 4
     assert len(engine._users) == 1
     await engine.aclose()
+
+
+@libraries
+async def test_a_connection_that_the_server_hung_up_is_not_used(library: Any, authority: Authority) -> None:
+    """The idle connection that was used last is looked at, too, before it is used: the server may have closed it."""
+    wires: list[Wire] = []
+
+    async def act(wire: Wire) -> None:
+        await wire.send(raw_reply(200, b"{}"))
+        wires.append(wire)
+
+    async with ScriptedServer(act, authority.context) as server:
+        engine = engine_on(library, authority.ca_file, http2=False)
+        url = f"{server.url}/x"
+        await asyncio.gather(*(engine.send("POST", url, JSON, b"{}") for _ in range(2)))
+        wires[0].writer.close()
+        await until(lambda: any(connection.has_expired() for connection in engine._idle))
+        # Whichever of the two it was: let it be the one used last.
+        engine._idle.sort(key=lambda connection: connection.has_expired())
+        assert [connection.has_expired() for connection in engine._idle] == [False, True]
+        assert (await engine.send("POST", url, JSON, b"{}")).status == 200
+        assert len(engine._users) == 1
+        await engine.aclose()
 
 
 @libraries

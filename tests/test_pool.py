@@ -8,6 +8,7 @@ import anyio
 import pytest
 from hand_clock import settle
 
+from smile_async import pool
 from smile_async.conversation import Sent
 from smile_async.engine import Body, NoReply, Reply
 from smile_async.pool import CANCELLED_AT_MOST, REQUESTS_AT_ONCE, REQUESTS_IN_ALL, Pool
@@ -212,8 +213,17 @@ async def test_http1_connections_do_not_wear_out() -> None:
     assert not works.engines[0].http2
 
 
-async def test_a_silent_connection_is_given_up() -> None:
-    """A deadline in which a connection was heard of by nobody ends the request as ambiguous, and the connection."""
+async def test_a_silent_connection_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deadline in which a connection was heard of by nobody ends the request as ambiguous, and the connection.
+
+    One that was too short to say anything ends the request alone.
+    """
+    hasty = Works()
+    hasty.held = True
+    with pytest.raises(NoReply):
+        await hasty.send(within=0.02)
+    assert hasty.pool.retired == 0
+    monkeypatch.setattr(pool, "SILENT_AFTER", 0.01)
     works = Works()
     works.held = True
     with pytest.raises(NoReply, match=r"no answer within 0\.02 s") as caught:

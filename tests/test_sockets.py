@@ -95,8 +95,9 @@ async def test_what_is_written_in_one_turn_leaves_together() -> None:
     assert transport.written == [b"abc", b"d"]
 
 
-async def test_a_slow_reader_makes_the_writer_wait() -> None:
-    """A peer that does not read stops the writer, who goes on once it reads again."""
+@pytest.mark.parametrize("in_turns", [True, False])
+async def test_a_slow_reader_makes_the_writer_wait(in_turns: bool) -> None:
+    """A peer that does not read stops the writer, also one who never lets go of the loop, until it reads again."""
     go_on = asyncio.Event()
 
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -109,7 +110,8 @@ async def test_a_slow_reader_makes_the_writer_wait() -> None:
         async def pour() -> int:
             for _ in range(400):
                 await stream.write(b"x" * 65_536)
-                await asyncio.sleep(0)
+                if in_turns:
+                    await asyncio.sleep(0)
             return 400 * 65_536
 
         pouring = asyncio.create_task(pour())
