@@ -20,7 +20,7 @@ FIRST_CLOSURE, LONGEST_CLOSURE = 1.0, 20.0
 class Gate:
     """Lets at most *limit* through at once; every `enter` that returns True is paid back by one `leave`."""
 
-    __slots__ = ("_clock", "_closed_until", "_closure", "_limit", "_waiting", "_window", "busy")
+    __slots__ = ("_clock", "_closed_until", "_closure", "_limit", "_waiting", "_window", "busy", "shut")
 
     def __init__(self, limit: int, clock: Clock) -> None:
         self._limit = limit
@@ -31,6 +31,8 @@ class Gate:
         self._closure = 0.0
         #: Requests in flight.
         self.busy = 0
+        #: Nobody will be let in any more.
+        self.shut = False
 
     @property
     def queued(self) -> int:
@@ -42,6 +44,8 @@ class Gate:
 
     async def enter(self, deadline: float) -> bool:
         """Wait for a turn until *deadline* (seconds of the clock's monotonic scale); False if it did not come."""
+        if self.shut:
+            return False
         if not self._waiting and self._open():
             self.busy += 1
             return True
@@ -50,7 +54,7 @@ class Gate:
         try:
             while not (self._waiting[0] is turn and self._open()):
                 now = self._clock.monotonic()
-                if now >= deadline:
+                if self.shut or now >= deadline:
                     return False
                 first_after_closure = self._waiting[0] is turn and self._closed_until > now
                 until = min(deadline, self._closed_until) if first_after_closure else deadline
@@ -79,13 +83,20 @@ class Gate:
     def close_for(self, seconds: float | None) -> None:
         """The server asked to slow down, for *seconds* if it said how long."""
         now = self._clock.monotonic()
-        if now < self._closed_until and not seconds:
-            # Answers to requests that left before the closure are the same news.
+        if now < self._closed_until:
+            # Answers to requests that left before the closure are the same news; only a longer wish is not.
+            self._closed_until = max(self._closed_until, now + (seconds or 0.0))
             return
         self._closure = min(LONGEST_CLOSURE, max(FIRST_CLOSURE, 2 * self._closure))
         self._closed_until = max(self._closed_until, now + max(seconds or 0.0, self._closure))
         self._window = max(1.0, self._window / 2)
         self._wake()
+
+    def shut_for_good(self) -> None:
+        """The session is over: who waits here, or comes, is turned away."""
+        self.shut = True
+        for turn in self._waiting:
+            turn.set()
 
     def _wake(self) -> None:
         """Let the first in line look again: it may enter, or must learn when the closure ends."""

@@ -24,6 +24,8 @@ __all__ = ["refusal"]
 
 #: "Internal system error" of the three families of calls (protocol.md §9), whatever HTTP status it comes with.
 _SYSTEM_ERRORS = frozenset({"2201", "2301", "2401"})
+#: Request Timeout and Too Early: by their own definition, to be sent again (RFC 9110 §15.5.9, RFC 8470 §5.2).
+_PASSING = frozenset({408, 425})
 _REFUSALS: dict[str, type[Refused]] = {
     "2204": NotAuthorized,
     "2205": NotAuthorized,
@@ -52,7 +54,8 @@ def refusal(status: int, complaint: Complaint, about: str, asked: float | None =
 
     *asked*: seconds the server asked to wait (Retry-After), None if it did not.
     """
-    if complaint.code in _SYSTEM_ERRORS or (status >= 500 and complaint.code not in _REFUSALS):
+    passing = status >= 500 or status in _PASSING
+    if complaint.code in _SYSTEM_ERRORS or (passing and complaint.code not in _REFUSALS):
         error: SmileError = Unavailable(f"{about} was answered by HTTP {status} {complaint.code}".rstrip())
         return Fault(error, Sent.AMBIGUOUS, transient=True, throttled=status == 503, retry_after=asked)
     if status == 429:

@@ -191,6 +191,42 @@ async def test_one_storm_counts_once() -> None:
     assert await _width(gate, clock) == 8
 
 
+async def test_one_storm_counts_once_with_retry_after_too() -> None:
+    """Ten answers of one storm, each with its own Retry-After, halve the window once; the longest wish counts."""
+    clock = HandClock()
+    gate = Gate(8, clock)
+    begun = clock.monotonic()
+    for seconds in (2.0, 1.0, 3.0, 2.0):
+        gate.close_for(seconds)
+    crowd = Crowd(gate)
+    async with anyio.create_task_group() as tasks:
+        for number in range(8):
+            tasks.start_soon(crowd.visit, number)
+        await clock.advance(2.9)
+        assert not crowd.inside
+        await clock.advance(0.2)
+        assert len(crowd.inside) == 4
+        assert clock.monotonic() - begun == pytest.approx(3.1)
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_gate_that_is_shut_turns_everybody_away() -> None:
+    """When the session ends, who waits and who comes later are turned away at once, closure or not."""
+    gate = Gate(1, HandClock())
+    gate.close_for(1000.0)
+    crowd = Crowd(gate)
+    async with anyio.create_task_group() as tasks:
+        for number in range(3):
+            tasks.start_soon(crowd.visit, number)
+        await settle()
+        gate.shut_for_good()
+        await settle()
+        assert crowd.turned_away == [0, 1, 2]
+        await crowd.visit(3)
+    assert crowd.turned_away == [0, 1, 2, 3]
+    assert gate.queued == 0
+
+
 async def test_successes_shorten_the_next_closure() -> None:
     """After good answers a new throttle is not punished for old ones."""
     clock = HandClock()

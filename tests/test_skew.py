@@ -8,6 +8,7 @@ from street import ENGINES, Pictures, session_of
 from smile_async.clock import SystemClock
 from smile_async.errors import ForgedReply, StaleReply
 from smile_async.sandbox import RunningSandbox
+from smile_async.server_clock import ServerClock
 
 DAY = 86_400.0
 
@@ -74,3 +75,16 @@ async def test_an_old_reply_is_stale_by_the_servers_clock(running: RunningSandbo
             await session.status(ticket)
         assert isinstance(caught.value, ForgedReply)
         assert not (await session.status(ticket)).complete
+
+
+async def test_a_date_without_a_zone_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Date that ends in -0000 is the server's UTC, not this machine's local time."""
+    monkeypatch.setenv("TZ", "Africa/Lagos")
+    time.tzset()
+    try:
+        clock = ServerClock(SystemClock())
+        clock.hear(time.strftime("%a, %d %b %Y %H:%M:%S -0000", time.gmtime()))
+        assert clock.skew == 0.0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
