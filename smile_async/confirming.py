@@ -87,7 +87,8 @@ class Confirmer:
         """What `/job_status` says, now that *claim* has come; None if it is behind.
 
         Then it is asked again after 1, 2, 4 … seconds for ten minutes, and *later* hears of it. Whoever waits for the
-        job hears of it first. Raises JobNotFound, unless somebody waits for the job, or SmileError without an answer.
+        job hears of it first. Raises JobNotFound, unless somebody waits for the job or it was uploaded just now, or
+        SmileError without an answer.
         """
         key = (claim.ticket.user_id, claim.ticket.job_id)
         verdict = None
@@ -96,7 +97,7 @@ class Confirmer:
                 verdict = _settled((claim.code,), await self._asked(claim.ticket))
             except JobNotFound:
                 # Right after an upload /job_status may not know the job yet.
-                if self._poller.watch_of(claim.ticket) is None:
+                if self._poller.watch_of(claim.ticket) is None and not self._courier.has_just_sent(claim.ticket):
                     raise
         if verdict is None:
             self._ask_again(key, claim, later)
@@ -176,12 +177,17 @@ class Confirmer:
     async def _query(self, key: Key, ticket: Ticket, query: "_Query") -> None:
         watch = self._poller.watch_of(ticket)
         # Neither the job's type nor its SmileJobID is taken from a callback: they would choose the code's meaning.
-        known = watch.ticket if watch else Ticket(ticket.user_id, ticket.job_id, UNKNOWN_JOB_TYPE)
+        ask = Ask(Ticket(ticket.user_id, ticket.job_id, UNKNOWN_JOB_TYPE))
+        if watch is not None:
+            ask = Ask(watch.ticket, watch.history, watch.image_links)
         try:
-            query.answer = await self._courier.query(Ask(known), self._clock.monotonic() + QUERY_SECONDS)
+            query.answer = await self._courier.query(ask, self._clock.monotonic() + QUERY_SECONDS)
         except Fault as fault:
             query.answer = fault.error
             query.answer.ticket = ticket
+        except Exception as error:  # noqa: BLE001 - as in the poller
+            _log.exception("a reply about job %s could not be handled: please report it", ticket.job_id)
+            query.answer = UnreadableReply(f"the /job_status reply could not be handled ({type(error).__name__})")
         finally:
             self._asking.pop(key, None)
             query.done.set()

@@ -18,7 +18,7 @@ from enum import IntEnum, StrEnum
 from typing import Any, TypeVar
 
 from smile_async.errors import JobExists, JobNotFound, SmileError
-from smile_async.job import Job, Ticket
+from smile_async.job import UNKNOWN_JOB_TYPE, Job, Ticket
 from smile_async.pacing import Rhythm, failing_delay
 from smile_async.verdict import JobStatus, Verdict
 from smile_async.wire import Slot
@@ -27,8 +27,6 @@ __all__ = ["ATTEMPTS", "Ask", "Fault", "Pause", "Prepare", "Pursuit", "Put", "Re
 
 #: Attempts a leg, the first included (guarantee G4).
 ATTEMPTS = 3
-#: Seconds in which /job_status may not know a job that we have just uploaded.
-FORGETFUL_FOR = 10.0
 
 
 class Sent(StrEnum):
@@ -242,6 +240,18 @@ class Pursuit:
         #: A provisional verdict was seen: what is awaited now is a person's.
         self.reviewed = False
 
+    def join(self, ticket: Ticket) -> None:
+        """Take in what somebody else's *ticket* knows of the job.
+
+        Where two differ before any reply has told, neither counts: the reply is judged for each who waits.
+        """
+        mine, asked = self.ticket, self.asked
+        kinds, numbers = {mine.job_type, ticket.job_type}, {mine.smile_job_id, ticket.smile_job_id}
+        kind = _agreed(kinds - {UNKNOWN_JOB_TYPE}, mine.job_type if asked else UNKNOWN_JOB_TYPE)
+        number = _agreed(numbers - {None}, mine.smile_job_id if asked else None)
+        if (kind, number) != (mine.job_type, mine.smile_job_id):
+            self.ticket = Ticket(mine.user_id, mine.job_id, kind, number)
+
     def delay(self, rhythm: Rhythm, now: float) -> float:
         """Seconds from *now* until the next poll."""
         if not self.asked and not self.ours and not self.failures:
@@ -287,11 +297,11 @@ class Pursuit:
         self.failures += 1
         self.latency = latency
 
-    def may_be_unknown(self, now: float) -> bool:
-        """Whether "job not found" is still no news: our own upload is that fresh."""
-        return self.ours and now - self.since < FORGETFUL_FOR
-
     def _teach(self, verdict: Verdict | None, asked_at: float, rhythm: Rhythm) -> None:
         done = verdict is not None and (verdict.final or not self.reviewed)
         after, by = max(0.0, self.seen - self.since), max(0.0, asked_at - self.since)
         rhythm.learn(int(self.ticket.job_type), after, by, done=done, reviewed=self.reviewed)
+
+
+def _agreed(said: set[Any], otherwise: Any) -> Any:
+    return said.pop() if len(said) == 1 else otherwise

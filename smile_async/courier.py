@@ -26,6 +26,7 @@ from smile_async.conversation import (
 from smile_async.engine import API_SECONDS, UPLOAD_SECONDS, NoReply, Reply
 from smile_async.errors import (
     ForgedReply,
+    SessionClosed,
     SmileError,
     Unavailable,
     UnreadableReply,
@@ -60,6 +61,8 @@ _log = logging.getLogger("smile_async")
 BeforePut = Callable[[], Awaitable[None]]
 
 _JSON = [("Content-Type", "application/json"), ("Accept", "application/json")]
+#: Seconds in which /job_status may not know a job that we have just uploaded.
+FORGETFUL_FOR = 10.0
 #: The very type the presigned URL was signed for; S3 answers 403 to any other (protocol.md §5.4).
 _ZIP = [("Content-Type", "application/zip")]
 
@@ -75,6 +78,8 @@ class Courier:
         self._clock = clock
         self._budget = RetryBudget()
         self._stamps: Stamps | None = None
+        #: When this session's latest jobs were accepted, by job_id, the latest last.
+        self._accepted: dict[str, float] = {}
         self.server_clock = ServerClock(clock)
         #: Attempts beyond the first, so far.
         self.retries = 0
@@ -105,7 +110,17 @@ class Courier:
 
         *before_put* is awaited before each upload, and may raise Fault to prevent it.
         """
-        return await self._drive(submission.steps(), submission.job.job_id, cargo, deadline, before_put)
+        ticket = await self._drive(submission.steps(), submission.job.job_id, cargo, deadline, before_put)
+        now = self._clock.monotonic()
+        self._accepted.pop(ticket.job_id, None)
+        self._accepted[ticket.job_id] = now
+        while self._accepted[oldest := next(iter(self._accepted))] < now - FORGETFUL_FOR:
+            del self._accepted[oldest]
+        return ticket
+
+    def has_just_sent(self, ticket: Ticket) -> bool:
+        """Whether this session uploaded that job so lately that /job_status may not know it yet."""
+        return self._clock.monotonic() - self._accepted.get(ticket.job_id, float("-inf")) < FORGETFUL_FOR
 
     async def query(self, ask: Ask, deadline: float) -> JobStatus:
         """*ask*, again after passing faults, before *deadline*. Raises Fault."""
@@ -251,18 +266,28 @@ class Courier:
             raise Fault(error.with_traceback(None), Sent.ANSWERED) from None
 
     async def _api_call(self, url: str, body: Any, about: str, deadline: float) -> Reply:
-        """Send once; once more if the server's Date shows that it was signed with a wrong clock (guarantee G9)."""
-        for _ in range(2):
-            before = self.server_clock.skew
-            reply = await self._send(url, body, about, deadline)
-            self.server_clock.hear(reply.headers.get("date", ""))
-            if reply.status < 400 or abs(self.server_clock.skew - before) < SKEW_SECONDS:
-                break
-        return reply
+        """Send once; once more if it was refused and the Date shows that we signed with a wrong clock (guarantee G9).
+
+        Not after a 5xx: that may have been accepted all the same, and whether to go on is the story's business.
+        """
+        before = self.server_clock.skew
+        reply = await self._send(url, body, about, deadline)
+        self.server_clock.hear(reply.headers.get("date", ""))
+        if not 400 <= reply.status < 500 or abs(self.server_clock.skew - before) < SKEW_SECONDS:
+            return reply
+        try:
+            return await self._send(url, body, about, deadline)
+        except Fault as fault:
+            # The first request did leave, though it was refused.
+            fault.sent = Sent.ANSWERED if fault.sent is Sent.UNSENT else fault.sent
+            raise
 
     async def _send(self, url: str, body: Any, about: str, deadline: float) -> Reply:
         if not await self._gate.enter(deadline):
-            raise Fault(Unavailable(f"{about} did not get its turn in time"), Sent.UNSENT)
+            if self._gate.shut:
+                raise Fault(SessionClosed(f"the session was closed before {about} got its turn"), Sent.UNSENT)
+            late = Unavailable(f"{about} did not get its turn in time")
+            raise Fault(late, Sent.UNSENT, transient=True, throttled=True)
         well = False
         try:
             within = self._within(API_SECONDS, deadline, about)
@@ -279,7 +304,7 @@ class Courier:
     def _within(self, leg: float, deadline: float, about: str) -> float:
         left = deadline - self._clock.monotonic()
         if left <= 0:
-            raise Fault(Unavailable(f"no time left for {about}"), Sent.UNSENT)
+            raise Fault(Unavailable(f"no time left for {about}"), Sent.UNSENT, transient=True, throttled=True)
         return min(leg, left)
 
     def _asked_for(self, reply: Reply) -> float | None:

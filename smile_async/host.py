@@ -21,10 +21,14 @@ _log = logging.getLogger("smile_async")
 
 
 class Host:
-    """Opens once, runs tasks until it is closed; *on_end* is called when it ends, however it does."""
+    """Opens once, runs tasks until it is closed; when it ends, however it does, *on_end* is called, *close* awaited.
 
-    def __init__(self, on_end: Callable[[], None]) -> None:
+    They belong to this task and not to the one that leaves: a leaver who is cancelled twice would close nothing.
+    """
+
+    def __init__(self, on_end: Callable[[], None], close: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._on_end = on_end
+        self._close = close
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._group: TaskGroup | None = None
@@ -41,6 +45,8 @@ class Host:
         """What to tell somebody who finds it closed."""
         if self._crash:
             return f"the session has crashed ({self._crash}): please report it, and make a new session"
+        if self._stop.is_set():
+            return "the session is closed: use it inside `async with`, for as long as you wait for anything"
         return "the session is not open: use it inside `async with SmileSession(...) as session:`"
 
     def bind(self) -> None:
@@ -78,6 +84,7 @@ class Host:
         finally:
             self._group = None
             self._on_end()
+            await self._close()
 
     def check(self) -> None:
         """Raise WrongLoop or SessionClosed unless tasks may be started from here."""
@@ -93,7 +100,9 @@ class Host:
         self._group.start_soon(task)
 
     async def aclose(self) -> None:
-        """Cancel all tasks and wait for their end."""
+        """Cancel all tasks and wait for their end; raises what *close* raised."""
         self._stop.set()
         if self._task is not None:
             await asyncio.wait([self._task])
+            if not self._task.cancelled():
+                self._task.result()

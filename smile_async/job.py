@@ -19,7 +19,16 @@ from smile_async.errors import InvalidJob
 from smile_async.image import Image, flaw
 from smile_async.urls import url_flaw
 
-__all__ = ["MAX_ID_LENGTH", "UNKNOWN_JOB_TYPE", "ImageSource", "Job", "JobType", "Ticket"]
+__all__ = [
+    "MAX_ID_LENGTH",
+    "UNKNOWN_JOB_TYPE",
+    "ImageSource",
+    "Job",
+    "JobType",
+    "Ticket",
+    "checked_ticket",
+    "same_job",
+]
 
 #: What a picture may be given as; a `str` is always a path (base64 goes through `Image.from_base64`).
 ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | Image
@@ -85,6 +94,26 @@ class Ticket:
         if not all(isinstance(part, str) for part in (ticket.user_id, ticket.job_id, "" if number is None else number)):
             raise InvalidJob("not a ticket: user_id, job_id and smile_job_id are texts")
         return ticket
+
+
+def same_job(one: Ticket, other: Ticket) -> bool:
+    """Whether both may be about one job: what either does not know contradicts nothing."""
+    kinds, numbers = (one.job_type, other.job_type), (one.smile_job_id, other.smile_job_id)
+    return (
+        (one.user_id, one.job_id) == (other.user_id, other.job_id)
+        and (kinds[0] == kinds[1] or UNKNOWN_JOB_TYPE in kinds)
+        and (numbers[0] == numbers[1] or None in numbers)
+    )
+
+
+def checked_ticket(given: object) -> Ticket:
+    """*given*, if it is a ticket that can be asked about; raises InvalidJob."""
+    if not isinstance(given, Ticket):
+        raise InvalidJob(f"got {type(given).__name__} instead of a Ticket: Ticket.from_json reads what to_json() wrote")
+    try:
+        return Ticket.from_json(given.to_json())
+    except (TypeError, ValueError):
+        raise InvalidJob("not a ticket: user_id, job_id and smile_job_id are texts, job_type is a number") from None
 
 
 def job_type(value: object) -> int:

@@ -12,11 +12,11 @@ from typing import Literal, NoReturn
 
 from smile_async.agenda import Agenda, Entry
 from smile_async.clock import Clock
-from smile_async.conversation import Ask, Fault, Pursuit
+from smile_async.conversation import Ask, Fault, Pursuit, Sent
 from smile_async.courier import Courier
 from smile_async.engine import API_SECONDS
-from smile_async.errors import JobNotFound, SmileError, StillPending
-from smile_async.job import Ticket
+from smile_async.errors import ForgedReply, JobNotFound, SmileError, StillPending, UnreadableReply
+from smile_async.job import Ticket, same_job
 from smile_async.pacing import Rhythm
 from smile_async.telemetry import span, waited
 from smile_async.verdict import Verdict
@@ -28,6 +28,8 @@ _log = logging.getLogger("smile_async")
 Until = Literal["decision", "final"]
 Key = tuple[str, str]
 
+#: Jobs out of patience that are counted as pending, the latest of them.
+GIVEN_UP = 100_000
 #: Seconds: polls due within the same few milliseconds leave together, so that timers do not outnumber requests.
 COALESCE = 0.01
 
@@ -35,12 +37,14 @@ COALESCE = 0.01
 class Listener:
     """Somebody who waits for verdicts of one job, until *deadline* (monotonic seconds)."""
 
-    __slots__ = ("_entry", "deadline", "until", "watch")
+    __slots__ = ("_entry", "deadline", "ticket", "until", "watch")
 
     def __init__(self, until: Until, deadline: float) -> None:
         self.until = until
         self.deadline = deadline
         self.watch: Watch | None = None
+        #: The job it means, as far as it knows it.
+        self.ticket: Ticket | None = None
         self._entry: Entry[Listener] | None = None
 
     def tell(self, verdict: Verdict) -> bool:
@@ -82,6 +86,7 @@ class Poller:
         self._watches: dict[Key, Watch] = {}
         self._polls: Agenda[Watch] = Agenda()
         self._deadlines: Agenda[Listener] = Agenda()
+        self._given_up: dict[Key, None] = {}
         self._wake = asyncio.Event()
         self._asking = 0
         #: Told of every new verdict, whoever waits for it: a ledger writes it down.
@@ -91,6 +96,11 @@ class Poller:
 
     def __len__(self) -> int:
         return len(self._watches)
+
+    @property
+    def pending(self) -> int:
+        """Jobs without the verdict that was wanted: waited for, or given up when patience was over."""
+        return len(self._watches) + len(self._given_up)
 
     def watch_of(self, ticket: Ticket) -> Watch | None:
         """The watch of this job, None if nobody waits for it."""
@@ -115,13 +125,17 @@ class Poller:
         now = self._clock.monotonic()
         if watch is None:
             watch = self._watches[key] = Watch(Pursuit(ticket, now, ours=ours))
+            self._given_up.pop(key, None)
             self._schedule(watch, now)
+        else:
+            watch.pursuit.join(ticket)
+        listener.ticket = ticket
         watch.history |= history
         watch.image_links |= image_links
         if known is not None:
             watch.pursuit.advance(known)
         known = watch.pursuit.verdict
-        if known is not None and listener.tell(known):
+        if known is not None and _told(listener, known):
             self._forget_if_idle(watch)
             return
         listener.watch = watch
@@ -141,10 +155,20 @@ class Poller:
 
     def hear(self, verdict: Verdict) -> None:
         """Take a confirmed verdict from elsewhere (a callback): wake who waits, and put off the pending poll."""
+        watch = self.watch_of(verdict.ticket)
+        if watch is not None and not same_job(watch.ticket, verdict.ticket):
+            # Asked about without what is known of it here: our own question decides.
+            self.hurry(verdict.ticket)
+            return
         if self.on_news is not None:
             self.on_news(verdict)
-        watch = self.watch_of(verdict.ticket)
-        if watch is None or not watch.pursuit.told(verdict, self._clock.monotonic(), self._rhythm):
+        if watch is None:
+            self._given_up.pop((verdict.ticket.user_id, verdict.ticket.job_id), None)
+            return
+        if (watch.history and not verdict.history) or (watch.image_links and not verdict.image_links):
+            self.hurry(verdict.ticket)
+            return
+        if not watch.pursuit.told(verdict, self._clock.monotonic(), self._rhythm):
             return
         self._spread(watch, verdict)
         if watch.listeners and not watch.asking:
@@ -190,6 +214,10 @@ class Poller:
                 status = await self._courier.ask(ask, asked_at + API_SECONDS)
         except Fault as fault:
             self._missed(watch, fault, asked_at)
+        except Exception as error:  # noqa: BLE001 - one odd reply must not end the waiting for all other jobs
+            _log.exception("a reply about job %s could not be handled: please report it", watch.ticket.job_id)
+            unreadable = UnreadableReply(f"the /job_status reply could not be handled ({type(error).__name__})")
+            self._missed(watch, Fault(unreadable, Sent.ANSWERED), asked_at)
         else:
             news = watch.pursuit.heard(status, asked_at, self._rhythm)
             if news is not None:
@@ -204,9 +232,10 @@ class Poller:
             self._rouse(0.0)
 
     def _missed(self, watch: Watch, fault: Fault, asked_at: float) -> None:
-        now = self._clock.monotonic()
-        watch.pursuit.missed(now - asked_at)
-        unknown_yet = isinstance(fault.error, JobNotFound) and watch.pursuit.may_be_unknown(now)
+        # A query that got no turn says nothing about the API that the gate does not know.
+        if not (fault.throttled and fault.sent is Sent.UNSENT):
+            watch.pursuit.missed(self._clock.monotonic() - asked_at)
+        unknown_yet = isinstance(fault.error, JobNotFound) and self._courier.has_just_sent(watch.ticket)
         if fault.transient or unknown_yet:
             _log.debug("poll of job %s failed: %s", watch.ticket.job_id, fault.error)
             return
@@ -218,7 +247,7 @@ class Poller:
         if watch.pursuit.ours:
             waited(self._clock.monotonic() - watch.pursuit.since, str(verdict.decision))
         for listener in tuple(watch.listeners):
-            if listener.tell(verdict):
+            if _told(listener, verdict):
                 self.leave(listener)
 
     def _expire(self, listener: Listener) -> None:
@@ -229,6 +258,10 @@ class Poller:
         error = StillPending(_still_pending(watch.ticket, waited), ticket=watch.ticket)
         error.verdict = watch.pursuit.verdict
         self.leave(listener)
+        if not watch.listeners:
+            self._given_up[watch.ticket.user_id, watch.ticket.job_id] = None
+            if len(self._given_up) > GIVEN_UP:
+                del self._given_up[next(iter(self._given_up))]
         listener.fail(error)
 
     def _schedule(self, watch: Watch, now: float) -> None:
@@ -258,6 +291,16 @@ class Poller:
     def tickets(self, listeners: Iterable[Listener]) -> list[Ticket]:
         """The tickets of the jobs that *listeners* still wait for."""
         return [listener.watch.ticket for listener in listeners if listener.watch is not None]
+
+
+def _told(listener: Listener, verdict: Verdict) -> bool:
+    """Let *listener* take *verdict*, if it is about the job it means; True if that was the last it hears."""
+    if listener.ticket is None or same_job(listener.ticket, verdict.ticket):
+        return listener.tell(verdict)
+    about = f"job {verdict.ticket.job_id} of user {verdict.ticket.user_id}"
+    message = f"the reply gives {about} another job type or SmileJobID than the ticket"
+    listener.fail(ForgedReply(message, ticket=listener.ticket))
+    return True
 
 
 def _about(error: SmileError, ticket: Ticket) -> SmileError:

@@ -69,8 +69,13 @@ class Sender:
             self._places.acquire_nowait()
             return
         with anyio.move_on_after(deadline - self._clock.monotonic()):
-            await self._pacer.turn()
             await self._places.acquire()
+            try:
+                # Last: turns that were taken before a place was free would be used up all at once.
+                await self._pacer.turn()
+            except BaseException:
+                self._places.release()
+                raise
             return
         whose = f"job {submission.job.job_id} of user {submission.job.user_id}"
         raise Unavailable(

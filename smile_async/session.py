@@ -18,10 +18,17 @@ from smile_async.clock import Clock, SystemClock
 from smile_async.confirming import Confirmer
 from smile_async.conversation import Ask, Fault, Submission
 from smile_async.courier import Courier
-from smile_async.errors import BadConfiguration, InvalidJob, SessionClosed, SmileError, StillPending
+from smile_async.errors import (
+    BadConfiguration,
+    InvalidJob,
+    SessionClosed,
+    SmileError,
+    StillPending,
+    UnreadableReply,
+)
 from smile_async.gate import Gate
 from smile_async.host import Host
-from smile_async.job import Job, Ticket
+from smile_async.job import Job, Ticket, checked_ticket
 from smile_async.pacing import Pace
 from smile_async.poller import Poller, Until
 from smile_async.pool import Pool
@@ -33,7 +40,7 @@ from smile_async.telemetry import ended
 from smile_async.tls import tls_context
 from smile_async.transport import engine_factory
 from smile_async.verdict import JobStatus, Verdict
-from smile_async.waiting import Follow, Waiter
+from smile_async.waiting import Follow, Waiter, checked_patience, checked_until
 
 if TYPE_CHECKING:
     from smile_async.ledger import Ledger
@@ -101,13 +108,13 @@ class SmileSession:
         self._clock = clock or SystemClock()
         self._api = Pool(factory, http2=True, sharded=sharded)
         self._storage = Pool(factory, http2=False, sharded=False)
-        gate = Gate(limits.requests, self._clock)
-        self._courier = Courier(self._settings, self._api, self._storage, gate, self._clock)
+        self._gate = Gate(limits.requests, self._clock)
+        self._courier = Courier(self._settings, self._api, self._storage, self._gate, self._clock)
         self._ledger, self._closes_ledger = ledger_of(ledger)
         self.sender = Sender(self._courier, limits, self._clock, self._ledger)
         self.poller = Poller(self._courier, pace.rhythm(), self._clock, limits.requests)
         self.poller.on_news = None if self._ledger is None else self._ledger.heard
-        self.host = Host(self._end)
+        self.host = Host(self._end, self._close)
         self.confirmer = Confirmer(self._courier, self.poller, self.host, self._clock)
         self._finished = self._failed = 0
 
@@ -137,7 +144,13 @@ class SmileSession:
                 await anyio.to_thread.run_sync(partial(tls_context, self._ca_file, http2=http2))
         if self._ledger is not None:
             await self._ledger.join(f"partner {self._settings.signer.partner_id} at {self._settings.api_host}")
-        await self.host.start(self.poller.run)
+        try:
+            await self.host.start(self.poller.run)
+        except BaseException:
+            # Nobody leaves what was never entered: a cancelled entry has to let go of its ledger itself.
+            with anyio.CancelScope(shield=True):
+                await self._close()
+            raise
         return self
 
     async def __aexit__(
@@ -145,13 +158,18 @@ class SmileSession:
     ) -> None:
         with anyio.CancelScope(shield=True):
             await self.host.aclose()
-            if self._ledger is not None and self._closes_ledger:
-                await self._ledger.aclose()
-            await self._storage.aclose()
-            await self._api.aclose()
 
     def _end(self) -> None:
+        self._gate.shut_for_good()
         self.poller.fail_all(lambda ticket: SessionClosed(self.host.closed_because, ticket=ticket))
+
+    async def _close(self) -> None:
+        try:
+            if self._ledger is not None and self._closes_ledger:
+                await self._ledger.aclose()
+        finally:
+            await self._storage.aclose()
+            await self._api.aclose()
 
     def now(self) -> float:
         """Seconds of the session clock's monotonic scale."""
@@ -173,23 +191,24 @@ class SmileSession:
         patience, StillPending carries the ticket and the job goes on. Raises any SmileError; cancelling stops the
         waiting, not the job: `await session.wait(job.ticket)` finds it again.
         """
-        deadline = self.now() + patience
-        sent = await self._sent(job, deadline)
-        waiter = Waiter(until, deadline)
+        waiter = Waiter(checked_until(until), self.now() + checked_patience(patience))
+        sent = await self._sent(job, waiter.deadline)
         return await self._heard(sent.ticket, waiter, sent=sent, history=history, image_links=image_links)
 
     async def submit(self, job: Job, patience: float = PATIENCE) -> Ticket:
         """Upload *job* and return at once; the verdict comes by callback or by `wait`. Raises any SmileError."""
-        return (await self._sent(job, self.now() + patience)).ticket
+        return (await self._sent(job, self.now() + checked_patience(patience))).ticket
 
     async def wait(self, ticket: Ticket, until: Until = "decision", patience: float = PATIENCE) -> Verdict:
         """The verdict of a job submitted before, here or elsewhere, within *patience* seconds; else StillPending."""
         self.host.check()
-        return await self._heard(ticket, Waiter(until, self.now() + patience))
+        waiter = Waiter(checked_until(until), self.now() + checked_patience(patience))
+        return await self._heard(checked_ticket(ticket), waiter)
 
     async def status(self, ticket: Ticket, history: bool = False, image_links: bool = False) -> JobStatus:
         """One signed query: how far the job is. Raises JobNotFound, ForgedReply, Unavailable, …"""
         self.host.check()
+        ticket = checked_ticket(ticket)
         try:
             return await self._courier.query(Ask(ticket, history, image_links), self.now() + STATUS_SECONDS)
         except Fault as fault:
@@ -206,11 +225,11 @@ class SmileSession:
         """Many jobs: `async with session.stream(jobs) as outcomes: async for outcome in outcomes: …`.
 
         Yields Finished or Failed in order of finishing. *jobs* is pulled lazily; a slow reader slows it. *patience*
-        counts for each job from its accepted upload. Only the source's own error, once everything submitted before it
-        has ended, or cancellation ends the block early; `outcomes.pending` then lists the tickets still open.
+        counts for each job from its accepted upload. The source's own error is raised once everything submitted before
+        it has ended. Who leaves the block earlier finds in `outcomes.pending` the tickets whose outcomes were not read.
         """
         self.host.check()
-        return Stream(self, jobs, until, patience)
+        return Stream(self, jobs, checked_until(until), checked_patience(patience))
 
     def follow(self, ticket: Ticket, patience: float | None = None) -> Follow:
         """Each new verdict of one job: `async with session.follow(ticket) as verdicts: async for verdict in verdicts:`.
@@ -218,7 +237,8 @@ class SmileSession:
         Ends after the final one; after *patience* seconds (None: for ever) raises StillPending.
         """
         self.host.check()
-        return Follow(self.poller, self.host.check, ticket, float("inf") if patience is None else self.now() + patience)
+        deadline = float("inf") if patience is None else self.now() + checked_patience(patience)
+        return Follow(self.poller, self.host.check, checked_ticket(ticket), deadline)
 
     async def deliver(self, verdict: Verdict | bytes) -> Verdict | None:
         """Hand a callback's verdict, or its raw body, to whoever waits for that job in this session.
@@ -228,6 +248,8 @@ class SmileSession:
         """
         self.host.check()
         claim = self.confirmer.judge(verdict) if isinstance(verdict, bytes) else verdict
+        if not isinstance(claim, Verdict):
+            raise UnreadableReply(f"got {type(claim).__name__}: give a Verdict, or the callback's body as bytes")
         if not claim.confirmed:
             return await self.confirmer.confirm(claim)
         self.poller.hear(claim)
@@ -238,7 +260,7 @@ class SmileSession:
         """What this session has done so far, and has in hand."""
         return Stats(
             submitted=self.sender.submitted,
-            pending=len(self.poller),
+            pending=self.poller.pending,
             finished=self._finished,
             failed=self._failed,
             polls=self.poller.polls,

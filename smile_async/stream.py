@@ -80,6 +80,8 @@ class Stream:
         self._session = session
         self._patience = patience
         self._limits = session.limits
+        if not isinstance(jobs, Iterable | AsyncIterable):
+            raise InvalidJob(f"got {type(jobs).__name__}: give something that yields Job objects")
         self._source: Iterator[Job] | AsyncIterator[Job] = (
             aiter(jobs) if isinstance(jobs, AsyncIterable) else iter(jobs)
         )
@@ -94,29 +96,38 @@ class Stream:
         self._waiting: set[_JobListener] = set()
         self._sending: set[Submission] = set()
         self._dry = False
+        self._entered = False
         self._error: BaseException | None = None
         self._cut: list[Ticket] = []
         self._left: list[Ticket] | None = None
 
     async def __aenter__(self) -> Self:
+        if self._entered:
+            raise SessionClosed("a stream is entered once: call session.stream(jobs) again")
         self._session.host.run(self._run)
+        self._entered = True
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._scope.cancel()
-        with anyio.CancelScope(shield=True):
-            await self._done.wait()
-        self._left = self.pending
-        for listener in tuple(self._waiting):
-            self._session.poller.leave(listener)
-        self._waiting.clear()
+        try:
+            with anyio.CancelScope(shield=True):
+                await self._done.wait()
+        finally:
+            # Even if asyncio's own cancellation, which no shield keeps out, comes a second time.
+            self._left = self._open
+            for listener in tuple(self._waiting):
+                self._session.poller.leave(listener)
+            self._waiting.clear()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Outcome:
+        if not self._entered:
+            raise SessionClosed("not open: `async with session.stream(jobs) as outcomes:`, then read")
         while not self._ready:
             if self._dry and not self._waiting and not self._sending:
                 if self._error is not None:
@@ -132,10 +143,19 @@ class Stream:
 
     @property
     def pending(self) -> list[Ticket]:
-        """The tickets of jobs that may have arrived and have no outcome yet; after the block, those left behind."""
+        """The tickets of jobs that may have arrived and have no outcome yet.
+
+        After the block: those left behind, with or without an outcome; what was not read can still be read.
+        """
+        if self._left is None:
+            return self._open
+        return [*self._left, *(outcome.ticket for outcome in self._ready if outcome.ticket is not None)]
+
+    @property
+    def _open(self) -> list[Ticket]:
         listening = (listener.watch.ticket for listener in self._waiting if listener.watch is not None)
         on_the_way = (submission.ticket for submission in self._sending if submission.left)
-        return [*listening, *on_the_way, *self._cut] if self._left is None else list(self._left)
+        return [*listening, *on_the_way, *self._cut]
 
     def over(self, listener: _JobListener | None, outcome: Outcome) -> None:
         """Take note of an outcome; never waits for the reader."""
@@ -151,7 +171,8 @@ class Stream:
             self._room.set()
 
     def _has_room(self) -> bool:
-        return len(self._ready) < self._limits.uploads and len(self._waiting) < self._limits.pending
+        pending = len(self._waiting) + len(self._sending)
+        return len(self._ready) < self._limits.uploads and pending < self._limits.pending
 
     async def _run(self) -> None:
         try:

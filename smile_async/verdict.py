@@ -225,7 +225,9 @@ def _same_job(result: ResultBody, ticket: Ticket) -> Ticket:
     number = ticket.smile_job_id or result.smile_job_id
     if result.smile_job_id not in (None, number):
         raise ForgedReply(f"the reply gives job {ticket.job_id} another SmileJobID")
-    return Ticket(ticket.user_id, ticket.job_id, kind, number)
+    # The same object while nothing is new: a hundred thousand jobs may wait with theirs.
+    known = (ticket.job_type, ticket.smile_job_id) == (kind, number)
+    return ticket if known else Ticket(ticket.user_id, ticket.job_id, kind, number)
 
 
 def _subject(item: ResultBody, asked: Ticket) -> Ticket:

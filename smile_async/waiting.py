@@ -1,5 +1,6 @@
 """Who waits for one job: a task that wants one verdict, or a reader who wants each of them."""
 
+import math
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
@@ -7,12 +8,12 @@ from typing import Self
 
 import anyio
 
-from smile_async.errors import SmileError
+from smile_async.errors import BadConfiguration, SessionClosed, SmileError
 from smile_async.job import Ticket
 from smile_async.poller import Listener, Poller, Until
 from smile_async.verdict import Verdict
 
-__all__ = ["Follow", "Waiter"]
+__all__ = ["Follow", "Waiter", "checked_patience", "checked_until"]
 
 
 class Waiter(Listener):
@@ -43,7 +44,7 @@ class Waiter(Listener):
 class Follow(Listener):
     """Each new verdict of one job; made by `SmileSession.follow`, used once, in `async with`."""
 
-    __slots__ = ("_check", "_error", "_news", "_over", "_poller", "_ticket", "_verdicts")
+    __slots__ = ("_check", "_entered", "_error", "_news", "_over", "_poller", "_ticket", "_verdicts")
 
     def __init__(self, poller: Poller, check: Callable[[], None], ticket: Ticket, deadline: float) -> None:
         super().__init__("final", deadline)
@@ -54,10 +55,13 @@ class Follow(Listener):
         self._verdicts: deque[Verdict] = deque()
         self._news = anyio.Event()
         self._error: SmileError | None = None
-        self._over = False
+        self._over = self._entered = False
 
     async def __aenter__(self) -> Self:
         self._check()
+        if self._entered:
+            raise SessionClosed("a follow is entered once: call session.follow(ticket) again")
+        self._entered = True
         self._poller.listen(self._ticket, self, ours=False)
         return self
 
@@ -70,6 +74,8 @@ class Follow(Listener):
         return self
 
     async def __anext__(self) -> Verdict:
+        if not self._entered:
+            raise SessionClosed("not open: `async with session.follow(ticket) as verdicts:`, then read")
         while not self._verdicts:
             if self._error is not None:
                 raise self._error
@@ -90,3 +96,17 @@ class Follow(Listener):
         """End with *error* once the verdicts that came before it are read."""
         self._error = error
         self._news.set()
+
+
+def checked_until(until: object) -> Until:
+    """*until*, if it is one; raises BadConfiguration: a misspelt "final" must not let a provisional verdict through."""
+    if until == "decision" or until == "final":  # noqa: PLR1714 - this way its type is known
+        return until
+    raise BadConfiguration(f"until is {until!r}: give 'decision' or 'final'")
+
+
+def checked_patience(seconds: object) -> float:
+    """*seconds*, if one can wait for so long; raises BadConfiguration."""
+    if isinstance(seconds, int | float) and not isinstance(seconds, bool) and not math.isnan(seconds):
+        return seconds
+    raise BadConfiguration(f"patience is {seconds!r}: give a number of seconds")

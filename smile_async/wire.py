@@ -158,6 +158,8 @@ def _validated(model: type[_Shape], found: Mapping[str, Any], what: str) -> _Sha
         return model.model_validate(found)
     except ValidationError as error:
         where = ", ".join(sorted({".".join(str(part) for part in e["loc"]) for e in error.errors(include_input=False)}))
+    except RecursionError:
+        where = "it is nested too deep"
     raise UnreadableReply(f"{what} does not have the protocol's shape: {where}")
 
 
@@ -283,7 +285,7 @@ def _readable(item: object) -> bool:
     """Whether an item of the history is a result: an odd one must not cost the verdict it stands beside."""
     try:
         return isinstance(item, dict) and ResultBody.model_validate(item) is not None
-    except ValidationError:
+    except (ValidationError, RecursionError):
         return False
 
 

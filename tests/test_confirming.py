@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from smile_async import Decision, JobStatus, Pace, Ticket, Verdict, classify
 from smile_async.confirming import AGAIN_FOR, CLAIMS, QUERIES_AT_ONCE, Confirmer
 from smile_async.conversation import Ask, Fault, Pursuit, Sent
-from smile_async.errors import JobNotFound, SessionClosed, SmileError, Unavailable
+from smile_async.errors import JobNotFound, SessionClosed, SmileError, Unavailable, UnreadableReply
 from smile_async.host import Host
 from smile_async.poller import Listener, Poller, Until
 from smile_async.signature import Secret, Signer
@@ -50,7 +50,12 @@ class FakeCourier:
         self.latency = 0.0
         self.asked: list[float] = []
         self.tickets: list[Ticket] = []
+        #: Jobs that the session has uploaded a moment ago.
+        self.sent: set[str] = set()
         self.answer: Callable[[], str | SmileError] = lambda: "1221"
+
+    def has_just_sent(self, ticket: Ticket) -> bool:
+        return ticket.job_id in self.sent
 
     async def query(self, ask: Ask, deadline: float) -> JobStatus:
         self.asked.append(self.clock.now)
@@ -63,6 +68,10 @@ class FakeCourier:
         return status_of(said)
 
     ask = query
+
+
+async def nothing() -> None:
+    """All that there is to close."""
 
 
 class Ear(Listener):
@@ -91,7 +100,7 @@ class Rig:
         self.courier = FakeCourier(self.clock)
         whoever: Any = self.courier
         self.poller = Poller(whoever, pace.rhythm(), self.clock, 100)
-        self.host = Host(lambda: None)
+        self.host = Host(lambda: None, nothing)
         self.confirmer = Confirmer(whoever, self.poller, self.host, self.clock)
         self.later: list[tuple[float, str]] = []
 
@@ -306,6 +315,33 @@ async def test_not_found_counts_as_behind_only_for_those_who_wait() -> None:
         assert await rig.claim("1221") is None
         await rig.clock.advance(10)
     assert ear.heard == ["1221"]
+
+
+async def test_not_found_counts_as_behind_right_after_our_upload() -> None:
+    """A job that this session has just uploaded, and nobody waits for, is asked about again as well."""
+    rig = Rig()
+    rig.courier.sent.add(TICKET.job_id)
+    rig.courier.answer = lambda: JobNotFound("no", status=404) if rig.clock.now < 3 else "1221"
+    async with rig.running():
+        assert await rig.claim("1221", rig.hear) is None
+        await rig.clock.advance(10)
+    assert [code for _, code in rig.later] == ["1221"]
+
+
+async def test_a_defect_in_one_question_costs_one_callback(caplog: pytest.LogCaptureFixture) -> None:
+    """A reply that no code of ours can handle is an error for that callback; the session goes on."""
+    rig = Rig()
+
+    def defect() -> str:
+        raise ZeroDivisionError("a defect")
+
+    rig.courier.answer = defect
+    async with rig.running():
+        with pytest.raises(UnreadableReply, match="ZeroDivisionError"):
+            await rig.claim("1221")
+        rig.courier.answer = lambda: "1221"
+        assert (await rig.claim("1221")) is not None
+    assert "please report it" in caplog.text
 
 
 async def test_an_error_names_the_job() -> None:

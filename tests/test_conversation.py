@@ -761,12 +761,3 @@ def test_only_our_own_jobs_teach() -> None:
     ours, rhythm = pursue()
     ours.heard(FINAL, 90.0, rhythm)
     assert rhythm.taught == [(2, 0.0, 0.0, True, False)]
-
-
-@pytest.mark.parametrize(
-    ("ours", "now", "forgiven"), [(True, 100.0, True), (True, 109.9, True), (True, 110.0, False), (False, 100.0, False)]
-)
-def test_our_own_fresh_job_may_be_unknown_for_a_moment(ours: bool, now: float, forgiven: bool) -> None:
-    """For ten seconds after our own upload "job not found" is no news; of anybody else's job it is."""
-    pursuit, _ = pursue(ours=ours)
-    assert pursuit.may_be_unknown(now) is forgiven

@@ -32,6 +32,8 @@ from street import Pictures, session_of
 
 from smile_async import Job, Limits, SmileSession, Ticket, Verdict
 from smile_async.clock import SystemClock
+from smile_async.conversation import Sent
+from smile_async.engine import NoReply, Reply
 from smile_async.errors import (
     AlreadyEnrolled,
     ForgedReply,
@@ -470,6 +472,49 @@ async def test_a_wrong_clock_costs_one_request(hours: int, pictures: Pictures) -
         assert abs(session._courier.server_clock.skew + hours * 3600) < 10
         assert (await session.status(verdict.ticket)).verdict is not None
         assert session.stats.retries == 0
+
+
+async def test_a_wrong_clock_does_not_hide_that_an_upload_may_have_arrived(
+    smile: ScriptedSmile, pictures: Pictures
+) -> None:
+    """A 502 for /upload whose Date shows a wrong clock is as ambiguous as any: 2215 then means our own job."""
+    late = {"Date": formatdate(time.time() + 7200, usegmt=True)}
+    smile.fault("upload", say(502, b"", late), effect=True)
+    verdict = await success(smile, pictures.job(job_id="j1"))
+    assert verdict.approved
+    assert (smile.jobs["j1"].created, len(smile.jobs["j1"].zips)) == (1, 1)
+
+
+async def test_what_was_refused_for_a_wrong_clock_did_leave(
+    smile: ScriptedSmile, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the request signed anew does not leave any more, the error still has the ticket of the one that did."""
+    late = {"Date": formatdate(time.time() + 7200, usegmt=True)}
+    smile.fault("upload", say(401, {"error": "stale", "code": "2205"}, late))
+    async with session_of(smile) as session:
+        send, sent = session._api.send, 0
+
+        async def once(*args: Any) -> Reply:
+            nonlocal sent
+            sent += 1
+            if sent > 1:
+                raise NoReply(Sent.UNSENT, "nobody there")
+            return await send(*args)
+
+        monkeypatch.setattr(session._api, "send", once)
+        with pytest.raises(Unavailable) as caught:
+            await session.submit(pictures.job(job_id="j1"))
+    assert caught.value.ticket is not None
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize("status", [408, 425])
+async def test_what_asks_to_be_sent_again_is(status: int, smile: ScriptedSmile, pictures: Pictures) -> None:
+    """408 and 425, for any leg of the API, are answered by another attempt."""
+    for leg in ("upload", "job_status"):
+        smile.fault(leg, say(status))  # type: ignore[arg-type]
+    assert (await success(smile, pictures.job(job_id="j1"))).approved
+    assert smile.jobs["j1"].created == 1
 
 
 async def test_a_right_clock_is_not_corrected_by_nonsense(smile: ScriptedSmile, pictures: Pictures) -> None:

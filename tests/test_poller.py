@@ -10,10 +10,19 @@ import anyio
 import pytest
 from hand_clock import HandClock, settle
 
-from smile_async import Decision, JobStatus, Pace, Ticket, Verdict
+from smile_async import Decision, JobStatus, Pace, Ticket, Verdict, poller
 from smile_async.agenda import Agenda
-from smile_async.conversation import FORGETFUL_FOR, Ask, Fault, Sent
-from smile_async.errors import ForgedReply, JobNotFound, SessionClosed, SmileError, StillPending, Unavailable
+from smile_async.conversation import Ask, Fault, Sent
+from smile_async.courier import FORGETFUL_FOR
+from smile_async.errors import (
+    ForgedReply,
+    JobNotFound,
+    SessionClosed,
+    SmileError,
+    StillPending,
+    Unavailable,
+    UnreadableReply,
+)
 from smile_async.poller import COALESCE, Listener, Poller, Until
 
 FAR = float("inf")
@@ -63,8 +72,15 @@ class FakeCourier:
         self.latency = latency
         self.asked: list[tuple[float, Ask]] = []
         self.busy = self.most = 0
+        #: When these jobs were uploaded by the session.
+        self.sent: dict[str, float] = {}
         #: A code, "" for "not yet", a Fault to raise, or any other exception (a defect).
         self.answer: Callable[[Ticket], str | Exception] = lambda _ticket: "0820"
+        #: The job that a reply to this ticket is about.
+        self.subject: Callable[[Ticket], Ticket] = lambda ticket: ticket
+
+    def has_just_sent(self, ticket: Ticket) -> bool:
+        return self.clock.now - self.sent.get(ticket.job_id, -FAR) < FORGETFUL_FOR
 
     async def ask(self, ask: Ask, deadline: float) -> JobStatus:
         self.asked.append((self.clock.now, ask))
@@ -78,8 +94,9 @@ class FakeCourier:
             self.busy -= 1
         if isinstance(said, Exception):
             raise said
-        verdict = verdict_of(ask.ticket, said) if said else None
-        return JobStatus(ask.ticket, "2302", verdict is not None, verdict)
+        ticket = self.subject(ask.ticket)
+        verdict = verdict_of(ticket, said) if said else None
+        return JobStatus(ticket, "2302", verdict is not None, verdict)
 
     @property
     def times(self) -> list[float]:
@@ -323,9 +340,10 @@ async def test_each_listener_gets_an_error_of_its_own() -> None:
 async def test_a_fresh_upload_may_be_unknown_for_a_while() -> None:
     """Job not found is no news for ten seconds after our own upload, and fatal after that, or for others' tickets."""
     rig = Rig()
+    rig.courier.sent[ticket_of(0).job_id] = 0.0
     rig.courier.answer = lambda _ticket: Fault(JobNotFound("unknown", status=404), Sent.ANSWERED)
     async with rig.running():
-        ours, theirs = rig.listen(0), rig.listen(1, ours=False)
+        ours, theirs = rig.listen(0, ours=False), rig.listen(1, ours=False)
         await rig.clock.advance(1)
         assert isinstance(theirs.errors[0], JobNotFound)
         await rig.clock.advance(FORGETFUL_FOR - 2)
@@ -409,15 +427,113 @@ async def test_fail_all_tells_everybody() -> None:
     assert len(rig.poller) == 0
 
 
-async def test_a_defect_in_a_poll_is_not_swallowed() -> None:
-    """An exception that is no Fault ends the poller's task group: the host has to hear of it."""
+async def test_a_defect_in_one_poll_costs_one_job(caplog: pytest.LogCaptureFixture) -> None:
+    """A reply that no code of ours can handle is an error for who waits for that job, and for nobody else."""
     rig = Rig()
-    rig.courier.answer = lambda _ticket: ZeroDivisionError("a defect")
-    with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012 - the whole block has to fail
-        async with rig.running():
-            rig.listen(ours=False)
-            await anyio.sleep(5)
-    assert caught.group_contains(ZeroDivisionError)
+    rig.courier.answer = lambda ticket: ZeroDivisionError("a defect") if ticket == ticket_of(0) else "0820"
+    async with rig.running():
+        struck, spared = rig.listen(0, ours=False), rig.listen(1, ours=False)
+        await rig.clock.advance(1)
+    assert isinstance(struck.errors[0], UnreadableReply)
+    assert struck.errors[0].ticket == ticket_of(0)
+    assert spared.heard[0][1].code == "0820"
+    assert "please report it" in caplog.text
+
+
+NUMBERED = [Ticket("ada", "job-0", 2, number) for number in ("1", "2")]
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["before any reply", "after one"])
+@pytest.mark.parametrize(("first", "second"), [(0, 1), (1, 0)])
+async def test_who_shares_a_watch_is_told_of_its_own_job_only(first: int, second: int, asked: bool) -> None:
+    """A verdict that contradicts what a listener's ticket says is ForgedReply for it, and a verdict for the others."""
+    rig = Rig(pace=Pace.fixed(10.0, 1, 10.0))
+    rig.courier.answer = lambda _ticket: "" if rig.clock.now < 5 else "0820"
+    rig.courier.subject = lambda _ticket: NUMBERED[0]
+    ears = [rig.ear() for _ in range(3)]
+    async with rig.running():
+        rig.poller.listen(ticket_of(), ears[2], ours=False)
+        if asked:
+            await rig.clock.advance(1)
+        for number in (first, second):
+            rig.poller.listen(NUMBERED[number], ears[number], ours=False)
+        await rig.clock.advance(20)
+    assert [len(ear.heard) for ear in ears] == [1, 0, 1]
+    assert isinstance(ears[1].errors[0], ForgedReply)
+    assert ears[1].errors[0].ticket == NUMBERED[1]
+    assert len(rig.poller) == 0
+
+
+async def test_what_one_ticket_knows_is_asked_for_all() -> None:
+    """A type and a number that only one ticket knows are checked in the shared query; disputed ones are not."""
+    rig = Rig(pace=Pace.fixed(10.0, 1, 10.0))
+    async with rig.running():
+        for ticket in (Ticket("ada", "job-0", 0), ticket_of(), NUMBERED[0]):
+            rig.poller.listen(ticket, rig.ear(), ours=True)
+        watch = rig.poller.watch_of(ticket_of())
+        assert watch is not None
+        assert watch.ticket == NUMBERED[0]
+        rig.poller.listen(Ticket("ada", "job-0", 4, "2"), rig.ear(), ours=True)
+        assert watch.ticket == Ticket("ada", "job-0", 0)
+
+
+async def test_a_verdict_from_elsewhere_about_another_job_is_asked_about() -> None:
+    """hear() tells nobody, a ledger included, of a verdict with another number than is known: our own query decides."""
+    rig = Rig(pace=Pace.fixed(100.0, 1, 100.0))
+    news: list[Verdict] = []
+    rig.poller.on_news = news.append
+    async with rig.running():
+        ear = rig.ear()
+        rig.poller.listen(NUMBERED[0], ear, ours=True)
+        rig.poller.hear(verdict_of(NUMBERED[1]))
+        assert not ear.heard
+        assert not news
+        await rig.clock.advance(1)
+    assert rig.courier.times == [0]
+    assert [verdict.ticket for _, verdict in ear.heard] == [NUMBERED[0]]
+
+
+async def test_a_verdict_from_elsewhere_without_what_was_asked_for_is_asked_again() -> None:
+    """Who asked for history or links gets them, also if a callback without them comes first."""
+    rig = Rig(pace=Pace.fixed(100.0, 1, 100.0))
+    async with rig.running():
+        ear = rig.ear()
+        rig.poller.listen(ticket_of(), ear, ours=True, image_links=True)
+        rig.poller.hear(verdict_of(ticket_of()))
+        assert not ear.heard
+        await rig.clock.advance(1)
+    assert rig.courier.asked == [(0, Ask(ticket_of(), image_links=True))]
+    assert len(ear.heard) == 1
+
+
+async def test_a_query_that_got_no_turn_is_no_failure() -> None:
+    """While the gate is closed for longer than a query waits, nobody is failed and nothing is spread out."""
+    rig = Rig(pace=Pace.fixed(2.0, 3, 4.0))
+    late = Fault(Unavailable("no turn"), Sent.UNSENT, transient=True, throttled=True)
+    rig.courier.answer = lambda _ticket: late if rig.clock.now < 11 else "0820"
+    async with rig.running():
+        ear = rig.listen()
+        await rig.clock.advance(30)
+    assert rig.courier.times == [2, 4, 6, 8, 10, 12]
+    assert not ear.errors
+    assert len(ear.heard) == 1
+
+
+async def test_a_job_given_up_is_pending_until_more_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs whose patience ran out count as pending, at most so many, until they are waited for again or decided."""
+    monkeypatch.setattr(poller, "GIVEN_UP", 2)
+    rig = Rig()
+    rig.courier.answer = lambda _ticket: ""
+    async with rig.running():
+        for number in range(4):
+            rig.listen(number, deadline=5 + number)
+        assert rig.poller.pending == 4
+        await rig.clock.advance(20)
+        assert (len(rig.poller), rig.poller.pending) == (0, 2)
+        rig.poller.hear(verdict_of(ticket_of(3)))
+        assert rig.poller.pending == 1
+        rig.listen(2)
+        assert (len(rig.poller), rig.poller.pending) == (1, 1)
 
 
 def test_a_listener_is_an_interface() -> None:

@@ -19,7 +19,7 @@ from street import ENGINES, QUICK, Pictures, nothing_left, session_of, until
 
 import smile_async.sender
 from smile_async import Decision, Job, Limits, Pace, SmileSession, Stats, Ticket, Verdict
-from smile_async.conversation import Ask
+from smile_async.conversation import Ask, Fault, Sent
 from smile_async.errors import (
     BadConfiguration,
     ForgedReply,
@@ -30,8 +30,10 @@ from smile_async.errors import (
     SmileError,
     StillPending,
     Unavailable,
+    UnreadableReply,
     WrongLoop,
 )
+from smile_async.pool import Pool
 from smile_async.sandbox import RunningSandbox, Sandbox
 from smile_async.signature import Secret
 
@@ -521,9 +523,137 @@ async def test_leaving_tells_who_still_waits(smile: ScriptedSmile, pictures: Pic
         assert isinstance(error, SessionClosed)
         assert error.ticket is not None
         assert error.ticket.job_id == "w"
-    assert isinstance(sent, Unavailable)
+    assert isinstance(sent, SessionClosed)
     assert sent.ticket is not None
     with pytest.raises(SessionClosed):
+        async with follow:
+            pass
+
+
+async def test_leaving_does_not_wait_for_a_closed_gate(smile: ScriptedSmile, pictures: Pictures) -> None:
+    """Who waits because the server asked for an hour's pause learns at once that the session has ended."""
+    smile.fault("upload", say(503, b"", {"Retry-After": "3600"}))
+    async with session_of(smile) as session:
+        with pytest.raises(Unavailable):
+            await session.submit(pictures.job(), patience=0.3)
+        waiting = asyncio.create_task(session.submit(pictures.job(), patience=3600))
+        await until(lambda: session._gate.queued == 1)
+    (error,) = await asyncio.gather(waiting, return_exceptions=True)
+    assert isinstance(error, SessionClosed)
+    assert (error.ticket, error.retryable) == (None, True)
+
+
+async def test_leaving_cancelled_twice_closes_everything(
+    smile: ScriptedSmile, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asyncio's own cancellation, again and again while the block is left, does not keep the connections open."""
+    smile.fault("job_status", silence, always=True)
+    entered: list[SmileSession] = []
+    closed: list[object] = []
+    close = Pool.aclose
+
+    async def slowly(pool: Pool) -> None:
+        await asyncio.sleep(0.02)
+        await close(pool)
+        closed.append(pool)
+
+    monkeypatch.setattr(Pool, "aclose", slowly)
+
+    async def work() -> None:
+        async with session_of(smile) as session:
+            entered.append(session)
+            await session.verify(pictures.job())
+
+    working = asyncio.create_task(work())
+    await until(lambda: smile.asked["job_status"])
+    for _ in range(3):
+        working.cancel()
+        await asyncio.sleep(0.005)
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    await until(lambda: len(closed) == 2)
+    assert not entered[0].host.open
+
+
+async def test_an_entry_cut_short_lets_go_of_its_ledger(
+    running: RunningSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the session can not be entered after its ledger was opened, the ledger is closed and free for the next."""
+    session = session_of(running, ledger=tmp_path / "l")
+
+    async def fail(_main: object) -> None:
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session.host, "start", fail)
+        with pytest.raises(asyncio.CancelledError):
+            await session.__aenter__()
+    async with session_of(running, ledger=tmp_path / "l"):
+        pass
+
+
+@pytest.mark.parametrize("way", ["wait", "follow"])
+async def test_a_job_just_uploaded_may_be_unknown_for_a_moment(
+    way: str, smile: ScriptedSmile, pictures: Pictures
+) -> None:
+    """After `submit`, too, 2304 is no news for a few seconds: waiting for the ticket goes on."""
+    unknown = {"error": "Job not found", "code": "2304"}
+    async with session_of(smile) as session:
+        ticket = await session.submit(pictures.job(job_id="j1"))
+        smile.fault("job_status", say(404, unknown))
+        if way == "wait":
+            assert (await session.wait(ticket)).approved
+        else:
+            async with session.follow(ticket) as verdicts:
+                assert (await anext(verdicts)).approved
+        smile.fault("job_status", say(404, unknown))
+        with pytest.raises(JobNotFound):
+            await session.wait(Ticket("ada", "another", 2))
+
+
+NO_TICKETS: list[Any] = ['{"user_id": "ada"}', None, Ticket(b"ada", "j1", 2), Ticket("ada", "\ud800", 2)]  # type: ignore[arg-type]
+NO_TICKETS += [Ticket("ada", "j1", None), Ticket("ada", "j1", 2, 7)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("ticket", NO_TICKETS)
+async def test_what_is_no_ticket_is_refused_at_once(ticket: Any, session: SmileSession) -> None:
+    """Nothing is asked about what is no ticket, and nobody else's waiting is disturbed by it."""
+    for call in (session.wait, session.status):
+        with pytest.raises(InvalidJob, match=r"[Tt]icket"):
+            await call(ticket)
+    with pytest.raises(InvalidJob, match=r"[Tt]icket"):
+        session.follow(ticket)
+    assert session.stats.polls == 0
+
+
+async def test_how_to_wait_is_checked_before_anything_is_sent(
+    session: SmileSession, running: RunningSandbox, pictures: Pictures
+) -> None:
+    """A misspelt `until`, or a patience that is no number, is refused before the job is billed."""
+    ticket = Ticket("ada", "j1", 2)
+    with pytest.raises(BadConfiguration, match="until is 'Final': give 'decision' or 'final'"):
+        await session.verify(pictures.job(), until="Final")  # type: ignore[arg-type]
+    with pytest.raises(BadConfiguration, match="until"):
+        await session.wait(ticket, until=None)  # type: ignore[arg-type]
+    for patience in (None, float("nan"), "60", True):
+        for call in (session.verify, session.submit):
+            with pytest.raises(BadConfiguration, match="patience is"):
+                await call(pictures.job(), patience=patience)  # type: ignore[operator]
+    with pytest.raises(BadConfiguration, match="patience"):
+        session.follow(ticket, patience=float("nan"))
+    with pytest.raises(UnreadableReply, match="got dict: give a Verdict"):
+        await session.deliver({})  # type: ignore[arg-type]
+    assert not running.sandbox.jobs
+
+
+async def test_following_is_entered_once_and_before_it_is_read(session: SmileSession, pictures: Pictures) -> None:
+    """Reading without `async with`, and entering twice, are errors at once instead of waiting for ever."""
+    follow = session.follow(await session.submit(pictures.job()))
+    with pytest.raises(SessionClosed, match=r"async with session\.follow"):
+        await anext(follow)
+    async with follow as verdicts:
+        assert len([verdict async for verdict in verdicts]) == 1
+    with pytest.raises(SessionClosed, match="entered once"):
         async with follow:
             pass
 
@@ -560,15 +690,19 @@ async def test_cancelling_the_entry_leaves_nothing(running: RunningSandbox) -> N
 
 @asynccontextmanager
 async def crashing(session: SmileSession, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[anyio.Event]:
-    """Inside the block the session's next poll is a defect; it happens when the event is set."""
+    """Inside the block, what the poller does with its next answer is a defect; the answer comes with the event."""
     crash = anyio.Event()
 
-    async def defect(_ask: Ask, _deadline: float) -> None:
+    async def late(_ask: Ask, _deadline: float) -> None:
         await crash.wait()
+        raise Fault(Unavailable("no answer"), Sent.ANSWERED)
+
+    def defect(*_: object) -> None:
         raise ZeroDivisionError("a defect of ours")
 
     with monkeypatch.context() as patch:
-        patch.setattr(session._courier, "ask", defect)
+        patch.setattr(session._courier, "ask", late)
+        patch.setattr(session.poller, "_missed", defect)
         yield crash
 
 

@@ -9,12 +9,23 @@ from typing import Any
 
 import anyio
 import pytest
+from hand_clock import HandClock
 from scripted import ScriptedSmile, say, silence
 from street import MARKER, Pictures, nothing_left, session_of, until
 
-from smile_async import Failed, Finished, Job, Limits, Pace, SmileSession
-from smile_async.errors import InvalidJob, JobExists, SessionClosed, StillPending, Unavailable, UserNotEnrolled
+from smile_async import Failed, Finished, Job, Limits, Pace, SmileSession, Ticket
+from smile_async.conversation import Submission
+from smile_async.errors import (
+    BadConfiguration,
+    InvalidJob,
+    JobExists,
+    SessionClosed,
+    StillPending,
+    Unavailable,
+    UserNotEnrolled,
+)
 from smile_async.sandbox import RunningSandbox
+from smile_async.sender import Sender
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -293,7 +304,76 @@ async def test_a_job_out_of_patience_is_failed_and_pending(smile: ScriptedSmile,
             assert outcome.ticket is not None
             assert (outcome.ticket.job_id, outcome.error.job) == (job_id, outcome.job)
             assert (outcome.error.verdict and outcome.error.verdict.code) == code
-        assert (session.stats.finished, session.stats.failed) == (1, 0)
+        assert (session.stats.finished, session.stats.failed, session.stats.pending) == (1, 0, 2)
+
+
+async def test_what_was_not_read_is_pending_and_can_be_read(session: SmileSession, pictures: Pictures) -> None:
+    """Outcomes that were ready when the block was left are listed in pending until they are read after all."""
+    jobs = [pictures.job(job_id=f"j{number}") for number in range(4)]
+    async with session.stream([*jobs, Job.authenticate("ada", "missing.jpg")]) as outcomes:
+        first = await anext(outcomes)
+        await until(lambda: session.stats.finished == 4 and session.stats.failed == 1)
+        assert outcomes.pending == []
+    unread = {ticket.job_id for ticket in outcomes.pending}
+    if first.ticket is not None:
+        unread.add(first.ticket.job_id)
+    assert unread == {job.job_id for job in jobs}
+    assert len([outcome async for outcome in outcomes]) == 4
+    assert outcomes.pending == []
+
+
+async def test_fewer_jobs_may_wait_than_uploads(smile: ScriptedSmile, pictures: Pictures) -> None:
+    """Limits.pending counts jobs that are being uploaded: with one, one job is sent, and the next after its verdict."""
+    source = Source(pictures)
+    smile.plans["j1"] = [""]
+    async with session_of(smile, limits=Limits(uploads=4, pending=1)) as session, session.stream(source) as outcomes:
+        await until(lambda: "j1" in smile.jobs and bool(smile.jobs["j1"].zips))
+        await asyncio.sleep(0.1)
+        assert source.pulled == 1
+        smile.jobs["j1"].codes.append("0820")
+        assert (await anext(outcomes)).job.job_id == "j1"
+
+
+async def test_a_stream_is_entered_once_and_before_it_is_read(session: SmileSession, pictures: Pictures) -> None:
+    """Reading without `async with`, and entering twice, are errors at once instead of waiting for ever."""
+    stream = session.stream([pictures.job()])
+    with pytest.raises(SessionClosed, match=r"async with session\.stream"):
+        await anext(stream)
+    async with stream as outcomes:
+        assert len([outcome async for outcome in outcomes]) == 1
+    with pytest.raises(SessionClosed, match="entered once"):
+        async with stream:
+            pass
+
+
+async def test_a_source_that_is_none_is_refused(session: SmileSession, pictures: Pictures) -> None:
+    """A single job, or a wait that means nothing, is refused before anything is sent."""
+    with pytest.raises(InvalidJob, match="got Job: give something that yields Job objects"):
+        session.stream(pictures.job())  # type: ignore[arg-type]
+    with pytest.raises(BadConfiguration, match="until is 'Final'"):
+        session.stream([], until="Final")  # type: ignore[arg-type]
+    with pytest.raises(BadConfiguration, match="patience is nan"):
+        session.stream([], patience=float("nan"))
+
+
+async def test_a_reader_who_is_cancelled_twice_leaves_no_listener(smile: ScriptedSmile, pictures: Pictures) -> None:
+    """Asyncio's own cancellation, twice, ends the block and its listeners: nobody goes on polling for them."""
+    smile.plans["j1"] = [""]
+    async with session_of(smile) as session:
+
+        async def read() -> None:
+            async with session.stream(Source(pictures)) as outcomes:
+                smile.fault("upload", silence, always=True)
+                await anext(outcomes)
+
+        reading = asyncio.create_task(read())
+        await until(lambda: len(session.poller) == 1)
+        reading.cancel()
+        await asyncio.sleep(0)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        assert len(session.poller) == 0
 
 
 async def test_outcomes_carry_no_pictures(session: SmileSession, pictures: Pictures) -> None:
@@ -371,6 +451,27 @@ async def test_jobs_of_a_stream_start_at_the_rate_allowed(running: RunningSandbo
         async with session.stream([pictures.job() for _ in range(11)]) as outcomes:
             assert len([outcome async for outcome in outcomes]) == 11
         assert time.monotonic() - begun >= 0.19
+
+
+async def test_the_rate_is_not_saved_up_while_uploads_are_slow() -> None:
+    """Jobs that wait for an upload slot take no turn: when two slots are free at last, jobs start one gap apart."""
+    clock = HandClock(now=0.0)
+    starts: list[float] = []
+
+    class SlowCourier:
+        async def walk(self, submission: Submission, *_: object) -> Ticket:
+            starts.append(clock.now)
+            await clock.sleep(10 - clock.now % 10)
+            return submission.ticket
+
+    courier: Any = SlowCourier()
+    sender = Sender(courier, Limits(uploads=2, jobs_per_second=2), clock)
+    async with anyio.create_task_group() as tasks:
+        for number in range(6):
+            job = Job.authenticate("ada", use_enrolled_image=True, job_id=f"j{number}")
+            tasks.start_soon(sender.send, Submission(job), 1000.0)
+        await clock.advance(40)
+    assert starts == [0.0, 0.5, 10.0, 10.5, 20.0, 20.5]
 
 
 async def test_a_session_that_ends_under_a_stream_is_told(smile: ScriptedSmile, pictures: Pictures) -> None:

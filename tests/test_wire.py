@@ -356,6 +356,15 @@ def test_a_wrong_shape_is_unreadable_and_named_but_not_repeated(body: dict[str, 
     assert caught.value.__context__ is None
 
 
+def test_what_is_nested_too_deep_is_unreadable() -> None:
+    """A body that is valid JSON, but nested deeper than Python's stack, is unreadable; in a history it is left out."""
+    deep = b'{"Actions":{"a":' + b"[" * 1010 + b"]" * 1010 + b"}}"
+    with pytest.raises(UnreadableReply, match="nested too deep"):
+        read_result(deep)
+    status, _ = read_status(b'{"history":[' + deep + b',{"ResultCode":"0822"}]}')
+    assert [item.code for item in status.history] == ["0822"]
+
+
 def test_an_odd_item_of_the_history_costs_nothing_else() -> None:
     """A past message that can not be read is left out; `job_complete: null` means not complete."""
     body = {"job_complete": None, "history": [{"ResultText": []}, 7, {"ResultCode": "0822"}]}
