@@ -28,9 +28,9 @@ __all__ = ["Planner", "Plans", "Work", "assign", "job_id_of"]
 
 #: Rows that are planned together: enough that a commit costs each little, few enough that the first job starts at once.
 CHUNK = 500
-#: Our own namespace for job_ids; a random UUID, fixed for good.
 #: Seconds a database server may be away before planning gives up.
 OUTAGE = 60.0
+#: Our own namespace for job_ids; a random UUID, fixed for good.
 _NAMESPACE = uuid.UUID("0f6c5be1-6d0e-4a5b-9d43-2f1f5a8e7c11")
 
 
