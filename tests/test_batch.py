@@ -8,6 +8,7 @@ import signal
 import stat
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -293,6 +294,30 @@ async def test_a_manifest_that_changed(
     assert len(running.sandbox.jobs) == 3
 
 
+async def test_a_row_that_asks_for_another_job_than_was_sent(
+    running: RunningSandbox,
+    pictures: Pictures,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another job type under a used key is refused, and a key or a batch name of its own sends the job after all."""
+    people = tmp_path / "people.csv"
+    rows: list[dict[str, object]] = [{"user_id": f"u{n}", "selfie": pictures.selfie_path} for n in range(2)]
+    write_csv(people, rows)
+    tell = (running, capsys, monkeypatch)
+    assert (await command(*tell, "run", people, "--register"))[0] == 0
+    code, said, _ = await command(*tell, "run", people)
+    assert (code, [problem["line"] for problem in said["problems"]]) == (4, [2, 3])
+    why = "was sent with another job_type (4 then, 2 now)"
+    assert said["problems"][0]["why"].startswith(f"key 'u0' {why}: give the row a key or job_id of its own")
+    write_csv(people, [{**row, "key": f"login-{row['user_id']}"} for row in rows])
+    assert (await command(*tell, "run", people))[0] == 0
+    write_csv(people, rows)
+    assert (await command(*tell, "run", people, "--name", "logins"))[0] == 0
+    assert Counter(int(job.job_type) for job in running.sandbox.jobs.values()) == {4: 2, 2: 4}
+
+
 async def test_provisional_rows_are_pending_until_somebody_decides(
     running: RunningSandbox,
     pictures: Pictures,
@@ -470,6 +495,41 @@ async def test_planning_that_fails_ends_a_run_too(
     assert end.exit_code == 4
     assert Standing("b", {}, {}, trouble=run.trouble).exit_code == 3
     assert Standing("b", {}, {}, unread=True).exit_code == 2
+
+
+async def test_what_was_sent_with_a_job_is_not_changed_behind_it(
+    smile: ScriptedSmile, pictures: Pictures, tmp_path: Path
+) -> None:
+    """A row that was sent keeps its type, parameters, callback and selfie; one that never was takes the new values."""
+    row = Row(2, "ada", "ada", pictures.selfie_path, params={"a": "1", "b": "1"})
+    url = "https://you.example/"
+    changes: list[tuple[dict[str, Any], str]] = [
+        ({"job_type": 4}, "job_type (2 then, 4 now)"),
+        ({"params": {"b": "2", "c": "1"}}, "param.a, param.b, param.c"),
+        ({"callback_url": url}, "callback_url"),
+        ({"selfie": None, "liveness": (pictures.selfie_path,)}, "selfie"),
+        ({"job_type": 4, "callback_url": url, "params": {"a": "1"}}, "job_type (2 then, 4 now), callback_url, param.b"),
+    ]
+    async with ledger_at(tmp_path / "l") as ledger, session_of(smile, ledger=ledger) as session:
+        batches = Batches(ledger)
+        first = Planner(ledger, "b", await batches.start("b", {}))
+        assert await first.next(iter([replace(row, job_type=4, params={}, callback_url=url)])) is not None
+        assert (await run_of(ledger, session, [row])).tally.done == 1
+        (record,) = [record async for record in batches.rows("b")]
+        assert record["job_type"] == 2
+        for change, named in changes:
+            again = Planner(ledger, "b", await batches.start("b", {}))
+            work = await again.next(iter([replace(row, **change)]))
+            assert work is not None
+            assert not work.send
+            (flaw,) = work.problems
+            assert flaw.why.startswith(f"key 'ada' was sent with another {named}: give the row a key or job_id of its")
+        assert (await run_of(ledger, session, [row])).tally.done == 1
+        given = replace(row, job_id=record["job_id"], job_type=4)
+        work = await Planner(ledger, "b", await batches.start("b", {})).next(iter([given]))
+        assert work is not None
+        assert work.problems[0].why.endswith("give the row a job_id of its own")
+    assert len(smile.asked["put"]) == 1
 
 
 async def test_many_jobs_of_an_earlier_run_wait_for_room(

@@ -67,6 +67,35 @@ async def test_a_batch_from_enqueue_to_report(
     assert len(out.read_text().splitlines()) == 30
 
 
+async def job_types(url: str) -> list[int]:
+    """The job type of each row of the batch `people`, as it is on record."""
+    async with Ledger(url, read_only=True) as ledger:
+        return [row["job_type"] async for row in Batches(ledger).rows("people")]
+
+
+async def test_a_job_type_that_comes_too_late(
+    server: Postgres,
+    running: RunningSandbox,
+    pictures: Pictures,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Until a worker has sent a row, planning it again may change its job type; afterwards that is refused."""
+    url = fresh(server)
+    people = write_csv(tmp_path / "people.csv", [{"user_id": "u0", "selfie": pictures.selfie_path}])
+    enqueue = (running, capsys, monkeypatch, "run", people, "--ledger", url, "--enqueue")
+    assert (await command(*enqueue))[0] == 2
+    assert (await command(*enqueue, "--register"))[0] == 2
+    assert await job_types(url) == [4]
+    assert await asyncio.to_thread(main, ["worker", "--ledger", url, "--until-empty"]) == 0
+    assert [int(job.job_type) for job in running.sandbox.jobs.values()] == [4]
+    code, said, _ = await command(*enqueue)
+    assert code == 4
+    assert "another job_type (4 then, 2 now)" in said["problems"][0]["why"]
+    assert await job_types(url) == [4]
+
+
 async def test_a_run_that_works_alone(
     server: Postgres,
     running: RunningSandbox,

@@ -165,21 +165,14 @@ class Planner:
         if before["batch"] == self._batch and before["run"] == self._run and before["line"] != row.line:
             return _twice(row, before["line"]).why
         if before["user_id"] != row.user_id:
-            return f"key {row.key!r} (job {planned.job_id}) stands for user {before['user_id']} in the ledger"
-        same = before["spec"] == planned.spec and before["marks"] == planned.marks
-        if before["reach"] == Reach.NOTHING or before["spec"] is None or same:
+            whose = f"stands for user {before['user_id']} in the ledger"
+            return f"key {row.key!r} (job {planned.job_id}) {whose}: {_cure(row)}"
+        if before["reach"] == Reach.NOTHING:
             return ""
-        try:
-            digest = (await load(job_of(row, planned.job_id))).digest().hex()
-        except InvalidJob:
-            # Pictures that were sent may be gone since: they are not needed any more, or else sending will say so.
-            return ""
-        if digest == before["digest"]:
-            return ""
-        return (
-            f"key {row.key!r}: its pictures have changed since it was sent as line {before['line']} (sha256"
-            f" {before['digest']} then, {digest} now): give a new job a key of its own"
-        )
+        changed = _changed(row, planned, before)
+        if changed:
+            return f"key {row.key!r} was sent with another {', '.join(changed)}: {_cure(row)}"
+        return await _other_pictures(row, planned, before)
 
     def _again(self, before: Mapping[str, Any]) -> bool:
         if before["accepted_at"] is not None:
@@ -201,6 +194,45 @@ def _planned(row: Row, batch: str) -> Planned:
         spec=row.spec(),
         marks=_marks(row),
     )
+
+
+def _changed(row: Row, planned: Planned, before: Mapping[str, Any]) -> list[str]:
+    """What *row* says otherwise than the job that was sent for it; its pictures are looked at elsewhere."""
+    kind = before["job_type"]
+    changed = [] if kind == row.job_type else [f"job_type ({kind} then, {row.job_type} now)"]
+    # A job that a program sent without a manifest has no spec.
+    if before["spec"] in (None, planned.spec):
+        return changed
+    was = Row.of(before)
+    if was.callback_url != row.callback_url:
+        changed.append("callback_url")
+    # The same pictures, but with one of them as the selfie, or against the one on file.
+    if (was.selfie is None) != (row.selfie is None):
+        changed.append("selfie")
+    return changed + [f"param.{name}" for name in sorted({name for name, _ in was.params.items() ^ row.params.items()})]
+
+
+async def _other_pictures(row: Row, planned: Planned, before: Mapping[str, Any]) -> str:
+    """What is wrong with the pictures of a row that was sent already; "" if they are the ones it was sent with."""
+    if before["spec"] is None or (before["spec"] == planned.spec and before["marks"] == planned.marks):
+        return ""
+    try:
+        digest = (await load(job_of(row, planned.job_id))).digest().hex()
+    except InvalidJob:
+        # Pictures that were sent may be gone since: they are not needed any more, or else sending will say so.
+        return ""
+    if digest == before["digest"]:
+        return ""
+    return (
+        f"key {row.key!r}: its pictures have changed since it was sent as line {before['line']} (sha256"
+        f" {before['digest']} then, {digest} now): {_cure(row)}"
+    )
+
+
+def _cure(row: Row) -> str:
+    if row.job_id:
+        return "give the row a job_id of its own"
+    return "give the row a key or job_id of its own, or the batch a new --name"
 
 
 def _marks(row: Row) -> str:

@@ -31,6 +31,10 @@ _SEEN = (
     .values(
         run=bindparam("b_run"),
         line=bindparam("b_line"),
+        # A worker may have sent it since it was looked up.
+        job_type=sa.case(
+            (jobs.c.reach == int(Reach.NOTHING), bindparam("b_type", type_=sa.Integer)), else_=jobs.c.job_type
+        ),
         spec=bindparam("b_spec"),
         marks=bindparam("b_marks"),
         batch=bindparam("b_batch"),
@@ -242,6 +246,7 @@ def _seen_of(row: Planned, name: str, run: int) -> dict[str, Any]:
         "b_job": row.job_id,
         "b_run": run,
         "b_line": row.line,
+        "b_type": row.job_type,
         "b_spec": row.spec,
         "b_marks": row.marks,
         "b_batch": name,
