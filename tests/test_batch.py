@@ -308,7 +308,7 @@ async def test_a_row_that_asks_for_another_job_than_was_sent(
     tell = (running, capsys, monkeypatch)
     assert (await command(*tell, "run", people, "--register"))[0] == 0
     code, said, _ = await command(*tell, "run", people)
-    assert (code, [problem["line"] for problem in said["problems"]]) == (4, [2, 3])
+    assert (code, said["gone"], [problem["line"] for problem in said["problems"]]) == (4, 0, [2, 3])
     why = "was sent with another job_type (4 then, 2 now)"
     assert said["problems"][0]["why"].startswith(f"key 'u0' {why}: give the row a key or job_id of its own")
     write_csv(people, [{**row, "key": f"login-{row['user_id']}"} for row in rows])
@@ -483,7 +483,7 @@ async def test_planning_that_fails_ends_a_run_too(
 ) -> None:
     """A ledger that fails while rows are written down ends the run with that as its trouble."""
 
-    async def failing(*_: object) -> None:
+    async def failing(*_: object, **__: object) -> None:
         raise LedgerFailed("full")
 
     async with ledger_at(tmp_path / "l") as ledger, session_of(smile, ledger=ledger) as session:
@@ -530,6 +530,35 @@ async def test_what_was_sent_with_a_job_is_not_changed_behind_it(
         assert work is not None
         assert work.problems[0].why.endswith("give the row a job_id of its own")
     assert len(smile.asked["put"]) == 1
+
+
+async def test_a_refused_row_is_still_in_the_manifest(
+    smile: ScriptedSmile, pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refused row is not counted as gone, and only its place is new on record; another batch's row stays as it is."""
+    monkeypatch.setattr("smile_async.batch.planning.CHUNK", 1)
+    rows = [Row(n, f"u{n}", "ada", pictures.selfie_path) for n in (2, 3, 4)]
+    async with ledger_at(tmp_path / "l") as ledger, session_of(smile, ledger=ledger) as session:
+        batches = Batches(ledger)
+        assert (await run_of(ledger, session, [*rows])).tally.done == 3
+        before = [dict(record) async for record in batches.rows("b")]
+        number = await batches.start("b", {})
+        planner = Planner(ledger, "b", number)
+        # u2 has gone, u3 asks for another job two lines further down, and once more below.
+        manifest = iter([replace(rows[1], line=line, job_type=4) for line in (5, 6)] + rows[2:])
+        problems: list[str] = []
+        while (work := await planner.next(manifest)) is not None:
+            problems += [flaw.why for flaw in work.problems]
+        assert problems[0].startswith("key 'u3' was sent with another job_type")
+        assert problems[1].startswith("key 'u3' is there twice, in lines 5 and 6")
+        assert await batches.read_whole("b", number) == 1
+        after = [dict(record) async for record in batches.rows("b")]
+        assert after == [before[0], {**before[1], "run": number, "line": 5}, {**before[2], "run": number}]
+        other = Planner(ledger, "other", await batches.start("other", {}))
+        work = await other.next(iter([replace(rows[0], job_id=before[0]["job_id"], user_id="eve")]))
+        assert work is not None
+        assert "stands for user ada" in work.problems[0].why
+        assert [dict(record) async for record in batches.rows("b")] == after
 
 
 async def test_many_jobs_of_an_earlier_run_wait_for_room(

@@ -135,6 +135,7 @@ class Planner:
         known = await self._batches.known([planned for _, planned in offered])
         new: list[Planned] = []
         seen: list[Planned] = []
+        refused: list[Planned] = []
         broken: list[tuple[Ticket, InvalidJob]] = []
         pending: list[Mapping[str, Any] | str] = []
         for row, planned in offered:
@@ -142,6 +143,7 @@ class Planner:
             why = "" if before is None else await self._objection(row, planned, before)
             if why:
                 work.problems.append(Flaw(row.line, why))
+                refused.append(planned)
                 continue
             (new if before is None else seen).append(planned)
             work.rows += 1
@@ -155,7 +157,7 @@ class Planner:
                 broken.append((Ticket(row.user_id, planned.job_id, row.job_type), error.with_traceback(None)))
                 work.flaws.append(Flaw(row.line, str(error)))
         chunks = None if self._chunk_jobs is None else (pending, self._chunk_jobs)
-        work.chunks = await self._batches.plan(self._batch, self._run, new, seen, chunks)
+        work.chunks = await self._batches.plan(self._batch, self._run, new, seen, refused=refused, pending=chunks)
         for ticket, flaw in broken:
             self._ledger.failed(ticket, flaw, Reach.NOTHING)
             work.over.append((State.FAILED, None))
@@ -224,8 +226,8 @@ async def _other_pictures(row: Row, planned: Planned, before: Mapping[str, Any])
     if digest == before["digest"]:
         return ""
     return (
-        f"key {row.key!r}: its pictures have changed since it was sent as line {before['line']} (sha256"
-        f" {before['digest']} then, {digest} now): {_cure(row)}"
+        f"key {row.key!r}: its pictures have changed since it was sent (sha256 {before['digest']} then,"
+        f" {digest} now): {_cure(row)}"
     )
 
 

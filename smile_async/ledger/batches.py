@@ -42,6 +42,12 @@ _SEEN = (
     )
 )
 
+#: Not where another row of the same run has its key: that one is the row on record.
+_REFUSED = (
+    jobs.update()
+    .where(jobs.c.job_id == bindparam("b_job"), jobs.c.batch == bindparam("b_batch"), jobs.c.run < bindparam("b_run"))
+    .values(run=bindparam("b_run"), line=bindparam("b_line"))
+)
 
 #: What is to be sent or asked about, as job_ids or rows that are there already, and how many make a chunk.
 Pending = tuple[Sequence[Mapping[str, Any] | str], int]
@@ -128,11 +134,19 @@ class Batches:
             return {row["job_id"]: dict(row) for row in (await connection.execute(query)).mappings()}
 
     async def plan(
-        self, name: str, run: int, new: Sequence[Planned], seen: Sequence[Planned], pending: Pending | None = None
+        self,
+        name: str,
+        run: int,
+        new: Sequence[Planned],
+        seen: Sequence[Planned],
+        *,
+        refused: Sequence[Planned],
+        pending: Pending | None = None,
     ) -> list[int]:
         """Write *new* rows down, and note that *seen* ones are still in the manifest.
 
-        *pending*: put these into chunks in the same transaction, whose numbers are returned.
+        *refused*: so are these, but what they say does not count. *pending*: put these into chunks in the same
+        transaction, whose numbers are returned.
         """
         failpoint("planning")
         at = self._ledger.now()
@@ -142,6 +156,8 @@ class Batches:
                 await connection.execute(insert, [_row_of(row, name, run, at) for row in new])
             if seen:
                 await connection.execute(_SEEN, [_seen_of(row, name, run) for row in seen])
+            if refused:
+                await connection.execute(_REFUSED, [_place_of(row, name, run) for row in refused])
             made = [] if pending is None else await chunked(connection, name, *pending)
         failpoint("planned")
         return made
@@ -241,14 +257,15 @@ def _row_of(row: Planned, name: str, run: int, at: float) -> dict[str, Any]:
     }
 
 
+def _place_of(row: Planned, name: str, run: int) -> dict[str, Any]:
+    return {"b_job": row.job_id, "b_batch": name, "b_run": run, "b_line": row.line}
+
+
 def _seen_of(row: Planned, name: str, run: int) -> dict[str, Any]:
     return {
-        "b_job": row.job_id,
-        "b_run": run,
-        "b_line": row.line,
+        **_place_of(row, name, run),
         "b_type": row.job_type,
         "b_spec": row.spec,
         "b_marks": row.marks,
-        "b_batch": name,
         "b_key": row.key,
     }
