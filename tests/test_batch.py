@@ -318,6 +318,36 @@ async def test_a_row_that_asks_for_another_job_than_was_sent(
     assert Counter(int(job.job_type) for job in running.sandbox.jobs.values()) == {4: 2, 2: 4}
 
 
+async def test_a_batch_that_was_sent_before(
+    running: RunningSandbox,
+    pictures: Pictures,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without its old ledger a batch fails with JobExists and is told what helps, which then does; resume is not it."""
+    manifest = write_csv(tmp_path / "m.csv", [{"user_id": "ada", "selfie": pictures.selfie_path}])
+    tell = (running, capsys, monkeypatch)
+    assert (await command(*tell, "run", manifest))[0] == 0
+    fresh = ("--ledger", tmp_path / "fresh")
+    code, said, told = await command(*tell, "run", manifest, *fresh)
+    assert (code, said["failed"]) == (3, 1)
+    assert "1 failed rows have job_ids that were used before" in told
+    assert "give the rows a key or job_id of their own, or the batch a new --name, which sends every row anew" in told
+    assert "resume" not in told
+    write_csv(manifest, [{"user_id": user, "selfie": pictures.selfie_path} for user in ("ada", "u" * 300)])
+    code, said, told = await command(*tell, "run", manifest, *fresh)
+    assert (code, said["failed"]) == (3, 2)
+    assert "1 failed rows" in told
+    assert "retry-failed" in told
+    write_csv(manifest, [{"user_id": "ada", "key": "ada in may", "selfie": pictures.selfie_path}])
+    code, said, told = await command(*tell, "run", manifest, *fresh)
+    assert (said["done"], said["gone"]) == (1, 2)
+    assert "used before" not in told
+    write_csv(manifest, [{"user_id": "ada", "selfie": pictures.selfie_path}])
+    assert (await command(*tell, "run", manifest, *fresh, "--name", "may"))[0] == 0
+
+
 async def test_provisional_rows_are_pending_until_somebody_decides(
     running: RunningSandbox,
     pictures: Pictures,

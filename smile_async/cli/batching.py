@@ -51,6 +51,8 @@ class Standing:
     problems: list[tuple[int, str]] = field(default_factory=list)
     #: Earlier rows that the manifest does not hold any more.
     gone: int = 0
+    #: Failed rows whose job_ids Smile ID knew already: sending them again would end likewise.
+    used_before: int = 0
     #: Why the run ended before its rows did.
     trouble: SmileError | None = None
     unread: bool = False
@@ -211,6 +213,7 @@ async def _end(meant: _Meant, run: "Run | Campaign", *, rendered: bool = True) -
             end.gone = await batches.read_whole(name, number)
         end.states, end.decisions = await batches.counts(name), await batches.decisions(name)
         end.problems = await batches.problems(name, number)
+        end.used_before = await batches.used_before(name, number)
         if out is not None:
             await render(batches, name, Path(out))
     except (SmileError, OSError) as error:
@@ -227,7 +230,13 @@ def show_end(end: Standing) -> None:
     if end.trouble is not None:
         aside().print(f"[red]stopped[/red]: {type(end.trouble).__name__}: {escape(str(end.trouble))}")
     aside().print(_table(end))
-    if end.pending or end.failed or end.unread:
+    if end.used_before:
+        aside().print(
+            f"[yellow]JobExists[/yellow]: {end.used_before:,} failed rows have job_ids that were used before; these are"
+            " made of batch name and key: give the rows a key or job_id of their own, or the batch a new --name, which"
+            " sends every row anew"
+        )
+    if end.pending or end.failed > end.used_before or end.unread:
         aside().print("[dim]go on with: smile-async batch resume (or retry-failed) --ledger …[/dim]")
 
 

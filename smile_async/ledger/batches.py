@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam
 
 from smile_async.conversation import Reach
-from smile_async.errors import BadConfiguration, LedgerFailed
+from smile_async.errors import BadConfiguration, JobExists, LedgerFailed
 from smile_async.ledger.book import Ledger
 from smile_async.ledger.chunks import chunked
 from smile_async.ledger.failpoints import failpoint
@@ -186,6 +186,13 @@ class Batches:
         earlier = sa.select(sa.func.count()).where(jobs.c.batch == name, jobs.c.run < run)
         async with self._ledger.reading() as connection:
             return int((await connection.execute(earlier)).scalar_one())
+
+    async def used_before(self, name: str, run: int) -> int:
+        """How many rows that *run* has read have failed because Smile ID knew their job_ids already."""
+        failed = (jobs.c.state == State.FAILED, jobs.c.error == JobExists.__name__)
+        query = sa.select(sa.func.count()).where(jobs.c.batch == name, jobs.c.run == run, *failed)
+        async with self._ledger.reading() as connection:
+            return int((await connection.execute(query)).scalar_one())
 
     async def latest(self, name: str) -> tuple[int, bool]:
         """The number of the latest run, and whether it has read the manifest to its end."""
