@@ -414,6 +414,19 @@ def test_sandbox_in_a_second_shell(
     assert json.loads(capsys.readouterr().out)["approved"] is True
 
 
+def test_sandbox_refuses_foreign_hosts() -> None:
+    """The console of a sandbox that was given no --public-host answers 421 to a foreign Host, and 200 to its own."""
+    command = [sys.executable, "-m", "smile_async.cli", "sandbox", *PORTS, "--until-eof", "--json"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        account = json.loads(child.stdout.readline())
+        home = httpx.URL(account["SMILE_BASE_URL"]).copy_with(path="/")
+        trust = ssl.create_default_context(cafile=account["SMILE_CA_FILE"])
+        with httpx.Client(verify=trust, trust_env=False) as browser:
+            answers = [browser.get(home, headers={"host": host}).status_code for host in ("evil.example", home.host)]
+    assert answers == [421, 200]
+
+
 def test_port_taken(capsys: pytest.CaptureFixture[str]) -> None:
     """A port that is taken is an error that names it and the way out."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

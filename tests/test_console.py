@@ -484,6 +484,21 @@ async def test_only_names_of_this_machine_are_answered(reader: Reader, host: str
         assert (await reader.get(path, headers={"host": host})).status_code == status
 
 
+@pytest.mark.parametrize("nobody", [None, ""])
+async def test_without_a_public_host_the_served_host_is_answered(partner: Partner, nobody: str | None) -> None:
+    """With no public host a foreign Host is refused all the same, and the host that is printed works with the token."""
+    sandbox = partner.sandbox
+    sandbox.settings.public_host = nobody
+    sandbox.console.exposed, sandbox.console.bound = True, "192.0.2.7"
+    printed = {"host": "192.0.2.7:8443"}
+    async with Reader(sandbox, "192.0.2.9") as far:
+        assert (await far.get("/", headers={"host": "evil.example"})).status_code == 421
+        assert (await far.get("/", headers=printed)).status_code == 401
+        welcome = await far.get("/", params={"token": sandbox.console.token}, headers=printed)
+        shown = {"cookie": welcome.headers["set-cookie"].split(";")[0], **printed}
+        assert (await far.get("/", headers=shown)).status_code == 200
+
+
 async def test_no_action_and_no_picture_for_a_foreign_host(partner: Partner, reader: Reader) -> None:
     """The Host is checked for actions and pictures too."""
     await partner.submit("ada", "j1")

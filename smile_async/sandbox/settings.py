@@ -45,7 +45,8 @@ class Settings:
     answered 2xx. callback_interval: wait before the first of these, doubled each time. callback_timeout: per attempt.
     callback_ca_file: PEM file of the authority that callback receivers are checked against, None = the usual ones.
     console: whether the API's port shows the console at `/`. public_host: a further name or address, without a port,
-    under which the console may be asked for (with its access token); "" = loopback names only.
+    under which the console may be asked for (with its access token); None = loopback names and the host that is served
+    only.
     scripted_only: whether a job is refused (code 9999, not one of Smile ID's) unless a script for its user or a
     sandbox_result says what it comes to; for tests, where an approval nobody asked for would prove nothing.
     """
@@ -69,7 +70,7 @@ class Settings:
     callback_timeout: float = 30.0
     callback_ca_file: Path | str | None = None
     console: bool = True
-    public_host: str = ""
+    public_host: str | None = None
     scripted_only: bool = False
 
     def __post_init__(self) -> None:

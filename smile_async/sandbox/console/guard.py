@@ -88,7 +88,7 @@ class Guard:
         return None
 
     def _own_names(self) -> set[str]:
-        names = {self._settings.public_host, self.bound} - {"", "0.0.0.0", "::"}  # noqa: S104 - these name nobody
+        names = {self._settings.public_host or "", self.bound} - {"", "0.0.0.0", "::"}  # noqa: S104 - these name nobody
         return {name.lower().rstrip(".") for name in names}
 
     def _needs_token(self, request: Request) -> bool:
