@@ -1,15 +1,24 @@
-"""Asyncio client for Smile ID: SmartSelfie jobs by the thousand over one shared HTTP/2 pool."""
+"""Asyncio client for Smile ID: SmartSelfie jobs by the thousand over one shared HTTP/2 pool.
 
-from smile_async.callbacks import CallbackReceiver, verify_callback
-from smile_async.codes import CodeMeaning, Decision
+A name is imported when it is first asked for: where this package is installed every run of pytest loads its plugin, and
+so this file, and should not wait for an HTTP client that no test needs.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from smile_async.errors import SmileError
-from smile_async.image import Image
-from smile_async.job import Job, JobType, Ticket
-from smile_async.pacing import Pace
-from smile_async.session import SmileSession
-from smile_async.settings import Limits, Stats
-from smile_async.stream import Failed, Finished
-from smile_async.verdict import JobStatus, Verdict, classify, explain
+
+if TYPE_CHECKING:
+    from smile_async.callbacks import CallbackReceiver, verify_callback
+    from smile_async.codes import CodeMeaning, Decision
+    from smile_async.image import Image
+    from smile_async.job import Job, JobType, Ticket
+    from smile_async.pacing import Pace
+    from smile_async.session import SmileSession
+    from smile_async.settings import Limits, Stats
+    from smile_async.stream import Failed, Finished
+    from smile_async.verdict import JobStatus, Verdict, classify, explain
 
 __all__ = [  # noqa: RUF022 - a table of contents, in the order a reader meets the names
     # the session manager and its knobs
@@ -38,3 +47,19 @@ __all__ = [  # noqa: RUF022 - a table of contents, in the order a reader meets t
     # what may go wrong: its leaves are in smile_async.errors
     "SmileError",
 ]
+
+#: Where they are, from the ground up: whoever wants a `Job` waits for no session.
+_HOMES = ("codes", "image", "job", "pacing", "verdict", "settings", "stream", "session", "callbacks")
+
+
+if not TYPE_CHECKING:  # a type checker that sees this takes any name for one of ours
+
+    def __getattr__(name: str) -> object:
+        for home in _HOMES if name in __all__ else ():
+            module = import_module(f"{__name__}.{home}")
+            if name in module.__all__:
+                return globals().setdefault(name, getattr(module, name))
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

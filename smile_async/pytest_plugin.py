@@ -4,7 +4,7 @@ By default everything runs inside your event loop, without sockets and in virtua
 the same tests over real HTTP/2 and in real time. The sandbox fails a test that does not say what its jobs come to: an
 approval nobody asked for would prove nothing. Works with pytest-asyncio, strict or auto, and with anyio's plugin.
 
-All imports are inside the fixtures, so that a run that uses none of them makes no sandbox and waits for no server.
+All imports are inside the fixtures, so that a run that uses none of them waits for no HTTP client and no server.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping

@@ -1,6 +1,8 @@
 """The files of smile_async, in the order a reader should meet them: each imports only what stands above it."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -152,6 +154,37 @@ def test_nobody_below_imports_the_roof() -> None:
     """What stands on the roof can be taken off: not even the table of contents draws it in."""
     lower = [path for path in FILES if _place(path) not in ROOF]
     assert {(path.name, name) for path in lower for name in _ours(path) if name in ROOF} == set()
+
+
+def test_the_table_of_contents_is_read_on_demand() -> None:
+    """The package itself loads only its errors, a job only the ground, and all names together none of the roof."""
+    text = """
+import sys
+import smile_async
+before = set(sys.modules)
+smile_async.Job
+ground = set(sys.modules)
+from smile_async import *
+all_names = set(sys.modules)
+for loaded in before, ground, all_names:
+    print(*(name.split(".")[1] for name in loaded if name.startswith("smile_async.")))
+"""
+    out = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True).stdout
+    before, ground, all_names = (set(line.split()) for line in out.splitlines())
+    assert before == {"errors"}
+    assert ground <= set(GROUND)
+    assert {"session", "callbacks"} <= all_names <= set(ORDER) - set(ROOF)
+
+
+def test_the_table_of_contents_is_whole() -> None:
+    """Every public name is there to be asked for, listed and imported; any other is an AttributeError."""
+    names: dict[str, object] = {}
+    exec("from smile_async import *", names)
+    assert set(smile_async.__all__) == names.keys() - {"__builtins__"}
+    assert set(smile_async.__all__) <= set(dir(smile_async))
+    assert all(value is getattr(smile_async, name) for name, value in names.items() if name != "__builtins__")
+    with pytest.raises(AttributeError, match="module 'smile_async' has no attribute 'Jbo'"):
+        _ = smile_async.Jbo  # type: ignore[attr-defined]
 
 
 def test_the_finder_sees_what_it_is_to_find() -> None:

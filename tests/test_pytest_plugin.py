@@ -125,6 +125,19 @@ async def test_sockets(smile_sandbox, smile_session, smile_clock, smile_callback
     assert "1 passed" in out, out
 
 
+async def test_who_uses_no_fixture_waits_for_nothing(tmp_path: Path) -> None:
+    """A run that uses none of the fixtures loads the plugin and nothing that it would need for them."""
+    text = """
+import sys
+
+def test_modules():
+    ours = {name for name in sys.modules if name.split(".")[0] == "smile_async"}
+    assert ours == {"smile_async", "smile_async.errors", "smile_async.pytest_plugin"}
+"""
+    out = await outcome(tmp_path, text)
+    assert "1 passed" in out, out
+
+
 async def test_who_says_nothing_fails(tmp_path: Path) -> None:
     """A job nobody scripted fails its test: by the refusal, and at the end even if the code swallowed the refusal.
 
