@@ -61,7 +61,8 @@ class SmileError(Exception):
 
     #: The job this is about, None where there was none (e.g. `status` of a ticket).
     job: "Job | None"
-    #: None only if no request left for this job. A ticket means: resume with `session.wait(ticket)`, do not resubmit.
+    #: None only if no request left for this job. If there is a job, `session.wait(ticket)` finds it; one that was
+    #: `Refused` on submission does not exist, or is not ours (JobExists).
     ticket: "Ticket | None"
     #: True: calling again with this same `Job` can not create a second provider job, and may succeed.
     retryable: bool

@@ -194,7 +194,10 @@ async def test_status_without_verdict(run: Run, account: RunningSandbox, picture
 
 
 async def test_refused(run: Run, pictures: Pictures) -> None:
-    """A refusal exits with 3; a machine gets class, message, code, ticket and whether to try again."""
+    """A refusal exits with 3; a machine gets class, message, code, ticket and whether to try again.
+
+    No job was made, so nobody is told to ask for it.
+    """
     arguments = ("verify", pictures.selfie_path, "--user-id", "nobody")
     machine = await run(*arguments, "--json")
     person = await run(*arguments)
@@ -202,9 +205,22 @@ async def test_refused(run: Run, pictures: Pictures) -> None:
     assert machine.document.keys() == {"error", "message", "ticket", "retryable", "code"}
     assert machine.document["error"] == "UserNotEnrolled"
     assert machine.document["code"] == "2210"
-    assert person.err.splitlines()[-2].startswith("UserNotEnrolled: ")
-    assert person.err.splitlines()[-1].startswith("ask for this job again with: smile-async status --user-id nobody")
+    assert person.err.splitlines()[-1].startswith("UserNotEnrolled: ")
+    assert "ask for this job again" not in person.err
     assert not person.out
+
+
+async def test_the_way_back(run: Run, account: RunningSandbox, pictures: Pictures) -> None:
+    """Where a job may exist a person is told how to ask for it again: out of patience, or its upload was not taken."""
+    account.sandbox.script("ada", code="0820", after=600)
+    arguments = ("verify", pictures.selfie_path, "--user-id", "ada", "--patience", "1", "--job-id")
+    pending = await run(*arguments, "slow")
+    account.sandbox.fault("put", status=403, times=None)
+    bare = await run(*arguments, "bare")
+    for ran, kind, job_id in ((pending, "StillPending", "slow"), (bare, "UploadFailed", "bare")):
+        assert ran.err.splitlines()[-2].startswith(f"{kind}: ")
+        way_back = f"smile-async status --user-id ada --job-id {job_id}"
+        assert ran.err.splitlines()[-1] == f"ask for this job again with: {way_back}"
 
 
 async def test_enrolled_image(run: Run, pictures: Pictures) -> None:

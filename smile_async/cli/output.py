@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from smile_async.codes import Decision
-from smile_async.errors import BadConfiguration, InvalidJob, SmileError, StillPending
+from smile_async.errors import BadConfiguration, InvalidJob, Refused, SmileError, StillPending
 from smile_async.job import Ticket
 from smile_async.verdict import Verdict
 
@@ -104,9 +104,9 @@ def error_document(error: SmileError) -> dict[str, Any]:
 
 
 def show_error(error: SmileError) -> None:
-    """An error as a person reads it, with the way back to a job that is on its way."""
+    """An error as a person reads it, with the way back to a job that may be on its way; a refused one is not."""
     aside().print(f"[red]{type(error).__name__}[/red]: {escape(str(error))}")
-    if error.ticket is not None:
+    if error.ticket is not None and not isinstance(error, Refused):
         show_way_back(error.ticket)
 
 
