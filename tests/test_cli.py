@@ -31,6 +31,7 @@ from smile_async.cli.demo import neighbour
 from smile_async.cli.jobs import _progress
 from smile_async.cli.output import ExitCode, code_of
 from smile_async.cli.pictures import draw_portrait, portraits_of
+from smile_async.codes import MEANINGS
 from smile_async.sandbox import RunningSandbox, Sandbox
 from smile_async.testing import API_KEY, PARTNER_ID
 from smile_async.verdict import Decision, Verdict
@@ -362,6 +363,17 @@ async def test_explain(run: Run) -> None:
     assert all(row["sources"] for row in rows)
     assert (unknown.code, unknown.document["meanings"]) == (3, [])
     assert "never as approved" in unknown.err
+
+
+def test_explain_on_a_narrow_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """In 80 columns every code's meaning stands on one line, and so does each other thing that is said of it."""
+    monkeypatch.setenv("COLUMNS", "80")
+    for meaning in MEANINGS:
+        assert main(["explain", meaning.code]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) <= 80
+        assert any(meaning.text in line for line in lines)
+        assert any(f"source: {', '.join(meaning.sources)}" in line for line in lines)
 
 
 # sandbox

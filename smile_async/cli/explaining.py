@@ -38,25 +38,20 @@ def _document(meaning: CodeMeaning) -> dict[str, Any]:
 
 
 def _table(meanings: list[CodeMeaning]) -> Table:
-    table = Table("code", "job types", box=SIMPLE_HEAD)
+    table = Table("code", box=SIMPLE_HEAD)
     table.add_column("decision", no_wrap=True)
-    for heading in ("final", "try again", "meaning, and where it is documented"):
-        table.add_column(heading)
+    # Columns for the rest would leave the meaning some 18 letters a line on a terminal of 80.
+    table.add_column("meaning, and for which jobs")
     for meaning in meanings:
-        table.add_row(
-            meaning.code,
-            _named(meaning.job_types),
-            paint(meaning.decision),
-            _said(meaning.final),
-            _said(meaning.resubmit),
-            f"{escape(meaning.text)}\n[dim]{', '.join(meaning.sources)}[/dim]",
-        )
+        facts = f"final: {_said(meaning.final)}, try again: {_said(meaning.resubmit)}"
+        about = f"{_named(meaning.job_types)}\n{facts}, source: {', '.join(meaning.sources)}"
+        table.add_row(meaning.code, paint(meaning.decision), f"{escape(meaning.text)}\n[dim]{about}[/dim]")
     return table
 
 
 def _named(types: frozenset[int] | None) -> str:
     if types is None:
-        return "any"
+        return "any job type"
     return "\n".join(f"{number} {JobType(number).name.lower().replace('_', ' ')}" for number in sorted(types))
 
 
