@@ -127,7 +127,10 @@ async def test_login_by_its_own_tests(login: Path) -> None:
 
 
 async def test_login_over_sockets(login: Path, running: RunningSandbox, pictures: Pictures) -> None:
-    """Run as its first line says, the login lets ada in after a review, told by a callback, and an impostor not."""
+    """Run as its first line says, the login lets ada in after a review, told by a callback, and an impostor not.
+
+    A stranger is 404 and a body that is no picture 422.
+    """
     port = free_port()
     public = f"http://127.0.0.1:{port}"
     server = await asyncio.create_subprocess_exec(
@@ -151,6 +154,8 @@ async def test_login_over_sockets(login: Path, running: RunningSandbox, pictures
                 assert (reply.status_code, said["approved"]) == (200, approved)
                 assert (await browser.get(f"/logins/{said['login']}")).json() == {"approved": approved}
                 await until(lambda job=running.sandbox.jobs[said["login"]]: len(job.callbacks) == 2)  # type: ignore[misc]
+            for user, body, status in (("ada", b"no picture", 422), ("eve", pictures.selfie, 404)):
+                assert (await browser.post(f"/logins/{user}", content=body)).status_code == status
     finally:
         server.terminate()
         await server.wait()
