@@ -117,7 +117,10 @@ class Refused(SmileError):
 
 
 class NotAuthorized(Refused):
-    """Codes 2204/2205/2405 or HTTP 401/403: wrong key, partner or environment, or a clock that is off."""
+    """Codes 2204/2205/2405 or HTTP 401/403: wrong key, partner or environment, or a clock that is off.
+
+    2204 may also be a parameter of wrong type.
+    """
 
 
 class RateLimited(Refused):

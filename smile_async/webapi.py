@@ -1,8 +1,9 @@
 """The official Python SDK's `WebApi`, awaited: the class that Smile ID's documentation starts from.
 
-A reader of that documentation adds `async with` and `await` and is done: same arguments, same dictionaries in, same
-bodies out. It only translates; the work is `SmileSession`'s. Errors are this library's (`smile_async.errors`), which
-tell a refusal from an outage and carry the ticket, where the SDK has one `ServerError` with a text.
+A reader of that documentation adds `async with` and `await` and is done: same arguments in the same order, same
+dictionaries in, same bodies out. It only translates; the work is `SmileSession`'s. Errors are this library's
+(`smile_async.errors`), which tell a refusal from an outage and carry the ticket, where the SDK has one `ServerError`
+with a text.
 """
 
 from collections.abc import Mapping, Sequence
