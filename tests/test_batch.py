@@ -18,7 +18,7 @@ from batch_support import command, ledger_at, write_csv
 from scripted import ScriptedSmile, cut, say
 from street import Pictures, session_of, until
 
-from smile_async import Pace
+from smile_async import Job, Pace
 from smile_async.batch import Flaw, Planner, Row, Run, job_id_of, read_manifest, render
 from smile_async.batch.checking import check
 from smile_async.batch.running import OUTAGE_JOBS
@@ -139,6 +139,18 @@ def test_rows_that_can_not_be_used(tmp_path: Path) -> None:
     unclosed = read(tmp_path / "m.csv", 'user_id,selfie\na,s\nb,"s\nc,s\n')
     assert isinstance(unclosed[-1], Flaw)
     assert "is not CSV" in unclosed[-1].why
+
+
+def test_rows_in_another_encoding(tmp_path: Path) -> None:
+    """A parameter or a path that is not UTF-8 is a flaw of its row, which it names."""
+    text = b"user_id,selfie,liveness,param.note\na,s,,caf\xe9\nb,s,caf\xe9.jpg,\nc,s,,caf\xc3\xa9\n"
+    first, second, third = read(tmp_path / "m.csv", text)
+    assert (first, second) == (
+        Flaw(2, "param.note is not UTF-8: save the manifest as UTF-8"),
+        Flaw(3, "liveness is not UTF-8: save the manifest as UTF-8"),
+    )
+    assert isinstance(third, Row)
+    assert third.params == {"note": "café"}
 
 
 def test_no_manifest(tmp_path: Path) -> None:
@@ -316,6 +328,27 @@ async def test_a_row_that_asks_for_another_job_than_was_sent(
     write_csv(people, rows)
     assert (await command(*tell, "run", people, "--name", "logins"))[0] == 0
     assert Counter(int(job.job_type) for job in running.sandbox.jobs.values()) == {4: 2, 2: 4}
+
+
+async def test_a_row_for_a_job_that_a_program_sent(
+    running: RunningSandbox,
+    pictures: Pictures,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A row that names a job of the ledger which no manifest sent has its verdict, but only for the same picture."""
+    ledger = tmp_path / "l"
+    async with session_of(running, ledger=ledger) as session:
+        assert (await session.verify(Job.register("grace", pictures.selfie_path, job_id="j1"))).approved
+    other = tmp_path / "other.jpg"
+    other.write_bytes(pictures.other)
+    for selfie, code in ((other, 4), (pictures.selfie_path, 0)):
+        row = {"user_id": "grace", "selfie": selfie, "job_type": 4, "job_id": "j1"}
+        manifest = write_csv(tmp_path / "m.csv", [row])
+        found = await command(running, capsys, monkeypatch, "run", manifest, "--ledger", ledger)
+        assert (found[0], len(found[1]["problems"])) == (code, code // 4)
+    assert running.sandbox.count("j1") == 1
 
 
 async def test_a_batch_that_was_sent_before(

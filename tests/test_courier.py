@@ -50,6 +50,7 @@ from smile_async.errors import (
     UploadFailed,
     UserNotEnrolled,
 )
+from smile_async.pool import Pool
 from smile_async.sandbox import Sandbox
 
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -492,16 +493,16 @@ async def test_what_was_refused_for_a_wrong_clock_did_leave(
     late = {"Date": formatdate(time.time() + 7200, usegmt=True)}
     smile.fault("upload", say(401, {"error": "stale", "code": "2205"}, late))
     async with session_of(smile) as session:
-        send, sent = session._api.send, 0
+        send, sent = Pool.send, 0
 
-        async def once(*args: Any) -> Reply:
+        async def once(pool: Pool, *args: Any) -> Reply:
             nonlocal sent
             sent += 1
             if sent > 1:
                 raise NoReply(Sent.UNSENT, "nobody there")
-            return await send(*args)
+            return await send(pool, *args)
 
-        monkeypatch.setattr(session._api, "send", once)
+        monkeypatch.setattr(Pool, "send", once)
         with pytest.raises(Unavailable) as caught:
             await session.submit(pictures.job(job_id="j1"))
     assert caught.value.ticket is not None

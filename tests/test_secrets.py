@@ -293,10 +293,11 @@ async def test_nothing_shows_when_the_session_crashes(
     async with session_of(smile) as session:
         ticket = await session.submit(pictures.job())
 
-        async def defect(*_: object) -> None:
+        def defect(*_: object) -> None:
             raise ZeroDivisionError(KEY[:3])
 
-        monkeypatch.setattr(session._courier, "ask", defect)
+        smile.fault("job_status", say(404))
+        monkeypatch.setattr(session.poller, "_missed", defect)
         error = await _caught(session.wait(ticket))  # type: ignore[arg-type]
         assert error is not None
         canary.look_at_error(error)

@@ -13,7 +13,7 @@ from hand_clock import HandClock
 from scripted import ScriptedSmile, say, silence
 from street import MARKER, Pictures, nothing_left, session_of, until
 
-from smile_async import Failed, Finished, Job, Limits, Pace, SmileSession, Ticket
+from smile_async import Failed, Finished, Job, Limits, Pace, SmileSession
 from smile_async.conversation import Submission
 from smile_async.errors import (
     BadConfiguration,
@@ -361,13 +361,18 @@ async def test_a_reader_who_is_cancelled_twice_leaves_no_listener(smile: Scripte
     smile.plans["j1"] = [""]
     async with session_of(smile) as session:
 
+        async def jobs() -> AsyncIterator[Job]:
+            yield pictures.job(job_id="j1")
+            await until(lambda: len(session.poller) == 1)
+            smile.fault("upload", silence, always=True)
+            yield pictures.job(job_id="j2")
+
         async def read() -> None:
-            async with session.stream(Source(pictures)) as outcomes:
-                smile.fault("upload", silence, always=True)
+            async with session.stream(jobs()) as outcomes:
                 await anext(outcomes)
 
         reading = asyncio.create_task(read())
-        await until(lambda: len(session.poller) == 1)
+        await until(lambda: len(smile.asked["upload"]) == 2)
         reading.cancel()
         await asyncio.sleep(0)
         reading.cancel()
@@ -458,18 +463,18 @@ async def test_the_rate_is_not_saved_up_while_uploads_are_slow() -> None:
     clock = HandClock(now=0.0)
     starts: list[float] = []
 
-    class SlowCourier:
-        async def walk(self, submission: Submission, *_: object) -> Ticket:
-            starts.append(clock.now)
-            await clock.sleep(10 - clock.now % 10)
-            return submission.ticket
-
-    courier: Any = SlowCourier()
+    courier: Any = None
     sender = Sender(courier, Limits(uploads=2, jobs_per_second=2), clock)
+
+    async def send() -> None:
+        await sender._place(Submission(Job.authenticate("ada", use_enrolled_image=True)), 1000.0)
+        starts.append(clock.now)
+        await clock.sleep(10 - clock.now % 10)
+        sender._places.release()
+
     async with anyio.create_task_group() as tasks:
-        for number in range(6):
-            job = Job.authenticate("ada", use_enrolled_image=True, job_id=f"j{number}")
-            tasks.start_soon(sender.send, Submission(job), 1000.0)
+        for _ in range(6):
+            tasks.start_soon(send)
         await clock.advance(40)
     assert starts == [0.0, 0.5, 10.0, 10.5, 20.0, 20.5]
 

@@ -157,6 +157,8 @@ def _row(line: int, found: dict[str, Any], beside: Path, job_type: int) -> Row |
         selfie = _text(found, "selfie")
         params = {str(name): str(value) for name, value in (found.get("params") or {}).items()}
         params |= {name[6:]: str(value) for name, value in found.items() if name.startswith("param.") and value != ""}
+        for name, value in params.items():
+            _utf8(f"param.{name}", f"{name}{value}")
         return Row(
             line=line,
             key=key or user_id,
@@ -178,11 +180,14 @@ def _text(found: Mapping[str, Any], name: str) -> str:
         return ""
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError(f"{name} is {type(value).__name__}: give a text")  # noqa: TRY004 - a flaw of the row
-    text = str(value)
+    return _utf8(name, str(value))
+
+
+def _utf8(name: str, text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"{name} is not UTF-8: save the manifest as UTF-8") from None
+        raise ValueError(f"{ascii(name)[1:-1]} is not UTF-8: save the manifest as UTF-8") from None
     return text
 
 
@@ -206,7 +211,7 @@ def _frames(given: object, beside: Path) -> tuple[str, ...]:
     for name in names:
         if not isinstance(name, str):
             raise ValueError(f"liveness holds {type(name).__name__}: give paths")  # noqa: TRY004
-        if name.strip():
+        if _utf8("liveness", name).strip():
             found.extend(_matches(_beside(name.strip(), beside)))
     return tuple(found)
 

@@ -216,7 +216,7 @@ def _changed(row: Row, planned: Planned, before: Mapping[str, Any]) -> list[str]
 
 async def _other_pictures(row: Row, planned: Planned, before: Mapping[str, Any]) -> str:
     """What is wrong with the pictures of a row that was sent already; "" if they are the ones it was sent with."""
-    if before["spec"] is None or (before["spec"] == planned.spec and before["marks"] == planned.marks):
+    if before["spec"] == planned.spec and before["marks"] == planned.marks:
         return ""
     try:
         digest = (await load(job_of(row, planned.job_id))).digest().hex()
