@@ -55,6 +55,8 @@ _HOMES = ("codes", "image", "job", "pacing", "verdict", "settings", "stream", "s
 if not TYPE_CHECKING:  # a type checker that sees this takes any name for one of ours
 
     def __getattr__(name: str) -> object:
+        if name in _HOMES:
+            return import_module(f"{__name__}.{name}")
         for home in _HOMES if name in __all__ else ():
             module = import_module(f"{__name__}.{home}")
             if name in module.__all__:

@@ -272,7 +272,6 @@ class Courier:
         """
         before = self.server_clock.skew
         reply = await self._send(url, body, about, deadline)
-        self.server_clock.hear(reply.headers.get("date", ""))
         if not 400 <= reply.status < 500 or abs(self.server_clock.skew - before) < SKEW_SECONDS:
             return reply
         try:
@@ -292,6 +291,7 @@ class Courier:
         try:
             within = self._within(API_SECONDS, deadline, about)
             reply = await self._api.send("POST", url, _JSON, body(), within)
+            self.server_clock.hear(reply.headers.get("date", ""))
             well = reply.status < 500 and reply.status != 429
             if reply.status in (429, 503):
                 self._gate.close_for(self._asked_for(reply))
