@@ -7,7 +7,7 @@ fails all the time runs out of tokens instead of multiplying its traffic.
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
-__all__ = ["RetryBudget", "backoff", "retry_after"]
+__all__ = ["RetryBudget", "backoff", "http_date", "retry_after"]
 
 
 def backoff(attempt: int, *, base: float = 0.05, cap: float = 20.0, draw: float) -> float:
@@ -36,15 +36,17 @@ class RetryBudget:
         self.tokens = min(self.capacity, self.tokens + max(taken, 1))
 
 
+def http_date(text: str) -> float:
+    """Seconds since 1970 UTC of an HTTP date; without a zone (-0000) it is UTC. Raises ValueError or OverflowError."""
+    date = parsedate_to_datetime(text)
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+
+
 def retry_after(value: str, now: float) -> float | None:
     """Seconds a Retry-After header asks for (a number, or an HTTP date seen at epoch `now`), None if senseless."""
     text = value.strip()
     try:
-        if text.replace(".", "", 1).isdecimal():
-            seconds = float(text)
-        else:
-            date = parsedate_to_datetime(text)
-            seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
+        seconds = float(text) if text.replace(".", "", 1).isdecimal() else http_date(text) - now
     except (ValueError, OverflowError):
         return None
     return seconds if 0 <= seconds <= 86_400 else None

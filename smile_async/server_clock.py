@@ -5,10 +5,9 @@ how much, and the next request is signed with the server's time.
 """
 
 import logging
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 
 from smile_async.clock import Clock
+from smile_async.retrying import http_date
 
 __all__ = ["SKEW_SECONDS", "ServerClock"]
 
@@ -41,9 +40,7 @@ class ServerClock:
             return
         self._heard = (date, now)
         try:
-            said = parsedate_to_datetime(date)
-            # Without a zone, as after -0000, a date is UTC, not this machine's local time.
-            skew = (said if said.tzinfo else said.replace(tzinfo=UTC)).timestamp() - now
+            skew = http_date(date) - now
         except (ValueError, TypeError, OverflowError):
             return
         if abs(skew - self.skew) >= SKEW_SECONDS:
