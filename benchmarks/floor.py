@@ -168,7 +168,7 @@ async def run(told: dict[str, Any]) -> dict[str, Any]:
     figures = window.close()
     for each in (floor.closing, floor.closing_too):
         await each()
-    await asyncio.sleep(0.05)  # pyreqwest's thread may still hold the GIL: see smile_async/pyreqwest_engine.py
+    await asyncio.sleep(0.05)  # pyreqwest's thread may still hold the GIL: see transport/pyreqwest_engine.py
     return figures | {"api": "HTTP/2"}
 
 

@@ -11,14 +11,14 @@ from smile_async.errors import SmileError
 
 if TYPE_CHECKING:
     from smile_async.callbacks import CallbackReceiver, verify_callback
-    from smile_async.codes import CodeMeaning, Decision
-    from smile_async.image import Image
-    from smile_async.job import Job, JobType, Ticket
-    from smile_async.pacing import Pace
+    from smile_async.jobs.codes import CodeMeaning, Decision
+    from smile_async.jobs.image import Image
+    from smile_async.jobs.job import Job, JobType, Ticket
+    from smile_async.jobs.verdict import JobStatus, Verdict, classify, explain
     from smile_async.session import SmileSession
     from smile_async.settings import Limits, Stats
-    from smile_async.stream import Failed, Finished
-    from smile_async.verdict import JobStatus, Verdict, classify, explain
+    from smile_async.timing.pacing import Pace
+    from smile_async.traffic.stream import Failed, Finished
 
 __all__ = [  # noqa: RUF022 - a table of contents, in the order a reader meets the names
     # the session manager and its knobs
@@ -49,18 +49,21 @@ __all__ = [  # noqa: RUF022 - a table of contents, in the order a reader meets t
 ]
 
 #: Where they are, from the ground up: whoever wants a `Job` waits for no session.
-_HOMES = ("codes", "image", "job", "pacing", "verdict", "settings", "stream", "session", "callbacks")
+_HOMES = (
+    *("jobs.codes", "jobs.image", "jobs.job", "timing.pacing", "jobs.verdict", "settings"),
+    *("traffic.stream", "session", "callbacks"),
+)
 
 
 if not TYPE_CHECKING:  # a type checker that sees this takes any name for one of ours
 
     def __getattr__(name: str) -> object:
-        if name in _HOMES:
-            return import_module(f"{__name__}.{name}")
         for home in _HOMES if name in __all__ else ():
             module = import_module(f"{__name__}.{home}")
             if name in module.__all__:
                 return globals().setdefault(name, getattr(module, name))
+        if name in _HOMES:
+            return import_module(f"{__name__}.{name}")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:

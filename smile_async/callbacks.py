@@ -17,10 +17,10 @@ from urllib.parse import parse_qs, urlencode
 
 import anyio
 
-from smile_async.clock import SystemClock
 from smile_async.errors import BadConfiguration, ForgedReply, JobNotFound, SmileError
-from smile_async.signature import Secret, Signer
-from smile_async.verdict import FRESH_FOR, Verdict, judge_callback
+from smile_async.jobs.verdict import FRESH_FOR, Verdict, judge_callback
+from smile_async.protocol.signature import Secret, Signer
+from smile_async.timing.clock import SystemClock
 
 if TYPE_CHECKING:
     from smile_async.session import SmileSession

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from smile_async.clock import Clock
     from smile_async.sandbox import Sandbox
     from smile_async.session import SmileSession
+    from smile_async.timing.clock import Clock
 
 __all__ = ["smile_callback", "smile_clock", "smile_sandbox", "smile_session", "smile_settings"]
 
@@ -41,8 +41,8 @@ def smile_clock(request: pytest.FixtureRequest) -> "Clock":
 
     A `VirtualClock`, which jumps when nobody has anything to do but wait; the machine's own with --smile-sockets.
     """
-    from smile_async.clock import SystemClock  # noqa: PLC0415
-    from smile_async.virtual_clock import VirtualClock  # noqa: PLC0415
+    from smile_async.timing.clock import SystemClock  # noqa: PLC0415
+    from smile_async.timing.virtual_clock import VirtualClock  # noqa: PLC0415
 
     return SystemClock() if request.config.getoption("--smile-sockets") else VirtualClock()
 
@@ -74,7 +74,7 @@ def smile_settings(smile_sandbox: "Sandbox", smile_clock: "Clock") -> Mapping[st
     account = {"partner_id": smile_sandbox.partner_id, "api_key": smile_sandbox.api_key}
     running = smile_sandbox.running
     if running is not None:
-        from smile_async.pacing import Pace  # noqa: PLC0415
+        from smile_async.timing.pacing import Pace  # noqa: PLC0415
 
         # Real time: a test does not wait for a poll as people do.
         return {**account, "base_url": running.base_url, "ca_file": running.ca_file, "pace": Pace.fixed(0.05, 1, 0.1)}
@@ -148,7 +148,7 @@ def _without_threads(sandbox: "Sandbox", monkeypatch: pytest.MonkeyPatch) -> Non
     """Let session and sandbox read pictures in the event loop: threads end in any order, and so would the test."""
     from concurrent.futures import Executor, Future  # noqa: PLC0415
 
-    from smile_async import intake, sender  # noqa: PLC0415
+    from smile_async.traffic import payload, sender  # noqa: PLC0415
 
     class AtOnce(Executor):
         def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
@@ -157,7 +157,7 @@ def _without_threads(sandbox: "Sandbox", monkeypatch: pytest.MonkeyPatch) -> Non
             return future
 
     async def load(job: Any) -> Any:
-        return intake._load(job)  # noqa: SLF001 - the part of intake.load that runs in a thread
+        return payload._load(job)  # noqa: SLF001 - the part of payload.load that runs in a thread
 
     monkeypatch.setattr(sender, "load", load)
     sandbox.readers.shutdown()

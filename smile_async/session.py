@@ -14,10 +14,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 import anyio
 import anyio.to_thread
 
-from smile_async.clock import Clock, SystemClock
-from smile_async.confirming import Confirmer
-from smile_async.conversation import Ask, Fault, Submission
-from smile_async.courier import Courier
 from smile_async.errors import (
     BadConfiguration,
     InvalidJob,
@@ -26,21 +22,25 @@ from smile_async.errors import (
     StillPending,
     UnreadableReply,
 )
-from smile_async.gate import Gate
-from smile_async.host import Host
-from smile_async.job import Job, Ticket, checked_ticket
-from smile_async.pacing import Pace
-from smile_async.poller import Poller, Until
-from smile_async.pool import Pool
-from smile_async.sender import Sender, ledger_of
+from smile_async.jobs.job import Job, Ticket, checked_ticket
+from smile_async.jobs.verdict import JobStatus, Verdict
+from smile_async.protocol.signature import Secret
+from smile_async.protocol.v1.submission import Ask, Fault, Submission
 from smile_async.settings import Limits, Settings, Stats, environment_settings
-from smile_async.signature import Secret
-from smile_async.stream import Stream
-from smile_async.telemetry import ended
-from smile_async.tls import tls_context
-from smile_async.transport import engine_factory
-from smile_async.verdict import JobStatus, Verdict
-from smile_async.waiting import Follow, Waiter, checked_patience, checked_until
+from smile_async.timing.clock import Clock, SystemClock
+from smile_async.timing.pacing import Pace
+from smile_async.traffic.confirming import Confirmer
+from smile_async.traffic.driver import Courier
+from smile_async.traffic.poller import Poller, Until
+from smile_async.traffic.sender import Sender, ledger_of
+from smile_async.traffic.stream import Stream
+from smile_async.traffic.tasks import Host
+from smile_async.traffic.telemetry import ended
+from smile_async.traffic.waiting import Follow, Waiter, checked_patience, checked_until
+from smile_async.transport.engines import engine_factory
+from smile_async.transport.limiter import Gate
+from smile_async.transport.pool import Pool
+from smile_async.transport.tls import tls_context
 
 if TYPE_CHECKING:
     from smile_async.ledger import Ledger

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from smile_async.errors import BadConfiguration
-from smile_async.signature import Secret, Signer
+from smile_async.protocol.signature import Secret, Signer
 from smile_async.urls import DEFAULT_UPLOAD_HOSTS, url_flaw
 
 __all__ = ["ENVIRONMENTS", "Limits", "Settings", "Stats", "environment_settings"]

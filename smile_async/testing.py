@@ -29,11 +29,11 @@ from typing import Any
 
 import orjson
 
-from smile_async.codes import CodeMeaning, Decision
-from smile_async.job import Ticket
+from smile_async.jobs.codes import CodeMeaning, Decision
+from smile_async.jobs.job import Ticket
+from smile_async.jobs.verdict import explain
+from smile_async.protocol.signature import Secret, Signer, format_timestamp
 from smile_async.settings import ENVIRONMENTS
-from smile_async.signature import Secret, Signer, format_timestamp
-from smile_async.verdict import explain
 
 __all__ = [
     "API_KEY",

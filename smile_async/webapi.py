@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from smile_async.image import Image
-from smile_async.job import UNKNOWN_JOB_TYPE, Job, JobType, Ticket
+from smile_async.jobs.image import Image
+from smile_async.jobs.job import UNKNOWN_JOB_TYPE, Job, JobType, Ticket
+from smile_async.protocol.signature import Secret
 from smile_async.session import PATIENCE, SmileSession
-from smile_async.signature import Secret
 
 __all__ = ["WebApi"]
 

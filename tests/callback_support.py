@@ -11,7 +11,7 @@ import httpx
 from smile_async import CallbackReceiver, Job, Pace, SmileSession, Ticket, Verdict
 from smile_async.sandbox import Sandbox
 from smile_async.testing import SELFIE
-from smile_async.virtual_clock import VirtualClock
+from smile_async.timing.virtual_clock import VirtualClock
 
 #: All that a receiver ever says.
 FIXED = {

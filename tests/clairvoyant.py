@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from statistics import NormalDist
 
-from smile_async.pacing import Rhythm
+from smile_async.timing.pacing import Rhythm
 
 JOB_TYPE = 2
 _NORMAL = NormalDist()

@@ -22,8 +22,9 @@ from ground_support import jpeg
 from street import ENGINES, Pictures, session_of
 from test_cancellation import assert_at_rest, storm
 
-from smile_async import Finished, Job, Limits, Pace, SmileError, SmileSession, courier, poller
+from smile_async import Finished, Job, Limits, Pace, SmileError, SmileSession
 from smile_async.sandbox import RunningSandbox, Sandbox
+from smile_async.traffic import driver, poller
 
 #: MB by which resident memory may differ between the second and the last third of the run.
 FLAT_MB = 40.0
@@ -104,7 +105,7 @@ async def mixed_faults(http: str, seconds: float, seed: int) -> dict[str, Any]:
     rng = random.Random(seed)
     pictures = _pictures()
     # A connection that falls silent is noticed after a second instead of thirty: more faults a minute.
-    courier.API_SECONDS = courier.UPLOAD_SECONDS = poller.API_SECONDS = 1.5
+    driver.API_SECONDS = driver.UPLOAD_SECONDS = poller.API_SECONDS = 1.5
     async with Sandbox.serve(latency=0.05) as running:
         sandbox = running.sandbox
         sandbox.enroll("ada")

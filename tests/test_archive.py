@@ -13,9 +13,9 @@ from ground_support import CANARY, jpeg, png
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smile_async.archive import Archive, Member, members
-from smile_async.image import Image
-from smile_async.job import Job
+from smile_async.jobs.image import Image
+from smile_async.jobs.job import Job
+from smile_async.protocol.v1.archive import Archive, Member, members
 
 INFO = b'{"images":[]}'
 #: Sizes around the edges of a piece, and an empty one.

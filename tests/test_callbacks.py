@@ -22,7 +22,7 @@ from smile_async.callbacks import PRODUCTION_ADDRESSES
 from smile_async.errors import BadConfiguration, ForgedReply, SmileError, StaleReply, UnreadableReply
 from smile_async.sandbox import RunningSandbox, Sandbox
 from smile_async.testing import SELFIE, callback_body
-from smile_async.virtual_clock import VirtualClock
+from smile_async.timing.virtual_clock import VirtualClock
 
 Build = Callable[..., bytes]
 NOT_SIGNED = (403, "not signed by smile id, or stale")

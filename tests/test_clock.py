@@ -3,7 +3,7 @@ import time
 import anyio
 import anyio.lowlevel
 
-from smile_async.clock import SystemClock
+from smile_async.timing.clock import SystemClock
 
 
 async def test_the_clock_of_the_machine_tells_its_time() -> None:

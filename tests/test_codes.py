@@ -4,8 +4,8 @@ import re
 
 from ground_support import expected_codes
 
-from smile_async import codes
-from smile_async.codes import IMAGE_JOB_TYPES, MEANINGS, Decision
+from smile_async.jobs import codes
+from smile_async.jobs.codes import IMAGE_JOB_TYPES, MEANINGS, Decision
 
 EXPECTED = expected_codes()
 

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smile_async import Decision, JobStatus, Pace, Ticket, Verdict, classify
-from smile_async.confirming import AGAIN_FOR, CLAIMS, QUERIES_AT_ONCE, Confirmer
-from smile_async.conversation import Ask, Fault, Pursuit, Sent
 from smile_async.errors import JobNotFound, SessionClosed, SmileError, Unavailable, UnreadableReply
-from smile_async.host import Host
-from smile_async.poller import Listener, Poller, Until
-from smile_async.signature import Secret, Signer
+from smile_async.protocol.signature import Secret, Signer
+from smile_async.protocol.v1.submission import Ask, Fault, Pursuit, Sent
+from smile_async.traffic.confirming import AGAIN_FOR, CLAIMS, QUERIES_AT_ONCE, Confirmer
+from smile_async.traffic.poller import Listener, Poller, Until
+from smile_async.traffic.tasks import Host
 
 TICKET = Ticket("ada", "j1", 2, "0000000001")
 #: What Smile ID may say of one job, in this order: nothing, under review, under review for another reason, the end.
@@ -378,7 +378,7 @@ async def test_leaving_the_session_ends_every_question() -> None:
 
 async def test_jobs_counted_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """An attacker with a list of jobs fills no memory: only the latest are counted."""
-    monkeypatch.setattr("smile_async.confirming.COUNTED", 3)
+    monkeypatch.setattr("smile_async.traffic.confirming.COUNTED", 3)
     rig = Rig()
     async with rig.running():
         for number in range(10):

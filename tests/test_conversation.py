@@ -10,8 +10,19 @@ from ground_support import jpeg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smile_async.codes import Decision
-from smile_async.conversation import (
+from smile_async.errors import (
+    JobExists,
+    JobNotFound,
+    NotAuthorized,
+    RateLimited,
+    Unavailable,
+    UploadFailed,
+)
+from smile_async.jobs.codes import Decision
+from smile_async.jobs.job import Job, Ticket
+from smile_async.jobs.verdict import JobStatus, Verdict
+from smile_async.protocol.signature import Secret
+from smile_async.protocol.v1.submission import (
     ATTEMPTS,
     Ask,
     Conversation,
@@ -26,18 +37,7 @@ from smile_async.conversation import (
     Submission,
     insist,
 )
-from smile_async.errors import (
-    JobExists,
-    JobNotFound,
-    NotAuthorized,
-    RateLimited,
-    Unavailable,
-    UploadFailed,
-)
-from smile_async.job import Job, Ticket
-from smile_async.signature import Secret
-from smile_async.verdict import JobStatus, Verdict
-from smile_async.wire import Slot
+from smile_async.protocol.v1.wire import Slot
 
 NUMBER = "0000000123"
 TICKET = Ticket("ada", "7f3e", 2)

@@ -31,9 +31,6 @@ from scripted import (
 from street import Pictures, session_of
 
 from smile_async import Job, Limits, SmileSession, Ticket, Verdict
-from smile_async.clock import SystemClock
-from smile_async.conversation import Sent
-from smile_async.engine import NoReply, Reply
 from smile_async.errors import (
     AlreadyEnrolled,
     ForgedReply,
@@ -50,8 +47,11 @@ from smile_async.errors import (
     UploadFailed,
     UserNotEnrolled,
 )
-from smile_async.pool import Pool
+from smile_async.protocol.v1.submission import Sent
 from smile_async.sandbox import Sandbox
+from smile_async.timing.clock import SystemClock
+from smile_async.transport.engine import NoReply, Reply
+from smile_async.transport.pool import Pool
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

@@ -11,10 +11,10 @@ from smile_async import Job
 from smile_async.batch import Row
 from smile_async.batch.checking import check
 from smile_async.errors import InvalidJob
-from smile_async.fetching import is_uri, presentable
-from smile_async.image import MAX_IMAGE_BYTES
-from smile_async.intake import load
+from smile_async.jobs.image import MAX_IMAGE_BYTES
 from smile_async.sandbox import RunningSandbox
+from smile_async.traffic.fetching import is_uri, presentable
+from smile_async.traffic.payload import load
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import anyio
 import pytest
 from hand_clock import HandClock, settle
 
-from smile_async.gate import FIRST_CLOSURE, LONGEST_CLOSURE, Gate, Pacer
+from smile_async.transport.limiter import FIRST_CLOSURE, LONGEST_CLOSURE, Gate, Pacer
 
 FAR = 1e9
 

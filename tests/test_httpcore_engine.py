@@ -12,11 +12,11 @@ import pytest
 from scripted import Authority, ScriptedServer, Wire, raw_reply, say, silence
 from street import until
 
-from smile_async.conversation import Sent
-from smile_async.engine import KEPT_FOR, NoReply
-from smile_async.httpcore_engine import HttpcoreEngine
+from smile_async.protocol.v1.submission import Sent
 from smile_async.sandbox import RunningSandbox
-from smile_async.tls import tls_context
+from smile_async.transport.engine import KEPT_FOR, NoReply
+from smile_async.transport.httpcore_engine import HttpcoreEngine
+from smile_async.transport.tls import tls_context
 
 pytestmark = pytest.mark.usefixtures("tidy")
 libraries = pytest.mark.parametrize("library", [httpcore, httpcore2])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image as Picture
 
 from smile_async.errors import InvalidJob
-from smile_async.image import MAX_IMAGE_BYTES, Image, flaw, media_type
+from smile_async.jobs.image import MAX_IMAGE_BYTES, Image, flaw, media_type
 
 
 def drawn(mode: str, kind: str, **options: object) -> bytes:

@@ -8,8 +8,8 @@ from street import MARKER, Pictures
 
 from smile_async import Image, Job
 from smile_async.errors import InvalidJob
-from smile_async.image import MAX_IMAGE_BYTES
-from smile_async.intake import load
+from smile_async.jobs.image import MAX_IMAGE_BYTES
+from smile_async.traffic.payload import load
 
 
 async def test_files_and_bytes_give_the_same_cargo(pictures: Pictures) -> None:
@@ -101,7 +101,7 @@ async def test_a_disk_that_fails_is_told(pictures: Pictures, monkeypatch: pytest
     def broken(_descriptor: int, _size: int) -> bytes:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("smile_async.intake.os.read", broken)
+    monkeypatch.setattr("smile_async.traffic.payload.os.read", broken)
     with pytest.raises(InvalidJob, match=r"can not be read \(Input/output error\): check the disk"):
         await load(pictures.filed())
 

@@ -17,7 +17,6 @@ from scripted import ScriptedSmile, cut
 from street import MARKER, Pictures, session_of, until
 
 from smile_async import Decision, Failed, Job, SmileSession, Ticket, Verdict
-from smile_async.conversation import Reach
 from smile_async.errors import (
     BadConfiguration,
     InvalidJob,
@@ -27,12 +26,13 @@ from smile_async.errors import (
     Unavailable,
     UserNotEnrolled,
 )
-from smile_async.intake import load
 from smile_async.ledger import Ledger, State, as_ledger, failpoints, schema
 from smile_async.ledger import place as places
 from smile_async.ledger.batches import Batches
 from smile_async.ledger.place import Place
+from smile_async.protocol.v1.submission import Reach
 from smile_async.sandbox import RunningSandbox
+from smile_async.traffic.payload import load
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

@@ -12,10 +12,10 @@ from street import Pictures, session_of, until
 
 from smile_async import Decision, Job, Verdict
 from smile_async.batch import Planner, Row, Run
-from smile_async.conversation import Reach
 from smile_async.errors import InvalidJob
 from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
+from smile_async.protocol.v1.submission import Reach
 from smile_async.sandbox import RunningSandbox
 
 DIGEST = b"d" * 32

@@ -15,9 +15,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 from street import ENGINES, QUICK, Pictures, session_of
 
-from smile_async import telemetry
 from smile_async.errors import StillPending, Unavailable
 from smile_async.sandbox import RunningSandbox
+from smile_async.traffic import telemetry
 
 engines = pytest.mark.parametrize("http", ENGINES)
 

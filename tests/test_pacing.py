@@ -10,7 +10,7 @@ from clairvoyant import EVEN, MIX, QUICK, REVIEW, Even, Law, Street, draws, opti
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smile_async.pacing import Pace, Rhythm, failing_delay
+from smile_async.timing.pacing import Pace, Rhythm, failing_delay
 
 AGES = st.floats(min_value=0, max_value=1e9) | st.sampled_from([0.0, 1e-300, 0.1, 21_600.0, math.inf])
 

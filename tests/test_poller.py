@@ -10,10 +10,7 @@ import anyio
 import pytest
 from hand_clock import HandClock, settle
 
-from smile_async import Decision, JobStatus, Pace, Ticket, Verdict, poller
-from smile_async.agenda import Agenda
-from smile_async.conversation import Ask, Fault, Sent
-from smile_async.courier import FORGETFUL_FOR
+from smile_async import Decision, JobStatus, Pace, Ticket, Verdict
 from smile_async.errors import (
     ForgedReply,
     JobNotFound,
@@ -23,7 +20,11 @@ from smile_async.errors import (
     Unavailable,
     UnreadableReply,
 )
-from smile_async.poller import COALESCE, Listener, Poller, Until
+from smile_async.protocol.v1.submission import Ask, Fault, Sent
+from smile_async.timing.timers import Agenda
+from smile_async.traffic import poller
+from smile_async.traffic.driver import FORGETFUL_FOR
+from smile_async.traffic.poller import COALESCE, Listener, Poller, Until
 
 FAR = float("inf")
 

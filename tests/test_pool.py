@@ -8,10 +8,10 @@ import anyio
 import pytest
 from hand_clock import settle
 
-from smile_async import pool
-from smile_async.conversation import Sent
-from smile_async.engine import Body, NoReply, Reply
-from smile_async.pool import CANCELLED_AT_MOST, REQUESTS_AT_ONCE, REQUESTS_IN_ALL, Pool
+from smile_async.protocol.v1.submission import Sent
+from smile_async.transport import pool
+from smile_async.transport.engine import Body, NoReply, Reply
+from smile_async.transport.pool import CANCELLED_AT_MOST, REQUESTS_AT_ONCE, REQUESTS_IN_ALL, Pool
 
 URL = "https://api.example/v1/upload"
 

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from smile_async import Decision, Job, SmileSession, pytest_plugin, verify_callback
-from smile_async.clock import SystemClock
 from smile_async.errors import Refused, StillPending, UserNotEnrolled
 from smile_async.sandbox import Sandbox
 from smile_async.testing import SELFIE
-from smile_async.virtual_clock import VirtualClock
+from smile_async.timing.clock import SystemClock
+from smile_async.timing.virtual_clock import VirtualClock
 
 #: A test file of a user, but for the marker that his plugin needs.
 SAMPLE = """
@@ -152,7 +152,7 @@ from smile_async import Job, SmileError
 from smile_async.testing import SELFIE
 
 def test_nothing_is_made_that_nobody_asked_for():
-    assert not {"smile_async.sandbox", "smile_async.virtual_clock"} & set(sys.modules)
+    assert not {"smile_async.sandbox", "smile_async.timing.virtual_clock"} & set(sys.modules)
 
 @pytest.mark.asyncio
 async def test_loud(smile_sandbox, smile_session):

@@ -11,7 +11,7 @@ from street import QUICK, Pictures
 
 from smile_async import Decision, Job, Limits, SmileSession
 from smile_async.errors import ForgedReply, RateLimited, Unavailable
-from smile_async.signature import Secret, Signer, format_timestamp
+from smile_async.protocol.signature import Secret, Signer, format_timestamp
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

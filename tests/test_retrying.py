@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smile_async.retrying import RetryBudget, backoff, retry_after
+from smile_async.timing.backoff import RetryBudget, backoff, retry_after
 
 NOW = 1_700_000_000.0
 

@@ -17,9 +17,8 @@ from hand_clock import HandClock
 from scripted import KEY, PARTNER, ScriptedSmile, reset_after_reading, say, silence
 from street import ENGINES, QUICK, Pictures, nothing_left, session_of, until
 
-import smile_async.sender
+import smile_async.traffic.sender
 from smile_async import Decision, Job, Limits, Pace, SmileSession, Stats, Ticket, Verdict
-from smile_async.conversation import Ask, Fault, Sent
 from smile_async.errors import (
     BadConfiguration,
     ForgedReply,
@@ -33,9 +32,10 @@ from smile_async.errors import (
     UnreadableReply,
     WrongLoop,
 )
-from smile_async.pool import Pool
+from smile_async.protocol.signature import Secret
+from smile_async.protocol.v1.submission import Ask, Fault, Sent
 from smile_async.sandbox import RunningSandbox, Sandbox
-from smile_async.signature import Secret
+from smile_async.transport.pool import Pool
 
 pytestmark = pytest.mark.usefixtures("tidy")
 engines = pytest.mark.parametrize("http", ENGINES)
@@ -357,7 +357,7 @@ async def test_what_is_remembered_is_bounded(
     smile: ScriptedSmile, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Unfinished submissions are remembered up to a number; beyond it the oldest is forgotten."""
-    monkeypatch.setattr(smile_async.sender, "REMEMBERED", 2)
+    monkeypatch.setattr(smile_async.traffic.sender, "REMEMBERED", 2)
     smile.fault("upload", say(400, {"code": "2204"}), always=True)
     async with session_of(smile) as session:
         smile.fault("upload", *[say(504)] * 9, effect=True)

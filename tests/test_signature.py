@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smile_async.errors import BadConfiguration
-from smile_async.signature import Secret, Signer, Stamps, format_timestamp, parse_timestamp
+from smile_async.protocol.signature import Secret, Signer, Stamps, format_timestamp, parse_timestamp
 
 CANARY = "k3y-that-nobody-may-see"
 VECTOR = ("test-api-key", "001", "2026-01-02T03:04:05.678Z", "CgtmbFRbL8BzLma5PuAs7p+2SLAm1n7SE4LY5RCIgRw=")

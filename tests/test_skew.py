@@ -5,10 +5,10 @@ import time
 import pytest
 from street import ENGINES, Pictures, session_of
 
-from smile_async.clock import SystemClock
 from smile_async.errors import ForgedReply, StaleReply
 from smile_async.sandbox import RunningSandbox
-from smile_async.server_clock import ServerClock
+from smile_async.timing.clock import SystemClock
+from smile_async.timing.server_clock import ServerClock
 
 DAY = 86_400.0
 

@@ -15,7 +15,7 @@ import uvloop
 from scripted import Authority
 from street import until
 
-from smile_async.sockets import UNREAD_BYTES, Backend, Stream
+from smile_async.transport.sockets import UNREAD_BYTES, Backend, Stream
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

@@ -19,16 +19,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from smile_async import Decision, Finished, Job, SmileError, SmileSession, Verdict, intake
-from smile_async.conversation import Ask, Fault, Pause, Prepare, Pursuit, Put, Reach, Sent, Step, Submission
+from smile_async import Decision, Finished, Job, SmileError, SmileSession, Verdict
 from smile_async.errors import JobExists, JobNotFound, Unavailable, UnreadableReply, UploadFailed
-from smile_async.intake import Cargo
-from smile_async.job import Ticket
-from smile_async.pacing import Pace
+from smile_async.jobs.job import Ticket
+from smile_async.jobs.verdict import JobStatus
+from smile_async.protocol.signature import Secret
+from smile_async.protocol.v1.submission import Ask, Fault, Pause, Prepare, Pursuit, Put, Reach, Sent, Step, Submission
+from smile_async.protocol.v1.wire import Slot
 from smile_async.sandbox import Sandbox
-from smile_async.signature import Secret
-from smile_async.verdict import JobStatus
-from smile_async.wire import Slot
+from smile_async.timing.pacing import Pace
+from smile_async.traffic import payload
+from smile_async.traffic.payload import Cargo
 
 OURS, THEIRS = "ours", "theirs"
 NUMBER = "0000000001"
@@ -308,10 +309,10 @@ def no_threads() -> Iterator[None]:
     """Pictures are read in the loop: virtual time would run away while a thread works."""
 
     async def load(job: Job) -> Cargo:
-        return intake._load(job)
+        return payload._load(job)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("smile_async.sender.load", load)
+        patch.setattr("smile_async.traffic.sender.load", load)
         yield
 
 

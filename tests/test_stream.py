@@ -14,7 +14,6 @@ from scripted import ScriptedSmile, say, silence
 from street import MARKER, Pictures, nothing_left, session_of, until
 
 from smile_async import Failed, Finished, Job, Limits, Pace, SmileSession
-from smile_async.conversation import Submission
 from smile_async.errors import (
     BadConfiguration,
     InvalidJob,
@@ -24,8 +23,9 @@ from smile_async.errors import (
     Unavailable,
     UserNotEnrolled,
 )
+from smile_async.protocol.v1.submission import Submission
 from smile_async.sandbox import RunningSandbox
-from smile_async.sender import Sender
+from smile_async.traffic.sender import Sender
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

@@ -29,11 +29,11 @@ from scripted import (
 )
 from street import ENGINES, nothing_left, until
 
-from smile_async.conversation import Sent
-from smile_async.engine import MAX_REPLY_BYTES, Body, Engine, NoReply, Reply
 from smile_async.errors import BadConfiguration
+from smile_async.protocol.v1.submission import Sent
 from smile_async.sandbox import RunningSandbox
-from smile_async.transport import HttpxEngine, engine_factory
+from smile_async.transport.engine import MAX_REPLY_BYTES, Body, Engine, NoReply, Reply
+from smile_async.transport.engines import HttpxEngine, engine_factory
 
 pytestmark = pytest.mark.usefixtures("tidy")
 engines = pytest.mark.parametrize("http", ENGINES)
@@ -319,7 +319,7 @@ async def test_an_abandoned_request_does_not_live_for_ever(
     http: str, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connection of a cancelled request to a silent server is closed: at once, or with its leg's longest time."""
-    monkeypatch.setattr("smile_async.pyreqwest_engine.UPLOAD_SECONDS", -0.5)
+    monkeypatch.setattr("smile_async.transport.pyreqwest_engine.UPLOAD_SECONDS", -0.5)
     gone = asyncio.Event()
 
     async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -13,11 +13,12 @@ import httpx
 import pytest
 import uvloop
 
-from smile_async import Job, SmileSession, virtual_clock
+from smile_async import Job, SmileSession
 from smile_async.errors import SessionClosed
 from smile_async.sandbox import Sandbox
 from smile_async.testing import SELFIE
-from smile_async.virtual_clock import VirtualClock, VirtualTimeIsUp
+from smile_async.timing import virtual_clock
+from smile_async.timing.virtual_clock import VirtualClock, VirtualTimeIsUp
 
 
 async def test_a_sleep_takes_no_time_but_passes() -> None:

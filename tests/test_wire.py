@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smile_async.errors import UnreadableReply
-from smile_async.job import Job, Ticket
-from smile_async.signature import Secret
-from smile_async.wire import (
+from smile_async.jobs.job import Job, Ticket
+from smile_async.protocol.signature import Secret
+from smile_async.protocol.v1.wire import (
     Complaint,
     SignedStamp,
     Slot,

@@ -13,10 +13,10 @@ import anyio
 from smile_async.batch.manifest import Flaw, Row
 from smile_async.batch.planning import Planner, Work
 from smile_async.errors import InvalidJob
-from smile_async.intake import load
-from smile_async.job import Job
+from smile_async.jobs.job import Job
 from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
+from smile_async.traffic.payload import load
 
 __all__ = ["check"]
 

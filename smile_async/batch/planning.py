@@ -16,13 +16,13 @@ import anyio
 import anyio.to_thread
 
 from smile_async.batch.manifest import Flaw, Row, job_of
-from smile_async.conversation import Reach
 from smile_async.errors import InvalidJob, LedgerFailed
-from smile_async.intake import load
-from smile_async.job import Job, Ticket
-from smile_async.job import job_type as as_job_type
+from smile_async.jobs.job import Job, Ticket
+from smile_async.jobs.job import job_type as as_job_type
 from smile_async.ledger import Ledger, State
 from smile_async.ledger.batches import Batches, Planned
+from smile_async.protocol.v1.submission import Reach
+from smile_async.traffic.payload import load
 
 __all__ = ["Planner", "Plans", "Work", "assign", "job_id_of"]
 

@@ -12,8 +12,8 @@ from rich.table import Table
 from smile_async.batch import Flaw, Planner, Row, Run, read_manifest, render
 from smile_async.cli.output import ExitCode, aside, paint, people
 from smile_async.cli.progress import interruptible, shown
-from smile_async.codes import Decision
 from smile_async.errors import BadConfiguration, SmileError
+from smile_async.jobs.codes import Decision
 from smile_async.ledger import Ledger, State
 from smile_async.ledger.batches import Batches
 from smile_async.ledger.chunks import CHUNK_JOBS

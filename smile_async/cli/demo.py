@@ -21,11 +21,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from smile_async.cli.output import ExitCode, aside, paint, people, print_document
-from smile_async.codes import Decision
 from smile_async.errors import Unavailable
-from smile_async.job import Job
+from smile_async.jobs.codes import Decision
+from smile_async.jobs.job import Job
 from smile_async.session import SmileSession
-from smile_async.stream import Failed, Finished
+from smile_async.traffic.stream import Failed, Finished
 
 __all__ = ["Report", "demo", "neighbour"]
 

@@ -24,9 +24,9 @@ from smile_async.cli.output import (
     show_way_back,
     verdict_document,
 )
-from smile_async.job import UNKNOWN_JOB_TYPE, Ticket
+from smile_async.jobs.job import UNKNOWN_JOB_TYPE, Ticket
+from smile_async.jobs.verdict import JobStatus, Verdict
 from smile_async.session import SmileSession
-from smile_async.verdict import JobStatus, Verdict
 
 __all__ = ["status", "submit", "verify"]
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from smile_async.image import Image
-from smile_async.job import Job
+from smile_async.jobs.image import Image
+from smile_async.jobs.job import Job
 
 __all__ = [
     "AllowNewEnroll",

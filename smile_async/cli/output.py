@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from smile_async.codes import Decision
 from smile_async.errors import BadConfiguration, InvalidJob, Refused, SmileError, StillPending
-from smile_async.job import Ticket
-from smile_async.verdict import Verdict
+from smile_async.jobs.codes import Decision
+from smile_async.jobs.job import Ticket
+from smile_async.jobs.verdict import Verdict
 
 __all__ = [
     "ExitCode",

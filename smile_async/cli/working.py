@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from smile_async.cli import options
 from smile_async.cli.output import ExitCode, aside, paint, print_document
-from smile_async.codes import Decision
+from smile_async.jobs.codes import Decision
 
 if TYPE_CHECKING:
     from smile_async.ledger.chunks import Held

@@ -12,13 +12,13 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
-from smile_async.conversation import Reach
 from smile_async.errors import BadConfiguration, JobExists, LedgerFailed
 from smile_async.ledger.book import Ledger
 from smile_async.ledger.chunks import chunked
 from smile_async.ledger.failpoints import failpoint
 from smile_async.ledger.place import dialect_insert
 from smile_async.ledger.schema import State, batches, events, jobs, problems
+from smile_async.protocol.v1.submission import Reach
 
 __all__ = ["Batches", "Planned"]
 

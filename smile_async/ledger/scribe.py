@@ -12,11 +12,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from smile_async.clock import Clock
 from smile_async.errors import LedgerFailed
 from smile_async.ledger.failpoints import failpoint
 from smile_async.ledger.grouping import Answer, Fence, Group, Intent, Mark, Note, answer_all, moments, settle
 from smile_async.ledger.place import words_of
+from smile_async.timing.clock import Clock
 
 __all__ = ["DELAY", "OUTAGE", "Scribe"]
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from smile_async.codes import Decision
+from smile_async.jobs.codes import Decision
+from smile_async.jobs.verdict import explain
 from smile_async.ledger.schema import State
-from smile_async.verdict import explain
 
 __all__ = ["ORDER", "Figures", "human_seconds"]
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import anyio.to_thread
 
 from smile_async.batch.output import render, result_of, write_whole
-from smile_async.codes import Decision
+from smile_async.jobs.codes import Decision
+from smile_async.jobs.verdict import classify
 from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
 from smile_async.report.charts import COLOURS, bars, over_time, waits
 from smile_async.report.figures import ORDER, Figures, end_of, human_seconds, meaning_of
-from smile_async.verdict import classify
 
 __all__ = ["page", "write_report"]
 

@@ -5,7 +5,7 @@ Python SDK, tests/conftest.py) and the meaning of the code otherwise; action val
 enum (actions.csv). The pairing of values with outcomes is our inference wherever no published sample has it.
 """
 
-from smile_async.codes import MEANINGS, Decision
+from smile_async.jobs.codes import MEANINGS, Decision
 
 __all__ = ["APPROVED", "FINAL", "JOB_TYPES", "REGISTRATIONS", "actions_of", "decision_of", "meaning_of", "text_of"]
 
@@ -55,7 +55,7 @@ def decision_of(code: str, job_type: int) -> str:
 
 
 def meaning_of(code: str, job_type: int) -> str:
-    """What *code* means for a job of *job_type*, as `smile_async.codes` has it; "" if no source documents the pair."""
+    """What *code* means for a job of *job_type*, as `jobs.codes` has it; "" if no source documents the pair."""
     return _MEANINGS.get((code, job_type), "")
 
 

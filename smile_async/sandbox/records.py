@@ -7,7 +7,7 @@ somebody asks, so no timer runs per job, virtual time works, and a restart loses
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from smile_async.clock import Clock, SystemClock
+from smile_async.timing.clock import Clock, SystemClock
 
 from .outcomes import decision_of
 

@@ -10,7 +10,7 @@ import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from smile_async.clock import Clock, SystemClock
+from smile_async.timing.clock import Clock, SystemClock
 
 __all__ = ["Settings", "is_host"]
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from smile_async.job import JobType
+from smile_async.jobs.job import JobType
 from smile_async.sandbox.faults import Fault, Leg
 from smile_async.sandbox.outcomes import FINAL, REGISTRATIONS, decision_of, meaning_of, text_of
 from smile_async.sandbox.records import CallbackSent, ImageRecord, JobRecord, Message

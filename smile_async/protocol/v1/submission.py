@@ -18,10 +18,10 @@ from enum import IntEnum, StrEnum
 from typing import Any, TypeVar
 
 from smile_async.errors import JobExists, JobNotFound, SmileError
-from smile_async.job import UNKNOWN_JOB_TYPE, Job, Ticket
-from smile_async.pacing import Rhythm, failing_delay
-from smile_async.verdict import JobStatus, Verdict
-from smile_async.wire import Slot
+from smile_async.jobs.job import UNKNOWN_JOB_TYPE, Job, Ticket
+from smile_async.jobs.verdict import JobStatus, Verdict
+from smile_async.protocol.v1.wire import Slot
+from smile_async.timing.pacing import Rhythm, failing_delay
 
 __all__ = ["ATTEMPTS", "Ask", "Fault", "Pause", "Prepare", "Pursuit", "Put", "Reach", "Sent", "Step", "Submission"]
 

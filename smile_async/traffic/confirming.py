@@ -15,15 +15,15 @@ from functools import partial
 
 import anyio
 
-from smile_async.clock import Clock
-from smile_async.codes import Decision
-from smile_async.conversation import Ask, Fault
-from smile_async.courier import Courier
 from smile_async.errors import ForgedReply, JobNotFound, SessionClosed, SmileError, UnreadableReply
-from smile_async.host import Host
-from smile_async.job import MAX_ID_LENGTH, UNKNOWN_JOB_TYPE, Ticket
-from smile_async.poller import Poller
-from smile_async.verdict import JobStatus, Verdict, classify, judge_callback
+from smile_async.jobs.codes import Decision
+from smile_async.jobs.job import MAX_ID_LENGTH, UNKNOWN_JOB_TYPE, Ticket
+from smile_async.jobs.verdict import JobStatus, Verdict, classify, judge_callback
+from smile_async.protocol.v1.submission import Ask, Fault
+from smile_async.timing.clock import Clock
+from smile_async.traffic.driver import Courier
+from smile_async.traffic.poller import Poller
+from smile_async.traffic.tasks import Host
 
 __all__ = ["Confirmer"]
 

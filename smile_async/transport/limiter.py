@@ -9,7 +9,7 @@ from collections import deque
 
 import anyio
 
-from smile_async.clock import Clock
+from smile_async.timing.clock import Clock
 
 __all__ = ["Gate", "Pacer"]
 

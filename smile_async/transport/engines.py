@@ -12,8 +12,9 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from smile_async.conversation import Sent
-from smile_async.engine import (
+from smile_async.errors import BadConfiguration
+from smile_async.protocol.v1.submission import Sent
+from smile_async.transport.engine import (
     CONNECT_TIMEOUT,
     PIECE_BYTES,
     Body,
@@ -27,10 +28,9 @@ from smile_async.engine import (
     readable,
     whole,
 )
-from smile_async.errors import BadConfiguration
-from smile_async.httpcore_engine import HttpcoreEngine
-from smile_async.pyreqwest_engine import PyreqwestEngine, unconnected
-from smile_async.tls import tls_context
+from smile_async.transport.httpcore_engine import HttpcoreEngine
+from smile_async.transport.pyreqwest_engine import PyreqwestEngine, unconnected
+from smile_async.transport.tls import tls_context
 
 __all__ = ["HttpxEngine", "engine_factory"]
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Self
 
 import anyio
 
-from smile_async.conversation import Submission
 from smile_async.errors import InvalidJob, SessionClosed, SmileError
-from smile_async.job import Job, Ticket
-from smile_async.poller import Listener, Until
-from smile_async.verdict import Verdict
+from smile_async.jobs.job import Job, Ticket
+from smile_async.jobs.verdict import Verdict
+from smile_async.protocol.v1.submission import Submission
+from smile_async.traffic.poller import Listener, Until
 
 if TYPE_CHECKING:
     from smile_async.session import SmileSession

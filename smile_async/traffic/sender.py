@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from smile_async.clock import Clock
-from smile_async.conversation import Fault, Reach, Sent, Submission
-from smile_async.courier import Courier
 from smile_async.errors import BadConfiguration, InvalidJob, LedgerFailed, SmileError, Unavailable
-from smile_async.gate import Pacer
-from smile_async.intake import Cargo, load
-from smile_async.job import Ticket
+from smile_async.jobs.job import Ticket
+from smile_async.protocol.v1.submission import Fault, Reach, Sent, Submission
 from smile_async.settings import Limits
-from smile_async.telemetry import span
+from smile_async.timing.clock import Clock
+from smile_async.traffic.driver import Courier
+from smile_async.traffic.payload import Cargo, load
+from smile_async.traffic.telemetry import span
+from smile_async.transport.limiter import Pacer
 
 if TYPE_CHECKING:
     from smile_async.ledger import Ledger

@@ -11,12 +11,12 @@ from typing import Any, Literal, Self
 
 import orjson
 
-from smile_async.codes import MEANINGS, CodeMeaning, Decision
 from smile_async.errors import ForgedReply, StaleReply, UnreadableReply
-from smile_async.job import UNKNOWN_JOB_TYPE, Ticket
-from smile_async.job import job_type as as_job_type
-from smile_async.signature import Signer, parse_timestamp
-from smile_async.wire import NO_ZIP_YET, ResultBody, read_result, read_status
+from smile_async.jobs.codes import MEANINGS, CodeMeaning, Decision
+from smile_async.jobs.job import UNKNOWN_JOB_TYPE, Ticket
+from smile_async.jobs.job import job_type as as_job_type
+from smile_async.protocol.signature import Signer, parse_timestamp
+from smile_async.protocol.v1.wire import NO_ZIP_YET, ResultBody, read_result, read_status
 
 __all__ = ["FRESH_FOR", "JobStatus", "Verdict", "classify", "explain", "judge_callback", "judge_status"]
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import anyio.lowlevel
 
-from smile_async.conversation import Sent
-from smile_async.engine import (
+from smile_async.protocol.v1.submission import Sent
+from smile_async.transport.engine import (
     API_SECONDS,
     CONNECT_TIMEOUT,
     MAX_REPLY_BYTES,
@@ -27,7 +27,7 @@ from smile_async.engine import (
     Reply,
     whole,
 )
-from smile_async.tls import tls_context
+from smile_async.transport.tls import tls_context
 
 __all__ = ["PyreqwestEngine", "unconnected"]
 

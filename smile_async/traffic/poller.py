@@ -10,16 +10,16 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Literal, NoReturn
 
-from smile_async.agenda import Agenda, Entry
-from smile_async.clock import Clock
-from smile_async.conversation import Ask, Fault, Pursuit, Sent
-from smile_async.courier import Courier
-from smile_async.engine import API_SECONDS
 from smile_async.errors import ForgedReply, JobNotFound, SmileError, StillPending, UnreadableReply
-from smile_async.job import Ticket, same_job
-from smile_async.pacing import Rhythm
-from smile_async.telemetry import span, waited
-from smile_async.verdict import Verdict
+from smile_async.jobs.job import Ticket, same_job
+from smile_async.jobs.verdict import Verdict
+from smile_async.protocol.v1.submission import Ask, Fault, Pursuit, Sent
+from smile_async.timing.clock import Clock
+from smile_async.timing.pacing import Rhythm
+from smile_async.timing.timers import Agenda, Entry
+from smile_async.traffic.driver import Courier
+from smile_async.traffic.telemetry import span, waited
+from smile_async.transport.engine import API_SECONDS
 
 __all__ = ["Listener", "Poller", "Until", "Watch"]
 

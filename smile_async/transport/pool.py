@@ -12,8 +12,8 @@ from time import monotonic
 
 import anyio
 
-from smile_async.conversation import Sent
-from smile_async.engine import Body, Engine, EngineFactory, NoReply, Reply
+from smile_async.protocol.v1.submission import Sent
+from smile_async.transport.engine import Body, Engine, EngineFactory, NoReply, Reply
 
 __all__ = ["Pool"]
 

@@ -15,8 +15,8 @@ import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from smile_async.errors import UnreadableReply
-from smile_async.job import Job, Ticket
-from smile_async.signature import Secret
+from smile_async.jobs.job import Job, Ticket
+from smile_async.protocol.signature import Secret
 
 __all__ = [
     "Complaint",

@@ -9,9 +9,9 @@ from typing import Self
 import anyio
 
 from smile_async.errors import BadConfiguration, SessionClosed, SmileError
-from smile_async.job import Ticket
-from smile_async.poller import Listener, Poller, Until
-from smile_async.verdict import Verdict
+from smile_async.jobs.job import Ticket
+from smile_async.jobs.verdict import Verdict
+from smile_async.traffic.poller import Listener, Poller, Until
 
 __all__ = ["Follow", "Waiter", "checked_patience", "checked_until"]
 

@@ -9,9 +9,20 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from smile_async.archive import Archive
-from smile_async.clock import Clock
-from smile_async.conversation import (
+from smile_async.errors import (
+    ForgedReply,
+    SessionClosed,
+    SmileError,
+    Unavailable,
+    UnreadableReply,
+    UploadFailed,
+)
+from smile_async.jobs.job import Ticket
+from smile_async.jobs.verdict import JobStatus, judge_status
+from smile_async.protocol.signature import Signer, Stamps, format_timestamp
+from smile_async.protocol.v1.archive import Archive
+from smile_async.protocol.v1.refusals import refusal
+from smile_async.protocol.v1.submission import (
     Answer,
     Ask,
     Conversation,
@@ -23,27 +34,7 @@ from smile_async.conversation import (
     Submission,
     insist,
 )
-from smile_async.engine import API_SECONDS, UPLOAD_SECONDS, NoReply, Reply
-from smile_async.errors import (
-    ForgedReply,
-    SessionClosed,
-    SmileError,
-    Unavailable,
-    UnreadableReply,
-    UploadFailed,
-)
-from smile_async.gate import Gate
-from smile_async.intake import Cargo
-from smile_async.job import Ticket
-from smile_async.pool import Pool
-from smile_async.refusals import refusal
-from smile_async.retrying import RetryBudget, backoff, retry_after
-from smile_async.server_clock import SKEW_SECONDS, ServerClock
-from smile_async.settings import Settings
-from smile_async.signature import Signer, Stamps, format_timestamp
-from smile_async.urls import upload_url_flaw
-from smile_async.verdict import JobStatus, judge_status
-from smile_async.wire import (
+from smile_async.protocol.v1.wire import (
     SignedStamp,
     Slot,
     info_json,
@@ -52,6 +43,15 @@ from smile_async.wire import (
     read_slot,
     status_body,
 )
+from smile_async.settings import Settings
+from smile_async.timing.backoff import RetryBudget, backoff, retry_after
+from smile_async.timing.clock import Clock
+from smile_async.timing.server_clock import SKEW_SECONDS, ServerClock
+from smile_async.traffic.payload import Cargo
+from smile_async.transport.engine import API_SECONDS, UPLOAD_SECONDS, NoReply, Reply
+from smile_async.transport.limiter import Gate
+from smile_async.transport.pool import Pool
+from smile_async.urls import upload_url_flaw
 
 __all__ = ["Courier"]
 

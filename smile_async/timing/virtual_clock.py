@@ -17,7 +17,7 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-from smile_async.clock import Event
+from smile_async.timing.clock import Event
 
 __all__ = ["VirtualClock", "VirtualTimeIsUp"]
 

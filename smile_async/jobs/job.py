@@ -16,7 +16,7 @@ from typing import Any, Self
 import orjson
 
 from smile_async.errors import InvalidJob
-from smile_async.image import Image, flaw
+from smile_async.jobs.image import Image, flaw
 from smile_async.urls import url_flaw
 
 __all__ = [

@@ -6,8 +6,8 @@ how much, and the next request is signed with the server's time.
 
 import logging
 
-from smile_async.clock import Clock
-from smile_async.retrying import http_date
+from smile_async.timing.backoff import http_date
+from smile_async.timing.clock import Clock
 
 __all__ = ["SKEW_SECONDS", "ServerClock"]
 

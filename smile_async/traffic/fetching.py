@@ -8,7 +8,7 @@ import os
 import re
 from urllib.parse import urlsplit
 
-from smile_async.image import MAX_IMAGE_BYTES
+from smile_async.jobs.image import MAX_IMAGE_BYTES
 
 __all__ = ["fetch", "is_uri", "presentable"]
 

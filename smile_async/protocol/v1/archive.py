@@ -10,8 +10,8 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from smile_async.image import media_type
-from smile_async.job import Job
+from smile_async.jobs.image import media_type
+from smile_async.jobs.job import Job
 
 __all__ = ["Archive", "Member", "members"]
 

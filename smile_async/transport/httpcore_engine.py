@@ -13,8 +13,8 @@ from urllib.parse import unquote, urlsplit
 
 import anyio
 
-from smile_async.conversation import Sent
-from smile_async.engine import (
+from smile_async.protocol.v1.submission import Sent
+from smile_async.transport.engine import (
     CONNECT_TIMEOUT,
     KEPT_FOR,
     PIECE_BYTES,
@@ -29,7 +29,7 @@ from smile_async.engine import (
     readable,
     whole,
 )
-from smile_async.sockets import Backend
+from smile_async.transport.sockets import Backend
 
 __all__ = ["HttpcoreEngine"]
 

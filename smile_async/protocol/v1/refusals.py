@@ -5,7 +5,6 @@ A 5xx may come after the job was accepted, so it is ambiguous; everything that c
 
 from typing import Any
 
-from smile_async.conversation import Fault, Sent
 from smile_async.errors import (
     AlreadyEnrolled,
     JobExists,
@@ -18,7 +17,8 @@ from smile_async.errors import (
     UnreadableReply,
     UserNotEnrolled,
 )
-from smile_async.wire import Complaint
+from smile_async.protocol.v1.submission import Fault, Sent
+from smile_async.protocol.v1.wire import Complaint
 
 __all__ = ["refusal"]
 

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 import anyio.to_thread
 
-from smile_async.archive import Member, members
 from smile_async.errors import InvalidJob
-from smile_async.fetching import fetch, is_uri, presentable
-from smile_async.image import MAX_IMAGE_BYTES, flaw
-from smile_async.job import Job
+from smile_async.jobs.image import MAX_IMAGE_BYTES, flaw
+from smile_async.jobs.job import Job
+from smile_async.protocol.v1.archive import Member, members
+from smile_async.traffic.fetching import fetch, is_uri, presentable
 
 __all__ = ["Cargo", "load"]
 
