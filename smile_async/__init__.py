@@ -11,12 +11,13 @@ from smile_async.errors import SmileError
 
 if TYPE_CHECKING:
     from smile_async.callbacks import CallbackReceiver, verify_callback
-    from smile_async.jobs.codes import CodeMeaning, Decision
+    from smile_async.jobs.codes import CodeMeaning, Decision, classify, explain
     from smile_async.jobs.image import Image
-    from smile_async.jobs.job import Job, JobType, Ticket
-    from smile_async.jobs.verdict import JobStatus, Verdict, classify, explain
+    from smile_async.jobs.job import Job
+    from smile_async.jobs.ticket import JobType, Ticket
+    from smile_async.jobs.verdict import JobStatus, Verdict
+    from smile_async.limits import Limits, Stats
     from smile_async.session import SmileSession
-    from smile_async.settings import Limits, Stats
     from smile_async.timing.pacing import Pace
     from smile_async.traffic.stream import Failed, Finished
 
@@ -50,7 +51,7 @@ __all__ = [  # noqa: RUF022 - a table of contents, in the order a reader meets t
 
 #: Where they are, from the ground up: whoever wants a `Job` waits for no session.
 _HOMES = (
-    *("jobs.codes", "jobs.image", "jobs.job", "timing.pacing", "jobs.verdict", "settings"),
+    *("jobs.ticket", "jobs.codes", "jobs.image", "jobs.job", "jobs.verdict", "timing.pacing", "limits"),
     *("traffic.stream", "session", "callbacks"),
 )
 

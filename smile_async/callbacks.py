@@ -18,8 +18,9 @@ from urllib.parse import parse_qs, urlencode
 import anyio
 
 from smile_async.errors import BadConfiguration, ForgedReply, JobNotFound, SmileError
-from smile_async.jobs.verdict import FRESH_FOR, Verdict, judge_callback
+from smile_async.jobs.verdict import Verdict
 from smile_async.protocol.signature import Secret, Signer
+from smile_async.protocol.v1.judging import FRESH_FOR, judge_callback
 from smile_async.timing.clock import SystemClock
 
 if TYPE_CHECKING:

@@ -29,7 +29,8 @@ anything submitted (`.ticket`; None means that no request left), and is it safe 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from smile_async.jobs.job import Job, Ticket
+    from smile_async.jobs.job import Job
+    from smile_async.jobs.ticket import Ticket
     from smile_async.jobs.verdict import Verdict
 
 __all__ = [

@@ -48,9 +48,7 @@ def smile_clock(request: pytest.FixtureRequest) -> "Clock":
 
 
 @pytest.fixture
-def smile_sandbox(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, smile_clock: "Clock"
-) -> "Iterator[Sandbox]":
+def smile_sandbox(request: pytest.FixtureRequest, smile_clock: "Clock") -> "Iterator[Sandbox]":
     """A `Sandbox` of the test's own: `smile_sandbox.enroll("ada")`, `.script("ada", code="0820")`, `.jobs`, `.fault`.
 
     A job needs a script for its user, or a `sandbox_result`: one without is refused, and fails the test at its end
@@ -63,7 +61,7 @@ def smile_sandbox(
         from smile_async.sandbox import Sandbox as Made  # noqa: PLC0415
 
         sandbox = Made(clock=smile_clock, scripted_only=True)
-        _without_threads(sandbox, monkeypatch)
+        _without_threads(sandbox)
     yield sandbox
     _check_scripted(sandbox)
 
@@ -83,6 +81,7 @@ def smile_settings(smile_sandbox: "Sandbox", smile_clock: "Clock") -> Mapping[st
         "base_url": IN_PROCESS_URL,
         "http": _in_process(smile_sandbox, smile_clock),
         "clock": smile_clock,
+        "reader": _read_at_once,
     }
 
 
@@ -144,11 +143,16 @@ def _check_scripted(sandbox: "Sandbox") -> None:
         )
 
 
-def _without_threads(sandbox: "Sandbox", monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let session and sandbox read pictures in the event loop: threads end in any order, and so would the test."""
-    from concurrent.futures import Executor, Future  # noqa: PLC0415
+async def _read_at_once(job: Any) -> Any:
+    """Let the session read pictures in the event loop: threads end in any order, and so would the test."""
+    from smile_async.traffic.payload import read  # noqa: PLC0415
 
-    from smile_async.traffic import payload, sender  # noqa: PLC0415
+    return read(job)
+
+
+def _without_threads(sandbox: "Sandbox") -> None:
+    """The same for the sandbox."""
+    from concurrent.futures import Executor, Future  # noqa: PLC0415
 
     class AtOnce(Executor):
         def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
@@ -156,10 +160,6 @@ def _without_threads(sandbox: "Sandbox", monkeypatch: pytest.MonkeyPatch) -> Non
             future.set_result(fn(*args, **kwargs))
             return future
 
-    async def load(job: Any) -> Any:
-        return payload._load(job)  # noqa: SLF001 - the part of payload.load that runs in a thread
-
-    monkeypatch.setattr(sender, "load", load)
     sandbox.readers.shutdown()
     sandbox.readers = AtOnce()
 

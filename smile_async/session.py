@@ -22,15 +22,19 @@ from smile_async.errors import (
     StillPending,
     UnreadableReply,
 )
-from smile_async.jobs.job import Job, Ticket, checked_ticket
+from smile_async.jobs.job import Job
+from smile_async.jobs.ticket import Ticket, checked_ticket
 from smile_async.jobs.verdict import JobStatus, Verdict
+from smile_async.limits import Limits, Stats
 from smile_async.protocol.signature import Secret
-from smile_async.protocol.v1.submission import Ask, Fault, Submission
-from smile_async.settings import Limits, Settings, Stats, environment_settings
+from smile_async.protocol.steps import Ask, Fault
+from smile_async.protocol.v1.submission import Submission
+from smile_async.settings import Settings, environment_settings
 from smile_async.timing.clock import Clock, SystemClock
 from smile_async.timing.pacing import Pace
 from smile_async.traffic.confirming import Confirmer
 from smile_async.traffic.driver import Courier
+from smile_async.traffic.payload import Reader, read_in_thread
 from smile_async.traffic.poller import Poller, Until
 from smile_async.traffic.sender import Sender, ledger_of
 from smile_async.traffic.stream import Stream
@@ -84,6 +88,7 @@ class SmileSession:
         previous_api_keys: Sequence[str | Secret] = (),
         trust_env: bool = False,
         clock: Clock | None = None,
+        reader: Reader = read_in_thread,
     ) -> None:
         # Wrapped first: no frame of a later traceback may hold a key.
         key, previous = Secret(api_key), [Secret(older) for older in previous_api_keys]
@@ -111,7 +116,7 @@ class SmileSession:
         self._gate = Gate(limits.requests, self._clock)
         self._courier = Courier(self._settings, self._api, self._storage, self._gate, self._clock)
         self._ledger, self._closes_ledger = ledger_of(ledger)
-        self.sender = Sender(self._courier, limits, self._clock, self._ledger)
+        self.sender = Sender(self._courier, limits, self._clock, self._ledger, reader)
         self.poller = Poller(self._courier, pace.rhythm(), self._clock, limits.requests)
         self.poller.on_news = None if self._ledger is None else self._ledger.heard
         self.host = Host(self._end, self._close)
@@ -229,7 +234,17 @@ class SmileSession:
         it has ended. Who leaves the block earlier finds in `outcomes.pending` the tickets whose outcomes were not read.
         """
         self.host.check()
-        return Stream(self, jobs, checked_until(until), checked_patience(patience))
+        return Stream(
+            jobs,
+            checked_until(until),
+            checked_patience(patience),
+            host=self.host,
+            sender=self.sender,
+            poller=self.poller,
+            clock=self._clock,
+            limits=self.limits,
+            note=self.note,
+        )
 
     def follow(self, ticket: Ticket, patience: float | None = None) -> Follow:
         """Each new verdict of one job: `async with session.follow(ticket) as verdicts: async for verdict in verdicts:`.

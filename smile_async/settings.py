@@ -1,6 +1,6 @@
-"""The session's own knobs and figures, checked before anything is opened.
+"""What a session was told about its account and its server, checked before anything is opened.
 
-Every figure says its unit; every message says what to do. Keys go in as text and are never seen again.
+Every message says what to do. Keys go in as text and are never seen again.
 """
 
 import re
@@ -13,7 +13,7 @@ from smile_async.errors import BadConfiguration
 from smile_async.protocol.signature import Secret, Signer
 from smile_async.urls import DEFAULT_UPLOAD_HOSTS, url_flaw
 
-__all__ = ["ENVIRONMENTS", "Limits", "Settings", "Stats", "environment_settings"]
+__all__ = ["ENVIRONMENTS", "Settings", "environment_settings"]
 
 #: protocol.md §1.
 ENVIRONMENTS = {
@@ -31,45 +31,6 @@ _FROM_ENV = {
     "http": "SMILE_HTTP",
     "upload_hosts": "SMILE_UPLOAD_HOSTS",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much a session does at once.
-
-    `uploads`: jobs whose images are in memory; the memory bound. `requests`: API requests in flight, over as many
-    HTTP/2 connections as that takes. `pending`: jobs of streams that wait for a verdict. `jobs_per_second`: new jobs,
-    None for as fast as they come.
-    """
-
-    uploads: int = 16
-    requests: int = 240
-    pending: int = 100_000
-    jobs_per_second: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("uploads", "requests", "pending"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise BadConfiguration(f"Limits.{name} is {value!r}: give a whole number from 1")
-        rate = self.jobs_per_second
-        if rate is not None and not 0 < rate < float("inf"):
-            raise BadConfiguration(f"Limits.jobs_per_second is {rate!r}: give a number above 0, or None")
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """A snapshot of what a session has done and is doing; HTTP versions are "" until a reply has come."""
-
-    submitted: int
-    pending: int
-    finished: int
-    failed: int
-    polls: int
-    retries: int
-    in_flight: int
-    api_http_version: str
-    storage_http_version: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,8 @@ from typing import Any
 
 import orjson
 
-from smile_async.jobs.codes import CodeMeaning, Decision
-from smile_async.jobs.job import Ticket
-from smile_async.jobs.verdict import explain
+from smile_async.jobs.codes import Decision, meaning_of
+from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, Ticket
 from smile_async.protocol.signature import Secret, Signer, format_timestamp
 from smile_async.settings import ENVIRONMENTS
 
@@ -121,7 +120,7 @@ def status_reply(
     if code is None:
         body["result"] = "No zip file received" if call_code == "2314" else "No result yet"
     else:
-        meaning = _meaning(code, job_type)
+        meaning = meaning_of(code, job_type)
         final = meaning is None or meaning.final is not False
         complete = final if job_complete is None else job_complete
         approved = meaning is not None and meaning.decision is Decision.APPROVED
@@ -170,12 +169,6 @@ def _result(code: str, ticket: Ticket, signed: Mapping[str, str]) -> dict[str, A
     }
 
 
-def _meaning(code: str, job_type: int | None) -> CodeMeaning | None:
-    """What *code* says of jobs of *job_type*; of a call (None), whatever the job."""
-    fitting = (row for row in explain(code) if None in (job_type, row.job_types) or job_type in (row.job_types or ()))
-    return next(fitting, None)
-
-
-def _text(code: str, job_type: int | None = None) -> str:
-    meaning = _meaning(code, job_type)
+def _text(code: str, job_type: int = UNKNOWN_JOB_TYPE) -> str:
+    meaning = meaning_of(code, job_type)
     return meaning.text.capitalize() if meaning else f"Result {code}"

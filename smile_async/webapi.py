@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from smile_async.jobs.image import Image
-from smile_async.jobs.job import UNKNOWN_JOB_TYPE, Job, JobType, Ticket
+from smile_async.jobs.job import Job
+from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, JobType, Ticket
 from smile_async.protocol.signature import Secret
 from smile_async.session import PATIENCE, SmileSession
 

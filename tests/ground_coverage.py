@@ -12,7 +12,8 @@ PACKAGE = ROOT / "smile_async"
 
 #: Pure files, below the package: what is here decides who is let in, so nothing in it may be untested.
 GROUND = (
-    *("errors.py", "urls.py", "settings.py", "timing/pacing.py"),
+    *("errors.py", "urls.py", "limits.py", "settings.py", "traffic/pending.py"),
+    *("timing/pacing.py", "timing/backoff.py", "timing/timers.py"),
     *(
         path.relative_to(PACKAGE).as_posix()
         for storey in ("jobs", "protocol")

@@ -27,8 +27,8 @@ from smile_async.cli.demo import neighbour
 from smile_async.errors import BadConfiguration, LedgerFailed, NotAuthorized, Unavailable
 from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
+from smile_async.limits import Limits
 from smile_async.sandbox import RunningSandbox
-from smile_async.settings import Limits
 
 
 def rows_of(pictures: Pictures, number: int, **more: object) -> list[dict[str, object]]:

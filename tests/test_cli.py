@@ -31,8 +31,8 @@ from smile_async.cli.demo import neighbour
 from smile_async.cli.jobs import _progress
 from smile_async.cli.output import ExitCode, code_of
 from smile_async.cli.pictures import draw_portrait, portraits_of
-from smile_async.jobs.codes import MEANINGS
-from smile_async.jobs.verdict import Decision, Verdict
+from smile_async.jobs.codes import MEANINGS, Decision
+from smile_async.jobs.verdict import Verdict
 from smile_async.sandbox import RunningSandbox, Sandbox
 from smile_async.testing import API_KEY, PARTNER_ID
 

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from smile_async import Decision, JobStatus, Pace, Ticket, Verdict, classify
 from smile_async.errors import JobNotFound, SessionClosed, SmileError, Unavailable, UnreadableReply
 from smile_async.protocol.signature import Secret, Signer
-from smile_async.protocol.v1.submission import Ask, Fault, Pursuit, Sent
+from smile_async.protocol.steps import Ask, Fault, Sent
 from smile_async.traffic.confirming import AGAIN_FOR, CLAIMS, QUERIES_AT_ONCE, Confirmer
+from smile_async.traffic.pending import Pursuit
 from smile_async.traffic.poller import Listener, Poller, Until
 from smile_async.traffic.tasks import Host
 

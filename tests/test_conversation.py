@@ -19,25 +19,26 @@ from smile_async.errors import (
     UploadFailed,
 )
 from smile_async.jobs.codes import Decision
-from smile_async.jobs.job import Job, Ticket
+from smile_async.jobs.job import Job
+from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import JobStatus, Verdict
 from smile_async.protocol.signature import Secret
-from smile_async.protocol.v1.submission import (
+from smile_async.protocol.steps import (
     ATTEMPTS,
     Ask,
     Conversation,
     Fault,
     Pause,
     Prepare,
-    Pursuit,
     Put,
     Reach,
     Sent,
+    Slot,
     Step,
-    Submission,
     insist,
 )
-from smile_async.protocol.v1.wire import Slot
+from smile_async.protocol.v1.submission import Submission
+from smile_async.traffic.pending import Pursuit
 
 NUMBER = "0000000123"
 TICKET = Ticket("ada", "7f3e", 2)
@@ -59,7 +60,7 @@ def approved(code: str = "0820") -> Verdict:
     return Verdict(Decision.APPROVED, True, code, "", NUMBERED, confirmed=True)
 
 
-NO_ZIP = JobStatus(TICKET, "2314", complete=False)
+NO_ZIP = JobStatus(TICKET, "2314", complete=False, waiting_for_zip=True)
 WORKING = JobStatus(NUMBERED, "2302", complete=False)
 DONE = JobStatus(NUMBERED, "2302", complete=True, verdict=approved())
 

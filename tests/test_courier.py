@@ -47,7 +47,7 @@ from smile_async.errors import (
     UploadFailed,
     UserNotEnrolled,
 )
-from smile_async.protocol.v1.submission import Sent
+from smile_async.protocol.steps import Sent
 from smile_async.sandbox import Sandbox
 from smile_async.timing.clock import SystemClock
 from smile_async.transport.engine import NoReply, Reply

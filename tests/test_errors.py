@@ -6,7 +6,7 @@ import pytest
 
 from smile_async import errors
 from smile_async.errors import RateLimited, Refused, SmileError, StaleReply, StillPending
-from smile_async.jobs.job import Ticket
+from smile_async.jobs.ticket import Ticket
 
 LEAVES = [getattr(errors, name) for name in errors.__all__]
 

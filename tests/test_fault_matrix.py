@@ -506,7 +506,7 @@ async def test_the_matrix(http: str, pictures: Pictures, tmp_path: Path, monkeyp
         rows = [await play(lab, leg, fault) for leg, fault in CELLS if fault.heavy]
         # How polls back off is the pacing's business, and tested there.
         monkeypatch.setattr(
-            "smile_async.protocol.v1.submission.failing_delay", lambda failures, delay, **_: delay * (1 + failures)
+            "smile_async.traffic.pending.failing_delay", lambda failures, delay, **_: delay * (1 + failures)
         )
         for name in ("traffic.driver.API_SECONDS", "traffic.driver.UPLOAD_SECONDS", "traffic.poller.API_SECONDS"):
             monkeypatch.setattr(f"smile_async.{name}", LEG_SECONDS)

@@ -14,7 +14,7 @@ from smile_async.errors import InvalidJob
 from smile_async.jobs.image import MAX_IMAGE_BYTES
 from smile_async.sandbox import RunningSandbox
 from smile_async.traffic.fetching import is_uri, presentable
-from smile_async.traffic.payload import load
+from smile_async.traffic.payload import read_in_thread
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ async def test_a_job_of_uris_is_verified(bucket: str, running: RunningSandbox, p
     """A selfie from a storage and frames by file:// and path make the same cargo, and a verdict."""
     frames = [f"file://{path}" for path in pictures.liveness_paths]
     job = Job.authenticate("ada", f"{bucket}/selfie.jpg", liveness=frames)
-    assert (await load(job)).pictures == (await load(pictures.filed())).pictures
+    assert (await read_in_thread(job)).pictures == (await read_in_thread(pictures.filed())).pictures
     async with session_of(running) as session:
         assert (await session.verify(job)).approved
 
@@ -49,7 +49,7 @@ async def test_a_job_of_uris_is_verified(bucket: str, running: RunningSandbox, p
 async def test_what_can_not_be_used_is_said(bucket: str, uri: str, why: str) -> None:
     """A missing object, one that is too large or no picture, and an unknown scheme are refused before any byte left."""
     with pytest.raises(InvalidJob, match=why) as caught:
-        await load(Job.authenticate("ada", uri))
+        await read_in_thread(Job.authenticate("ada", uri))
     assert "(memory://b" in str(caught.value) or not uri.startswith("memory")
 
 
@@ -58,7 +58,7 @@ async def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, packa
     """Without fsspec, or the package behind a scheme, the message says what to install."""
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(InvalidJob, match=r"pip install 'smile-async\[workers\]'|s3fs"):
-        await load(Job.authenticate("ada", "s3://bucket/ada.jpg"))
+        await read_in_thread(Job.authenticate("ada", "s3://bucket/ada.jpg"))
 
 
 def test_no_secret_of_a_uri_is_shown() -> None:
@@ -73,7 +73,7 @@ def test_no_secret_of_a_uri_is_shown() -> None:
 async def test_a_secret_in_a_uri_is_in_no_error(bucket: str) -> None:
     """The error of a picture that could not be fetched names it without what its URI hides."""
     with pytest.raises(InvalidJob) as caught:
-        await load(Job.authenticate("ada", "memory://me:canary@b/none.jpg?sig=canary"))
+        await read_in_thread(Job.authenticate("ada", "memory://me:canary@b/none.jpg?sig=canary"))
     assert "canary" not in str(caught.value)
 
 

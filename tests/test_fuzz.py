@@ -22,10 +22,10 @@ from ground_support import jpeg, png
 
 from smile_async import Image, Job, SmileError, SmileSession, Ticket, Verdict, verify_callback
 from smile_async.errors import InvalidJob
-from smile_async.jobs.verdict import judge_callback, judge_status
 from smile_async.protocol.signature import Secret, Signer, format_timestamp
 from smile_async.protocol.v1.archive import Archive, members
-from smile_async.protocol.v1.wire import read_complaint, read_result, read_slot, read_status
+from smile_async.protocol.v1.judging import judge_callback, judge_status
+from smile_async.protocol.v1.replies import read_complaint, read_result, read_slot, read_status
 from smile_async.transport.engine import MAX_REPLY_BYTES
 
 COUNT = int(os.environ.get("FUZZ", "5000"))

@@ -12,7 +12,7 @@ import pytest
 from scripted import Authority, ScriptedServer, Wire, raw_reply, say, silence
 from street import until
 
-from smile_async.protocol.v1.submission import Sent
+from smile_async.protocol.steps import Sent
 from smile_async.sandbox import RunningSandbox
 from smile_async.transport.engine import KEPT_FOR, NoReply
 from smile_async.transport.httpcore_engine import HttpcoreEngine

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from smile_async.errors import InvalidJob
 from smile_async.jobs.image import Image
-from smile_async.jobs.job import MAX_ID_LENGTH, UNKNOWN_JOB_TYPE, Job, JobType, Ticket, job_type
+from smile_async.jobs.job import Job
+from smile_async.jobs.ticket import MAX_ID_LENGTH, UNKNOWN_JOB_TYPE, JobType, Ticket, job_type
 
 GREY = jpeg(1)
 MAKERS = (Job.authenticate, Job.register)

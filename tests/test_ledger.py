@@ -30,9 +30,9 @@ from smile_async.ledger import Ledger, State, as_ledger, failpoints, schema
 from smile_async.ledger import place as places
 from smile_async.ledger.batches import Batches
 from smile_async.ledger.place import Place
-from smile_async.protocol.v1.submission import Reach
+from smile_async.protocol.steps import Reach
 from smile_async.sandbox import RunningSandbox
-from smile_async.traffic.payload import load
+from smile_async.traffic.payload import read_in_thread
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -485,7 +485,7 @@ async def test_an_intent_of_a_dead_process_is_resumed(
             async with session_of(running) as earlier:
                 if reach is Reach.UPLOADED:
                     await earlier.submit(job)
-            digest = (await load(job)).digest()
+            digest = (await read_in_thread(job)).digest()
             await ledger.begin(job, digest)
             await ledger.mark(job.ticket, reach)
             assert (await session.verify(job)).approved
@@ -500,7 +500,7 @@ async def test_a_zip_that_was_never_ours_is_not_believed(
     async with session_of(running) as somebody:
         await somebody.verify(Job.authenticate("ada", pictures.other, job_id=job.job_id))
     async with ledger_at(tmp_path / "l") as ledger, session_of(running, ledger=ledger) as session:
-        await ledger.begin(job, (await load(job)).digest())
+        await ledger.begin(job, (await read_in_thread(job)).digest())
         with pytest.raises(JobExists):
             await session.verify(job)
         assert (await row_of(ledger, job.job_id))["decision"] is None

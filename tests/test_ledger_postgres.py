@@ -15,7 +15,7 @@ from smile_async.batch import Planner, Row, Run
 from smile_async.errors import InvalidJob
 from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
-from smile_async.protocol.v1.submission import Reach
+from smile_async.protocol.steps import Reach
 from smile_async.sandbox import RunningSandbox
 
 DIGEST = b"d" * 32

@@ -20,7 +20,7 @@ from smile_async.errors import (
     Unavailable,
     UnreadableReply,
 )
-from smile_async.protocol.v1.submission import Ask, Fault, Sent
+from smile_async.protocol.steps import Ask, Fault, Sent
 from smile_async.timing.timers import Agenda
 from smile_async.traffic import poller
 from smile_async.traffic.driver import FORGETFUL_FOR

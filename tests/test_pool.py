@@ -8,7 +8,7 @@ import anyio
 import pytest
 from hand_clock import settle
 
-from smile_async.protocol.v1.submission import Sent
+from smile_async.protocol.steps import Sent
 from smile_async.transport import pool
 from smile_async.transport.engine import Body, NoReply, Reply
 from smile_async.transport.pool import CANCELLED_AT_MOST, REQUESTS_AT_ONCE, REQUESTS_IN_ALL, Pool

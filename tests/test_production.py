@@ -12,7 +12,7 @@ from street import ENGINES, Pictures, session_of
 
 from smile_async import Ticket
 from smile_async.errors import Unavailable, UnreadableReply
-from smile_async.protocol.v1.wire import read_result, read_status
+from smile_async.protocol.v1.replies import read_result, read_status
 
 
 @pytest.mark.parametrize("http", ENGINES)

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from sandbox_support import HandClock, Partner, in_process, sign, zipped
 
-from smile_async.sandbox.outcomes import JOB_TYPES, actions_of, decision_of, text_of
+from smile_async.jobs.codes import classify
+from smile_async.sandbox.outcomes import JOB_TYPES, actions_of, text_of
 
 
 @pytest.fixture
@@ -223,7 +224,7 @@ def test_actions_agree_with_the_code(code: str, job_type: int, expected: dict[st
 
 def test_texts_and_decisions_are_per_job_type() -> None:
     """0812 is a review for one job type and a refusal for another; unknown pairs decide nothing."""
-    assert (decision_of("0812", 1), decision_of("0812", 6), decision_of("0820", 4)) == (
+    assert (classify("0812", 1), classify("0812", 6), classify("0820", 4)) == (
         "provisional",
         "rejected",
         "unknown",

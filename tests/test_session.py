@@ -33,7 +33,7 @@ from smile_async.errors import (
     WrongLoop,
 )
 from smile_async.protocol.signature import Secret
-from smile_async.protocol.v1.submission import Ask, Fault, Sent
+from smile_async.protocol.steps import Ask, Fault, Sent
 from smile_async.sandbox import RunningSandbox, Sandbox
 from smile_async.transport.pool import Pool
 

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from smile_async.errors import BadConfiguration
+from smile_async.limits import Limits, Stats
 from smile_async.protocol.signature import Secret
-from smile_async.settings import ENVIRONMENTS, Limits, Settings, Stats, environment_settings
+from smile_async.settings import ENVIRONMENTS, Settings, environment_settings
 from smile_async.urls import DEFAULT_UPLOAD_HOSTS
 
 CANARY = "k3y-that-nobody-may-see"

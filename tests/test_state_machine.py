@@ -6,7 +6,7 @@ what goes to a sandbox in the same process. Both times the provider's own books 
 
 import asyncio
 import random
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,15 +21,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from smile_async import Decision, Finished, Job, SmileError, SmileSession, Verdict
 from smile_async.errors import JobExists, JobNotFound, Unavailable, UnreadableReply, UploadFailed
-from smile_async.jobs.job import Ticket
+from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import JobStatus
 from smile_async.protocol.signature import Secret
-from smile_async.protocol.v1.submission import Ask, Fault, Pause, Prepare, Pursuit, Put, Reach, Sent, Step, Submission
-from smile_async.protocol.v1.wire import Slot
+from smile_async.protocol.steps import Ask, Fault, Pause, Prepare, Put, Reach, Sent, Slot, Step
+from smile_async.protocol.v1.submission import Submission
 from smile_async.sandbox import Sandbox
 from smile_async.timing.pacing import Pace
 from smile_async.traffic import payload
 from smile_async.traffic.payload import Cargo
+from smile_async.traffic.pending import Pursuit
 
 OURS, THEIRS = "ours", "theirs"
 NUMBER = "0000000001"
@@ -56,7 +57,7 @@ class Provider:
     def ask(self) -> JobStatus:
         if not self.created:
             raise Fault(JobNotFound("unknown", status=404, code="2304"), Sent.ANSWERED)
-        return JobStatus(TICKET, "2302" if self.zips else "2314", False)
+        return JobStatus(TICKET, "2302" if self.zips else "2314", False, waiting_for_zip=not self.zips)
 
 
 #: What may happen to one step: does it have its effect, and what is heard of it.
@@ -304,16 +305,9 @@ plans = st.builds(
 SELFIE, IMPOSTOR = jpeg(), jpeg(size=(97, 80))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def no_threads() -> Iterator[None]:
+async def read_at_once(job: Job) -> Cargo:
     """Pictures are read in the loop: virtual time would run away while a thread works."""
-
-    async def load(job: Job) -> Cargo:
-        return payload._load(job)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("smile_async.traffic.sender.load", load)
-        yield
+    return payload.read(job)
 
 
 async def _handle(session: SmileSession, job: Job, how: str) -> Verdict | SmileError | None:
@@ -339,7 +333,13 @@ async def _story(plan: Plan) -> None:
     sandbox.readers = Inline()
     weather = Weather(sandbox, plan.script)
     async with SmileSession(
-        "001", "key", base_url="https://sandbox.test/v1", http=weather, clock=clock, upload_hosts="sandbox.test"
+        "001",
+        "key",
+        base_url="https://sandbox.test/v1",
+        http=weather,
+        clock=clock,
+        upload_hosts="sandbox.test",
+        reader=read_at_once,
     ) as session:
         jobs = []
         for number, how in enumerate(plan.how):
@@ -419,12 +419,12 @@ def test_an_impostor_gets_no_verdict_in_any_weather(script: list[str]) -> None:
         sandbox.enroll("ada")
         weather = Weather(sandbox, [])
         settings = {"base_url": "https://sandbox.test/v1", "http": weather, "clock": clock}
-        async with SmileSession("001", "key", upload_hosts="sandbox.test", **settings) as session:
+        async with SmileSession("001", "key", upload_hosts="sandbox.test", reader=read_at_once, **settings) as session:
             mine = Job.authenticate("ada", SELFIE, job_id="old")
             assert (await clock.run(session.verify(mine))).approved
         weather.script = list(script)
         theirs = Job.authenticate("ada", IMPOSTOR, job_id="old")
-        async with SmileSession("001", "key", upload_hosts="sandbox.test", **settings) as session:
+        async with SmileSession("001", "key", upload_hosts="sandbox.test", reader=read_at_once, **settings) as session:
             for _ in range(3):
                 with pytest.raises(SmileError):
                     await clock.run(session.verify(theirs))

@@ -30,7 +30,7 @@ from scripted import (
 from street import ENGINES, nothing_left, until
 
 from smile_async.errors import BadConfiguration
-from smile_async.protocol.v1.submission import Sent
+from smile_async.protocol.steps import Sent
 from smile_async.sandbox import RunningSandbox
 from smile_async.transport.engine import MAX_REPLY_BYTES, Body, Engine, NoReply, Reply
 from smile_async.transport.engines import HttpxEngine, engine_factory

@@ -12,10 +12,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from smile_async.errors import ForgedReply, SmileError, StaleReply, UnreadableReply
-from smile_async.jobs.codes import MEANINGS, Decision
-from smile_async.jobs.job import UNKNOWN_JOB_TYPE, JobType, Ticket
-from smile_async.jobs.verdict import JobStatus, Verdict, classify, explain, judge_callback, judge_status
+from smile_async.jobs.codes import MEANINGS, Decision, classify, explain
+from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, JobType, Ticket
+from smile_async.jobs.verdict import JobStatus, Verdict
 from smile_async.protocol.signature import Secret, Signer
+from smile_async.protocol.v1.judging import judge_callback, judge_status
 
 EXPECTED = expected_codes()
 APPROVED = {pair for pair, (decision, _) in EXPECTED.items() if decision == "approved"}

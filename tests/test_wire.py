@@ -11,20 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smile_async.errors import UnreadableReply
-from smile_async.jobs.job import Job, Ticket
-from smile_async.protocol.signature import Secret
-from smile_async.protocol.v1.wire import (
-    Complaint,
-    SignedStamp,
-    Slot,
-    info_json,
-    prepare_body,
-    read_complaint,
-    read_result,
-    read_slot,
-    read_status,
-    status_body,
-)
+from smile_async.jobs.job import Job
+from smile_async.jobs.ticket import Ticket
+from smile_async.protocol.signature import Secret, SignedStamp
+from smile_async.protocol.steps import Slot
+from smile_async.protocol.v1.info_json import info_json
+from smile_async.protocol.v1.replies import Complaint, read_complaint, read_result, read_slot, read_status
+from smile_async.protocol.v1.requests import prepare_body, status_body
 
 STAMP = SignedStamp("2026-01-02T03:04:05.678Z", "CgtmbFRbL8BzLma5PuAs7p+2SLAm1n7SE4LY5RCIgRw=")
 URL = "https://bucket.s3.amazonaws.com/x/selfie.zip?Signature=s3cr3t-of-the-url"

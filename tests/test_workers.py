@@ -30,7 +30,7 @@ from smile_async.ledger import Ledger, failpoints, place
 from smile_async.ledger.batches import Batches
 from smile_async.ledger.chunks import Chunks
 from smile_async.ledger.schema import chunks
-from smile_async.protocol.v1.submission import Reach
+from smile_async.protocol.steps import Reach
 from smile_async.sandbox import RunningSandbox, Sandbox
 from smile_async.workers import Queue
 from smile_async.workers.driving import Ending

@@ -28,8 +28,8 @@ from smile_async.batch import Row
 from smile_async.errors import NotAuthorized
 from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
+from smile_async.limits import Limits
 from smile_async.sandbox import RunningSandbox, Sandbox
-from smile_async.settings import Limits
 from smile_async.workers import driving, working
 from smile_async.workers.driving import Ending
 

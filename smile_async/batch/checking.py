@@ -16,7 +16,7 @@ from smile_async.errors import InvalidJob
 from smile_async.jobs.job import Job
 from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
-from smile_async.traffic.payload import load
+from smile_async.traffic.payload import read_in_thread
 
 __all__ = ["check"]
 
@@ -45,7 +45,7 @@ async def _unusable(work: Work) -> list[Flaw]:
     async def look(job: Job) -> None:
         async with places:
             try:
-                await load(job)
+                await read_in_thread(job)
             except InvalidJob as error:
                 flaws.append(Flaw(work.lines[job.job_id], str(error)))
 

@@ -16,8 +16,9 @@ from typing import Any, TextIO
 import orjson
 
 from smile_async.errors import BadConfiguration, InvalidJob
-from smile_async.jobs.job import Job, JobType
-from smile_async.jobs.job import job_type as as_job_type
+from smile_async.jobs.job import Job
+from smile_async.jobs.ticket import JobType
+from smile_async.jobs.ticket import job_type as as_job_type
 
 __all__ = ["Flaw", "Row", "job_of", "read_manifest"]
 

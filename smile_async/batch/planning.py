@@ -17,12 +17,13 @@ import anyio.to_thread
 
 from smile_async.batch.manifest import Flaw, Row, job_of
 from smile_async.errors import InvalidJob, LedgerFailed
-from smile_async.jobs.job import Job, Ticket
-from smile_async.jobs.job import job_type as as_job_type
+from smile_async.jobs.job import Job
+from smile_async.jobs.ticket import Ticket
+from smile_async.jobs.ticket import job_type as as_job_type
 from smile_async.ledger import Ledger, State
 from smile_async.ledger.batches import Batches, Planned
-from smile_async.protocol.v1.submission import Reach
-from smile_async.traffic.payload import load
+from smile_async.protocol.steps import Reach
+from smile_async.traffic.payload import read_in_thread
 
 __all__ = ["Planner", "Plans", "Work", "assign", "job_id_of"]
 
@@ -219,7 +220,7 @@ async def _other_pictures(row: Row, planned: Planned, before: Mapping[str, Any])
     if before["spec"] == planned.spec and before["marks"] == planned.marks:
         return ""
     try:
-        digest = (await load(job_of(row, planned.job_id))).digest().hex()
+        digest = (await read_in_thread(job_of(row, planned.job_id))).digest().hex()
     except InvalidJob:
         # Pictures that were sent may be gone since: they are not needed any more, or else sending will say so.
         return ""

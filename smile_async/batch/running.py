@@ -14,10 +14,11 @@ import anyio
 from smile_async.batch.manifest import Flaw, Row
 from smile_async.batch.planning import Plans
 from smile_async.errors import LedgerFailed, NotAuthorized, SessionClosed, SmileError, StillPending, Unavailable
-from smile_async.jobs.job import Job, Ticket
+from smile_async.jobs.job import Job
+from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import Verdict
 from smile_async.ledger import Ledger, State
-from smile_async.protocol.v1.submission import Reach
+from smile_async.protocol.steps import Reach
 from smile_async.session import SmileSession
 from smile_async.traffic.poller import Listener, Until
 from smile_async.traffic.stream import Failed, Outcome

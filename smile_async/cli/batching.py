@@ -17,8 +17,8 @@ from smile_async.jobs.codes import Decision
 from smile_async.ledger import Ledger, State
 from smile_async.ledger.batches import Batches
 from smile_async.ledger.chunks import CHUNK_JOBS
+from smile_async.limits import Limits
 from smile_async.session import SmileSession
-from smile_async.settings import Limits
 
 if TYPE_CHECKING:
     from smile_async.workers import Campaign

@@ -11,8 +11,8 @@ from rich.table import Table
 from smile_async.cli.options import Json
 from smile_async.cli.output import ExitCode, aside, paint, people, print_document
 from smile_async.jobs.codes import CodeMeaning
-from smile_async.jobs.job import JobType
-from smile_async.jobs.verdict import explain as meanings_of
+from smile_async.jobs.codes import explain as meanings_of
+from smile_async.jobs.ticket import JobType
 
 __all__ = ["explain"]
 

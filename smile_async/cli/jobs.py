@@ -24,7 +24,7 @@ from smile_async.cli.output import (
     show_way_back,
     verdict_document,
 )
-from smile_async.jobs.job import UNKNOWN_JOB_TYPE, Ticket
+from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, Ticket
 from smile_async.jobs.verdict import JobStatus, Verdict
 from smile_async.session import SmileSession
 

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from smile_async.errors import BadConfiguration, InvalidJob, Refused, SmileError, StillPending
 from smile_async.jobs.codes import Decision
-from smile_async.jobs.job import Ticket
+from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import Verdict
 
 __all__ = [

@@ -65,8 +65,8 @@ async def _work(
     from smile_async.cli.batching import PENDING  # noqa: PLC0415
     from smile_async.cli.progress import interruptible  # noqa: PLC0415
     from smile_async.ledger import Ledger  # noqa: PLC0415
+    from smile_async.limits import Limits  # noqa: PLC0415
     from smile_async.session import SmileSession  # noqa: PLC0415
-    from smile_async.settings import Limits  # noqa: PLC0415
     from smile_async.workers import Queue, Worker  # noqa: PLC0415
 
     limits = Limits(uploads=uploads, pending=PENDING)

@@ -1,8 +1,8 @@
-"""What each result code means for each job type: a table with its provenance, no logic.
+"""What each result code means for each job type: a table with its provenance, and how to look something up in it.
 
 One code may say opposite things of two job types (0812: a biometric check still under review, but a document refused),
 so the key is the pair. "Never approved by accident" starts here: a row that the sources leave without a category is an
-error, and what is not in the table is UNKNOWN (see `verdict.classify`).
+error, and what is not in the table is UNKNOWN (see `classify`).
 
 Columns: code, the job types it is about (`any`; `image` = all that carry images), what to do, whether it is the last
 word (`?` = no source says), whether the same person may try again with better input, where it is documented, text.
@@ -16,7 +16,9 @@ strings and adapters · partners = code tables published by integrators, where n
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["IMAGE_JOB_TYPES", "MEANINGS", "CodeMeaning", "Decision"]
+from smile_async.jobs.ticket import known_job_type
+
+__all__ = ["IMAGE_JOB_TYPES", "MEANINGS", "CodeMeaning", "Decision", "classify", "explain", "meaning_of"]
 
 
 class Decision(StrEnum):
@@ -154,3 +156,36 @@ def _row(line: str) -> CodeMeaning:
 
 #: Every result code found in any public source, in order of code.
 MEANINGS: tuple[CodeMeaning, ...] = tuple(_row(line) for line in _TABLE.strip().splitlines())
+
+_BY_CODE: dict[str, list[CodeMeaning]] = {}
+for _meaning in MEANINGS:
+    _BY_CODE.setdefault(_meaning.code, []).append(_meaning)
+
+
+def explain(code: str | int) -> list[CodeMeaning]:
+    """Everything known of *code*, a meaning for each group of job types; empty for an unknown code."""
+    return list(_BY_CODE.get(_normal(code), ()))
+
+
+def classify(code: str | int, job_type: int | str) -> Decision:
+    """What *code* means for a job of *job_type*; UNKNOWN, never an exception, for a pair the table does not hold."""
+    meaning = meaning_of(code, job_type)
+    return Decision.UNKNOWN if meaning is None else meaning.decision
+
+
+def meaning_of(code: str | int, job_type: int | str) -> CodeMeaning | None:
+    """The row that says what *code* means for a job of *job_type*, None for a pair the table does not hold."""
+    code, number = _normal(code), known_job_type(job_type)
+    if number is None:
+        return None
+    for meaning in _BY_CODE.get(code, ()):
+        # 2xxx are codes of calls: whatever job they stand beside, they are errors of the call, not verdicts.
+        if meaning.job_types is None or number in meaning.job_types or code.startswith("2"):
+            return meaning
+    return None
+
+
+def _normal(code: object) -> str:
+    if isinstance(code, bool) or not isinstance(code, str | int):
+        return ""
+    return str(code).strip().zfill(4)

@@ -18,7 +18,7 @@ from smile_async.ledger.chunks import chunked
 from smile_async.ledger.failpoints import failpoint
 from smile_async.ledger.place import dialect_insert
 from smile_async.ledger.schema import State, batches, events, jobs, problems
-from smile_async.protocol.v1.submission import Reach
+from smile_async.protocol.steps import Reach
 
 __all__ = ["Batches", "Planned"]
 

@@ -19,7 +19,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from smile_async.errors import BadConfiguration, LedgerFailed, SmileError
-from smile_async.jobs.job import Job, Ticket
+from smile_async.jobs.job import Job
+from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import Verdict
 from smile_async.ledger.failpoints import failpoint
 from smile_async.ledger.grouping import Answer, Fence, Group, Intent, Mark, commit, perform
@@ -27,7 +28,7 @@ from smile_async.ledger.place import Place, dialect_insert, words_of
 from smile_async.ledger.rows import Recall, failure_note, verdict_note
 from smile_async.ledger.schema import meta, prepare
 from smile_async.ledger.scribe import DELAY, OUTAGE, Scribe
-from smile_async.protocol.v1.submission import Reach
+from smile_async.protocol.steps import Reach
 from smile_async.timing.clock import Clock, SystemClock
 
 __all__ = ["Ledger"]

@@ -22,7 +22,7 @@ from smile_async.jobs.job import Job
 from smile_async.ledger.failpoints import failpoint
 from smile_async.ledger.rows import MARK, NOTES, RECALL, RESUME, Recall, judged, new_row
 from smile_async.ledger.schema import chunks, events, jobs
-from smile_async.protocol.v1.submission import Reach
+from smile_async.protocol.steps import Reach
 
 __all__ = ["Answer", "Fence", "Group", "Intent", "Mark", "Note", "answer_all", "commit", "moments", "perform", "settle"]
 

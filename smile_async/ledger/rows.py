@@ -14,11 +14,12 @@ from sqlalchemy import bindparam
 
 from smile_async.errors import InvalidJob, SmileError
 from smile_async.jobs.codes import Decision
-from smile_async.jobs.job import Job, Ticket
-from smile_async.jobs.job import job_type as as_job_type
+from smile_async.jobs.job import Job
+from smile_async.jobs.ticket import Ticket
+from smile_async.jobs.ticket import job_type as as_job_type
 from smile_async.jobs.verdict import Verdict
 from smile_async.ledger.schema import State, jobs
-from smile_async.protocol.v1.submission import Reach
+from smile_async.protocol.steps import Reach
 
 __all__ = [
     "MARK",

@@ -7,12 +7,13 @@ that what stands beside it is true. Everything that believes a reply has to reme
 import base64
 import hmac
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NoReturn
 
 from smile_async.errors import BadConfiguration
 
-__all__ = ["Secret", "Signer", "Stamps", "format_timestamp", "parse_timestamp"]
+__all__ = ["Secret", "SignedStamp", "Signer", "Stamps", "format_timestamp", "parse_timestamp"]
 
 
 class Secret:
@@ -37,6 +38,14 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret can not be pickled or copied into another process: read it from the environment")
+
+
+@dataclass(frozen=True, slots=True)
+class SignedStamp:
+    """A timestamp and the signature made for it: they only ever travel together."""
+
+    timestamp: str
+    signature: str = field(repr=False)
 
 
 class Signer:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from smile_async.jobs.codes import Decision
-from smile_async.jobs.verdict import explain
 from smile_async.ledger.schema import State
 
 __all__ = ["ORDER", "Figures", "human_seconds"]
@@ -95,14 +94,6 @@ def end_of(row: Mapping[str, Any]) -> str:
     if row["state"] == State.FAILED:
         return "failed"
     return str(row["decision"] or "pending")
-
-
-def meaning_of(code: str, job_type: int) -> str:
-    """What *code* says of a job of *job_type*, "" if nobody knows."""
-    for meaning in explain(code):
-        if meaning.job_types is None or job_type in meaning.job_types:
-            return meaning.text
-    return ""
 
 
 def human_seconds(seconds: float | None) -> str:

@@ -13,12 +13,11 @@ from pathlib import Path
 import anyio.to_thread
 
 from smile_async.batch.output import render, result_of, write_whole
-from smile_async.jobs.codes import Decision
-from smile_async.jobs.verdict import classify
+from smile_async.jobs.codes import Decision, classify, meaning_of
 from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
 from smile_async.report.charts import COLOURS, bars, over_time, waits
-from smile_async.report.figures import ORDER, Figures, end_of, human_seconds, meaning_of
+from smile_async.report.figures import ORDER, Figures, end_of, human_seconds
 
 __all__ = ["page", "write_report"]
 
@@ -117,12 +116,17 @@ def _reasons(figures: Figures) -> str:
     found = [(code, count, COLOURS[classify(code, kind)]) for (code, kind), count in reasons[:BARS]]
     chart = bars("reasons", found)
     lines = "".join(
-        f"<tr><td><code>{escape(code)}</code><td>{escape(meaning_of(code, kind) or 'not documented')}<td>{count:,}"
+        f"<tr><td><code>{escape(code)}</code><td>{escape(_said_by(code, kind))}<td>{count:,}"
         for (code, kind), count in reasons
     )
     return _section(
         "Not approved, by code", f"{chart}<table><tr><th>code<th>what it says<th class=n>jobs{lines}</table>"
     )
+
+
+def _said_by(code: str, job_type: int) -> str:
+    meaning = meaning_of(code, job_type)
+    return meaning.text if meaning else "not documented"
 
 
 def _times(figures: Figures) -> str:

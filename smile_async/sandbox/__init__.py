@@ -16,9 +16,10 @@ except ImportError as missing:  # pragma: no cover - the test environment has ev
     ) from missing
 
 from .faults import Fault, Leg
+from .process import serve_forever
 from .records import CallbackSent, ImageRecord, JobRecord, Message
 from .sandbox import Sandbox
-from .server import RunningSandbox, serve_forever
+from .server import RunningSandbox
 from .settings import Settings
 
 del _granian, _jinja2, _starlette, _trustme

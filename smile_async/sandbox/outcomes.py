@@ -5,9 +5,9 @@ Python SDK, tests/conftest.py) and the meaning of the code otherwise; action val
 enum (actions.csv). The pairing of values with outcomes is our inference wherever no published sample has it.
 """
 
-from smile_async.jobs.codes import MEANINGS, Decision
+from smile_async.jobs.codes import classify, meaning_of
 
-__all__ = ["APPROVED", "FINAL", "JOB_TYPES", "REGISTRATIONS", "actions_of", "decision_of", "meaning_of", "text_of"]
+__all__ = ["APPROVED", "FINAL", "JOB_TYPES", "REGISTRATIONS", "actions_of", "text_of"]
 
 #: The job types that travel by /upload and have documented results (protocol.md §3; 8 and 9 do not).
 JOB_TYPES = frozenset({1, 2, 4, 6, 11})
@@ -41,31 +41,15 @@ _TEXTS = {
     "1240": "Enroll User - Human Judgement",
 }
 
-_DECISIONS: dict[tuple[str, int], Decision] = {}
-_MEANINGS: dict[tuple[str, int], str] = {}
-for _row in MEANINGS:
-    for _type in JOB_TYPES if _row.job_types is None else _row.job_types:
-        _DECISIONS.setdefault((_row.code, _type), _row.decision)
-        _MEANINGS.setdefault((_row.code, _type), _row.text.capitalize())
-
-
-def decision_of(code: str, job_type: int) -> str:
-    """What *code* decides about a job of *job_type*: a value of `Decision`."""
-    return _DECISIONS.get((code, job_type), Decision.UNKNOWN).value
-
-
-def meaning_of(code: str, job_type: int) -> str:
-    """What *code* means for a job of *job_type*, as `jobs.codes` has it; "" if no source documents the pair."""
-    return _MEANINGS.get((code, job_type), "")
-
 
 def text_of(code: str, job_type: int) -> str:
     """The ResultText of *code*."""
     if job_type in (6, 11) and code == "0810":
         return "Document Verified"  # official Android SDK, JobResultAdapterTest
-    if (code, job_type) not in _MEANINGS:
+    meaning = meaning_of(code, job_type)
+    if meaning is None:
         return "Result " + code
-    return _TEXTS.get(code, _MEANINGS[code, job_type])
+    return _TEXTS.get(code, meaning.text.capitalize())
 
 
 #: The twelve keys of the published samples (protocol.md §6), in their order.
@@ -138,7 +122,7 @@ def actions_of(code: str, job_type: int) -> dict[str, str]:
         said["Human_Review_Compare"] = human_compare
     if job_type in REGISTRATIONS:
         enrolled = {"approved": "Approved", "provisional": "Provisionally Approved", "rejected": "Rejected"}
-        said["Register_Selfie"] = enrolled.get(decision_of(code, job_type), "")
+        said["Register_Selfie"] = enrolled.get(classify(code, job_type), "")
     if job_type == 1 and story != "nothing":
         said["Verify_ID_Number"], said["Return_Personal_Info"] = "Verified", "Returned"
     return {key: said.get(key) or "Not Applicable" for key in _KEYS}

@@ -7,9 +7,8 @@ somebody asks, so no timer runs per job, virtual time works, and a restart loses
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from smile_async.jobs.codes import classify
 from smile_async.timing.clock import Clock, SystemClock
-
-from .outcomes import decision_of
 
 __all__ = ["CallbackSent", "ImageRecord", "JobRecord", "Message"]
 
@@ -111,7 +110,7 @@ class JobRecord:
     @property
     def decision(self) -> str:
         """`approved`, `provisional`, `rejected`, `error` or `unknown` as of now; "" while there is no result."""
-        return decision_of(self.latest.code, self.job_type) if self.latest else ""
+        return classify(self.latest.code, self.job_type) if self.latest else ""
 
     @property
     def final(self) -> bool:

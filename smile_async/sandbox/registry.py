@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
+from smile_async.jobs.codes import classify
+
 from .inspection import Inspection
 from .intake import PrepUpload, Refusal
 from .journal import Journal
-from .outcomes import APPROVED, FINAL, PROVISIONAL, REGISTRATIONS, REJECTED, decision_of
+from .outcomes import APPROVED, FINAL, PROVISIONAL, REGISTRATIONS, REJECTED
 from .records import JobRecord, Message
 from .settings import Settings
 
@@ -174,7 +176,7 @@ class Registry:
             plan = [Message(first, code)] if code else []
         elif script is not None:
             plan = _scripted(script, first if script.after is None else arrived + script.after)
-        undecided = not plan or decision_of(plan[-1].code, job.job_type) == "provisional"
+        undecided = not plan or classify(plan[-1].code, job.job_type) == "provisional"
         if undecided and self._settings.review is not None:
             last = plan[-1].at if plan else first
             plan.append(Message(last + self._settings.review, FINAL["approve"][job.job_type]))

@@ -6,14 +6,12 @@ to it. One host task owns them: fixtures enter and leave in different tasks, whi
 
 import asyncio
 import contextlib
-import signal
-import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
@@ -25,7 +23,7 @@ from .listener import Listener
 if TYPE_CHECKING:
     from .sandbox import Sandbox
 
-__all__ = ["RunningSandbox", "Serving", "serve_forever"]
+__all__ = ["RunningSandbox", "Serving"]
 
 
 @dataclass(frozen=True)
@@ -128,34 +126,3 @@ async def _open(sandbox: "Sandbox", host: str, port: int, storage_port: int) -> 
             with anyio.CancelScope(shield=True):
                 await asyncio.gather(api.stop(), storage.stop())
             sandbox.storage_url = sandbox.closing = sandbox.running = None
-
-
-async def serve_forever(
-    announce: Callable[[RunningSandbox], None],
-    *,
-    host: str = "127.0.0.1",
-    port: int = 8443,
-    storage_port: int = 8444,
-    **settings: Any,
-) -> None:
-    """Serve a sandbox made of *settings* until SIGINT or SIGTERM, then return.
-
-    *announce* is called once, when it accepts connections. Where the console needs an access token, its address with
-    the token is printed on standard error. Raises OSError if a port is taken.
-    """
-    from .sandbox import Sandbox  # noqa: PLC0415 - the two refer to each other
-
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    signals = (signal.SIGINT, signal.SIGTERM)
-    for each in signals:
-        loop.add_signal_handler(each, stop.set)
-    try:
-        async with Sandbox(**settings).serve(host=host, port=port, storage_port=storage_port) as running:
-            announce(running)
-            if running.sandbox.console.guarded and running.console_url:
-                print(f"console: {running.console_url}", file=sys.stderr, flush=True)
-            await stop.wait()
-    finally:
-        for each in signals:
-            loop.remove_signal_handler(each)

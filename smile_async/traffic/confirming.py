@@ -16,10 +16,11 @@ from functools import partial
 import anyio
 
 from smile_async.errors import ForgedReply, JobNotFound, SessionClosed, SmileError, UnreadableReply
-from smile_async.jobs.codes import Decision
-from smile_async.jobs.job import MAX_ID_LENGTH, UNKNOWN_JOB_TYPE, Ticket
-from smile_async.jobs.verdict import JobStatus, Verdict, classify, judge_callback
-from smile_async.protocol.v1.submission import Ask, Fault
+from smile_async.jobs.codes import Decision, classify
+from smile_async.jobs.ticket import MAX_ID_LENGTH, UNKNOWN_JOB_TYPE, Ticket
+from smile_async.jobs.verdict import JobStatus, Verdict
+from smile_async.protocol.steps import Ask, Fault
+from smile_async.protocol.v1.judging import judge_callback
 from smile_async.timing.clock import Clock
 from smile_async.traffic.driver import Courier
 from smile_async.traffic.poller import Poller

@@ -17,32 +17,17 @@ from smile_async.errors import (
     UnreadableReply,
     UploadFailed,
 )
-from smile_async.jobs.job import Ticket
-from smile_async.jobs.verdict import JobStatus, judge_status
-from smile_async.protocol.signature import Signer, Stamps, format_timestamp
+from smile_async.jobs.ticket import Ticket
+from smile_async.jobs.verdict import JobStatus
+from smile_async.protocol.signature import SignedStamp, Signer, Stamps, format_timestamp
+from smile_async.protocol.steps import Answer, Ask, Conversation, Fault, Pause, Prepare, Put, Sent, Slot, insist
 from smile_async.protocol.v1.archive import Archive
+from smile_async.protocol.v1.info_json import info_json
+from smile_async.protocol.v1.judging import judge_status
 from smile_async.protocol.v1.refusals import refusal
-from smile_async.protocol.v1.submission import (
-    Answer,
-    Ask,
-    Conversation,
-    Fault,
-    Pause,
-    Prepare,
-    Put,
-    Sent,
-    Submission,
-    insist,
-)
-from smile_async.protocol.v1.wire import (
-    SignedStamp,
-    Slot,
-    info_json,
-    prepare_body,
-    read_complaint,
-    read_slot,
-    status_body,
-)
+from smile_async.protocol.v1.replies import read_complaint, read_slot
+from smile_async.protocol.v1.requests import prepare_body, status_body
+from smile_async.protocol.v1.submission import Submission
 from smile_async.settings import Settings
 from smile_async.timing.backoff import RetryBudget, backoff, retry_after
 from smile_async.timing.clock import Clock

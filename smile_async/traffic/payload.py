@@ -7,7 +7,7 @@ be writing to. A `Cargo` is the only thing that holds image content, and it live
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import anyio.to_thread
 
@@ -17,7 +17,7 @@ from smile_async.jobs.job import Job
 from smile_async.protocol.v1.archive import Member, members
 from smile_async.traffic.fetching import fetch, is_uri, presentable
 
-__all__ = ["Cargo", "load"]
+__all__ = ["Cargo", "Reader", "read", "read_in_thread"]
 
 
 class Cargo:
@@ -41,12 +41,17 @@ class Cargo:
         return whole.digest()
 
 
-async def load(job: Job) -> Cargo:
+#: Reads the pictures of a job; tests may want it done without threads.
+Reader = Callable[[Job], Awaitable[Cargo]]
+
+
+async def read_in_thread(job: Job) -> Cargo:
+    """What `read` gives, without blocking the event loop."""
+    return await anyio.to_thread.run_sync(read, job)
+
+
+def read(job: Job) -> Cargo:
     """The cargo of *job*; raises InvalidJob naming the file, what is wrong with it, and the cure."""
-    return await anyio.to_thread.run_sync(_load, job)
-
-
-def _load(job: Job) -> Cargo:
     contents = []
     for name, image in job.named_images():
         if image.content is not None:

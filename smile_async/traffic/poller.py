@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable
 from typing import Literal, NoReturn
 
 from smile_async.errors import ForgedReply, JobNotFound, SmileError, StillPending, UnreadableReply
-from smile_async.jobs.job import Ticket, same_job
+from smile_async.jobs.ticket import Ticket, same_job
 from smile_async.jobs.verdict import Verdict
-from smile_async.protocol.v1.submission import Ask, Fault, Pursuit, Sent
+from smile_async.protocol.steps import Ask, Fault, Sent
 from smile_async.timing.clock import Clock
 from smile_async.timing.pacing import Rhythm
 from smile_async.timing.timers import Agenda, Entry
 from smile_async.traffic.driver import Courier
+from smile_async.traffic.pending import Pursuit
 from smile_async.traffic.telemetry import span, waited
 from smile_async.transport.engine import API_SECONDS
 

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 import anyio
 
 from smile_async.errors import BadConfiguration, InvalidJob, LedgerFailed, SmileError, Unavailable
-from smile_async.jobs.job import Ticket
-from smile_async.protocol.v1.submission import Fault, Reach, Sent, Submission
-from smile_async.settings import Limits
+from smile_async.jobs.ticket import Ticket
+from smile_async.limits import Limits
+from smile_async.protocol.steps import Fault, Reach, Sent
+from smile_async.protocol.v1.submission import Submission
 from smile_async.timing.clock import Clock
 from smile_async.traffic.driver import Courier
-from smile_async.traffic.payload import Cargo, load
+from smile_async.traffic.payload import Cargo, Reader, read_in_thread
 from smile_async.traffic.telemetry import span
 from smile_async.transport.limiter import Pacer
 
@@ -38,9 +39,17 @@ REMEMBERED = 10_000
 class Sender:
     """Uploads jobs, `Limits.uploads` at a time and at most `Limits.jobs_per_second`."""
 
-    def __init__(self, courier: Courier, limits: Limits, clock: Clock, ledger: "Ledger | None" = None) -> None:
+    def __init__(
+        self,
+        courier: Courier,
+        limits: Limits,
+        clock: Clock,
+        ledger: "Ledger | None" = None,
+        reader: Reader = read_in_thread,
+    ) -> None:
         self._ledger = ledger
         self._courier = courier
+        self._reader = reader
         self._clock = clock
         self._places = anyio.Semaphore(limits.uploads, fast_acquire=True)
         self._pacer = Pacer(limits.jobs_per_second, clock)
@@ -84,7 +93,7 @@ class Sender:
 
     async def _loaded(self, submission: Submission) -> Cargo:
         try:
-            return await load(submission.job)
+            return await self._reader(submission.job)
         except InvalidJob as error:
             self._note_failure(submission, error)
             raise

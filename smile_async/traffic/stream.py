@@ -7,21 +7,23 @@ leaving the block in any way, from any task, ends them before it is left.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import anyio
 
 from smile_async.errors import InvalidJob, SessionClosed, SmileError
-from smile_async.jobs.job import Job, Ticket
+from smile_async.jobs.job import Job
+from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import Verdict
+from smile_async.limits import Limits
 from smile_async.protocol.v1.submission import Submission
-from smile_async.traffic.poller import Listener, Until
-
-if TYPE_CHECKING:
-    from smile_async.session import SmileSession
+from smile_async.timing.clock import Clock
+from smile_async.traffic.poller import Listener, Poller, Until
+from smile_async.traffic.sender import Sender
+from smile_async.traffic.tasks import Host
 
 __all__ = ["Failed", "Finished", "Outcome", "Stream"]
 
@@ -49,6 +51,8 @@ class Failed:
 
 
 Outcome = Finished | Failed
+#: Told of how each job ended.
+Note = Callable[[Ticket | None, Verdict | SmileError], None]
 
 
 class _JobListener(Listener):
@@ -74,12 +78,26 @@ class Stream:
     """The outcomes of many jobs; made by `SmileSession.stream`, used once, in `async with`, by one reader."""
 
     def __init__(
-        self, session: "SmileSession", jobs: Iterable[Job] | AsyncIterable[Job], until: Until, patience: float
+        self,
+        jobs: Iterable[Job] | AsyncIterable[Job],
+        until: Until,
+        patience: float,
+        *,
+        host: Host,
+        sender: Sender,
+        poller: Poller,
+        clock: Clock,
+        limits: Limits,
+        note: Note,
     ) -> None:
         self.until: Until = until
-        self._session = session
         self._patience = patience
-        self._limits = session.limits
+        self._host = host
+        self._sender = sender
+        self._poller = poller
+        self._clock = clock
+        self._limits = limits
+        self._note = note
         if not isinstance(jobs, Iterable | AsyncIterable):
             raise InvalidJob(f"got {type(jobs).__name__}: give something that yields Job objects")
         self._source: Iterator[Job] | AsyncIterator[Job] = (
@@ -104,7 +122,7 @@ class Stream:
     async def __aenter__(self) -> Self:
         if self._entered:
             raise SessionClosed("a stream is entered once: call session.stream(jobs) again")
-        self._session.host.run(self._run)
+        self._host.run(self._run)
         self._entered = True
         return self
 
@@ -119,7 +137,7 @@ class Stream:
             # Even if asyncio's own cancellation, which no shield keeps out, comes a second time.
             self._left = self._open
             for listener in tuple(self._waiting):
-                self._session.poller.leave(listener)
+                self._poller.leave(listener)
             self._waiting.clear()
 
     def __aiter__(self) -> Self:
@@ -162,7 +180,7 @@ class Stream:
         if listener is not None:
             self._waiting.discard(listener)
         self._ready.append(outcome)
-        self._session.note(outcome.ticket, outcome.error if isinstance(outcome, Failed) else outcome.verdict)
+        self._note(outcome.ticket, outcome.error if isinstance(outcome, Failed) else outcome.verdict)
         self._make_room()
         self._news.set()
 
@@ -195,15 +213,15 @@ class Stream:
             submission = Submission(job)
             self._sending.add(submission)
             try:
-                ticket = await self._session.sender.send(submission, self._session.now() + self._submit_seconds)
+                ticket = await self._sender.send(submission, self._clock.monotonic() + self._submit_seconds)
             except SmileError as error:
                 self._sending.discard(submission)
                 self.over(None, Failed(job, error.ticket, error))
             else:
                 self._sending.discard(submission)
-                listener = _JobListener(self, job.spent(), self._session.now() + self._patience)
+                listener = _JobListener(self, job.spent(), self._clock.monotonic() + self._patience)
                 self._waiting.add(listener)
-                self._session.poller.listen(ticket, listener, ours=not submission.recalled, known=submission.known)
+                self._poller.listen(ticket, listener, ours=not submission.recalled, known=submission.known)
             # Neither the job nor its story outlives its upload: they may hold image bytes.
             del job, submission
 

@@ -9,7 +9,7 @@ from typing import Self
 import anyio
 
 from smile_async.errors import BadConfiguration, SessionClosed, SmileError
-from smile_async.jobs.job import Ticket
+from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import Verdict
 from smile_async.traffic.poller import Listener, Poller, Until
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, It
 from typing import Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
-from smile_async.protocol.v1.submission import Sent
+from smile_async.protocol.steps import Sent
 
 __all__ = [
     "API_SECONDS",

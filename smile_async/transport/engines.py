@@ -13,7 +13,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 
 from smile_async.errors import BadConfiguration
-from smile_async.protocol.v1.submission import Sent
+from smile_async.protocol.steps import Sent
 from smile_async.transport.engine import (
     CONNECT_TIMEOUT,
     PIECE_BYTES,

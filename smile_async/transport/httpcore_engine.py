@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import anyio
 
-from smile_async.protocol.v1.submission import Sent
+from smile_async.protocol.steps import Sent
 from smile_async.transport.engine import (
     CONNECT_TIMEOUT,
     KEPT_FOR,

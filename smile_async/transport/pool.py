@@ -12,7 +12,7 @@ from time import monotonic
 
 import anyio
 
-from smile_async.protocol.v1.submission import Sent
+from smile_async.protocol.steps import Sent
 from smile_async.transport.engine import Body, Engine, EngineFactory, NoReply, Reply
 
 __all__ = ["Pool"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import anyio.lowlevel
 
-from smile_async.protocol.v1.submission import Sent
+from smile_async.protocol.steps import Sent
 from smile_async.transport.engine import (
     API_SECONDS,
     CONNECT_TIMEOUT,

@@ -16,10 +16,10 @@ from smile_async.batch.manifest import Flaw, Row, job_of
 from smile_async.batch.planning import Work, assign
 from smile_async.batch.running import Run
 from smile_async.errors import InvalidJob, LeaseLost, LedgerFailed, Refused, SmileError, StillPending, Unavailable
-from smile_async.jobs.job import Ticket
+from smile_async.jobs.ticket import Ticket
 from smile_async.ledger import Ledger
 from smile_async.ledger.chunks import Chunks, Held
-from smile_async.protocol.v1.submission import Reach
+from smile_async.protocol.steps import Reach
 from smile_async.session import SmileSession
 from smile_async.workers.queue import Queue
 

@@ -17,8 +17,8 @@ from smile_async.errors import (
     UnreadableReply,
     UserNotEnrolled,
 )
-from smile_async.protocol.v1.submission import Fault, Sent
-from smile_async.protocol.v1.wire import Complaint
+from smile_async.protocol.steps import Fault, Sent
+from smile_async.protocol.v1.replies import Complaint
 
 __all__ = ["refusal"]
 

@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from smile_async.jobs.job import JobType
+from smile_async.jobs.codes import classify, meaning_of
+from smile_async.jobs.ticket import JobType
 from smile_async.sandbox.faults import Fault, Leg
-from smile_async.sandbox.outcomes import FINAL, REGISTRATIONS, decision_of, meaning_of, text_of
+from smile_async.sandbox.outcomes import FINAL, REGISTRATIONS, text_of
 from smile_async.sandbox.records import CallbackSent, ImageRecord, JobRecord, Message
 
 from .census import standing
@@ -145,7 +146,7 @@ def _image(image: ImageRecord, index: int) -> dict[str, Any]:
 
 
 def _result(job: JobRecord, message: Message, back: int = 0) -> dict[str, Any]:
-    stands = decision_of(message.code, job.job_type)
+    stands = classify(message.code, job.job_type)
     return {
         "code": message.code,
         "standing": stands,
@@ -159,7 +160,8 @@ def _result(job: JobRecord, message: Message, back: int = 0) -> dict[str, Any]:
 
 def _meaning(job: JobRecord, message: Message | None) -> str:
     if message is not None:
-        return meaning_of(message.code, job.job_type) or "not documented for this job type"
+        meaning = meaning_of(message.code, job.job_type)
+        return meaning.text.capitalize() if meaning else "not documented for this job type"
     return "" if job.zip_at is not None else "no zip was uploaded yet"
 
 

@@ -1,36 +1,29 @@
-"""The API's JSON, in and out: the only file that knows Smile ID's field names.
+"""What comes in as JSON, read tolerantly: codes as text or number, booleans as text, a `result` that is a sentence.
 
-Out goes exactly what the official Python SDK sends (protocol.md §4-§6). In comes what servers really send: codes as
-text or number, booleans as text, a `result` that may be a plain sentence. What can not be read is an UnreadableReply,
-never a KeyError, and no message repeats what was in it.
+What can not be read is an UnreadableReply, never a KeyError, and no message repeats what was in it.
 """
 
-import base64
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from smile_async.errors import UnreadableReply
-from smile_async.jobs.job import Job, Ticket
 from smile_async.protocol.signature import Secret
+from smile_async.protocol.steps import Slot
 
 __all__ = [
+    "NO_ZIP_YET",
     "Complaint",
     "ResultBody",
-    "SignedStamp",
-    "Slot",
     "StatusBody",
-    "info_json",
-    "prepare_body",
     "read_complaint",
     "read_result",
     "read_slot",
     "read_status",
-    "status_body",
 ]
 
 #: `/job_status` answers 2314 while no zip has arrived (protocol.md §6).
@@ -39,30 +32,6 @@ NO_ZIP_YET = "2314"
 PAST_RESULTS = 1_000
 #: `/upload` answers 2202 when the URL is ready (protocol.md §4); anything else is a refusal.
 PREPARED = "2202"
-#: What docs tell REST users to send as source_sdk (protocol.md §4).
-SOURCE_SDK, SOURCE_SDK_VERSION = "rest_api", "0.1.0"
-#: The name all official SDKs give the archive.
-ARCHIVE_NAME = "selfie.zip"
-
-#: image_type_id as a file of the zip, and inline as base64 (protocol.md §5.3).
-_SELFIE, _SELFIE_INLINE, _LIVENESS, _LIVENESS_INLINE = 0, 2, 4, 6
-
-
-@dataclass(frozen=True, slots=True)
-class SignedStamp:
-    """A timestamp and the signature made for it: they only ever travel together."""
-
-    timestamp: str
-    signature: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """Where the zip may be put: a presigned URL, which is a bearer credential and so hides itself."""
-
-    upload_url: Secret
-    smile_job_id: str | None
-    body: Mapping[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,101 +130,6 @@ def _validated(model: type[_Shape], found: Mapping[str, Any], what: str) -> _Sha
     except RecursionError:
         where = "it is nested too deep"
     raise UnreadableReply(f"{what} does not have the protocol's shape: {where}")
-
-
-def prepare_body(job: Job, *, partner_id: str, stamp: SignedStamp, callback_url: str, retry: bool = False) -> bytes:
-    """The JSON of `POST /upload` (protocol.md §4); *retry* asks for a fresh URL for a job that exists already."""
-    body: dict[str, Any] = {
-        "file_name": ARCHIVE_NAME,
-        "smile_client_id": partner_id,
-        "signature": stamp.signature,
-        "timestamp": stamp.timestamp,
-        "partner_params": _partner_params(job),
-        "model_parameters": {},
-        "callback_url": job.callback_url or callback_url,
-        "use_enrolled_image": job.use_enrolled_image,
-        "source_sdk": SOURCE_SDK,
-        "source_sdk_version": SOURCE_SDK_VERSION,
-    }
-    if job.allow_new_enroll:
-        body["allow_new_enroll"] = True
-    if retry:
-        body["retry"] = True
-    return orjson.dumps(body)
-
-
-def status_body(
-    ticket: Ticket, *, partner_id: str, stamp: SignedStamp, history: bool = False, image_links: bool = False
-) -> bytes:
-    """The JSON of `POST /job_status` (protocol.md §6)."""
-    return orjson.dumps(
-        {
-            "partner_id": partner_id,
-            "user_id": ticket.user_id,
-            "job_id": ticket.job_id,
-            "timestamp": stamp.timestamp,
-            "signature": stamp.signature,
-            "image_links": image_links,
-            "history": history,
-        }
-    )
-
-
-def _partner_params(job: Job) -> dict[str, Any]:
-    return {**job.partner_params, "user_id": job.user_id, "job_id": job.job_id, "job_type": int(job.job_type)}
-
-
-def info_json(
-    job: Job,
-    pictures: Sequence[tuple[str, bytes | None]],
-    slot: Slot,
-    *,
-    partner_id: str,
-    stamp: SignedStamp,
-    callback_url: str,
-) -> bytes:
-    """The manifest of the zip (protocol.md §5.2), for *pictures* in the job's order.
-
-    Each is its name in the zip and None, or a name and the content that travels inline as base64.
-    """
-    images = []
-    for position, (name, inline) in enumerate(pictures):
-        selfie = job.selfie is not None and position == 0
-        if inline is None:
-            images.append({"image_type_id": _SELFIE if selfie else _LIVENESS, "image": "", "file_name": name})
-        else:
-            kind = _SELFIE_INLINE if selfie else _LIVENESS_INLINE
-            images.append({"image_type_id": kind, "image": base64.b64encode(inline).decode(), "file_name": ""})
-    return orjson.dumps(
-        {
-            "package_information": {
-                "apiVersion": {"buildNumber": 0, "majorVersion": 2, "minorVersion": 0},
-                "language": "python",
-            },
-            "misc_information": {
-                "signature": stamp.signature,
-                "timestamp": stamp.timestamp,
-                "retry": "false",
-                "partner_params": _partner_params(job),
-                "file_name": ARCHIVE_NAME,
-                "smile_client_id": partner_id,
-                "callback_url": job.callback_url or callback_url,
-                "userData": _NO_USER_DATA,
-            },
-            "id_info": {},
-            "images": images,
-            "server_information": dict(slot.body),
-        }
-    )
-
-
-#: Sent empty by the official SDKs; kept because nobody documents which of it is required (protocol.md §5.2).
-_NO_USER_DATA = {
-    "isVerifiedProcess": False,
-    **dict.fromkeys(("name", "fbUserID", "firstName", "lastName", "gender", "email", "phone"), ""),
-    "countryCode": "+",
-    "countryName": "",
-}
 
 
 def read_slot(body: bytes) -> Slot | Complaint:

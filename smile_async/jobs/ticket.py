@@ -1,0 +1,116 @@
+"""What is left of a job when it is on its way: the ids that find it again, and which product it is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Self
+
+import orjson
+
+from smile_async.errors import InvalidJob
+
+__all__ = [
+    "MAX_ID_LENGTH",
+    "UNKNOWN_JOB_TYPE",
+    "JobType",
+    "Ticket",
+    "checked_ticket",
+    "job_type",
+    "known_job_type",
+    "same_job",
+]
+
+#: Characters; our own cap, no length is published.
+MAX_ID_LENGTH = 255
+
+#: The type of a job about which only its ids are believed: a status reply then says which it is.
+UNKNOWN_JOB_TYPE = 0
+
+
+class JobType(IntEnum):
+    """Smile ID's products, by the names its SDKs use (protocol.md §3)."""
+
+    BIOMETRIC_KYC = 1
+    SMART_SELFIE_AUTHENTICATION = 2
+    SMART_SELFIE_REGISTRATION = 4
+    ENHANCED_KYC = 5
+    DOCUMENT_VERIFICATION = 6
+    BUSINESS_VERIFICATION = 7
+    UPDATE_PHOTO = 8
+    COMPARE_USER_INFO = 9
+    ENHANCED_DOCUMENT_VERIFICATION = 11
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """The stub that finds a job again: keep it in your database, it is small and JSON.
+
+    `user_id` and `job_id` are what Smile ID asks for; `smile_job_id` is its own number, None until it is known.
+    """
+
+    user_id: str
+    job_id: str
+    job_type: int
+    smile_job_id: str | None = None
+
+    def to_json(self) -> str:
+        """One line of JSON that `from_json` reads."""
+        return orjson.dumps(self.to_dict()).decode()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The four fields as plain values."""
+        return {
+            "user_id": self.user_id,
+            "job_id": self.job_id,
+            "job_type": int(self.job_type),
+            "smile_job_id": self.smile_job_id,
+        }
+
+    @classmethod
+    def from_json(cls, text: str | bytes | Mapping[str, Any]) -> Self:
+        """The ticket that `to_json` wrote (or its fields as a mapping); raises InvalidJob if it is none."""
+        try:
+            found = text if isinstance(text, Mapping) else orjson.loads(text)
+            number = found.get("smile_job_id")
+            ticket = cls(found["user_id"], found["job_id"], job_type(found["job_type"]), number)
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InvalidJob(f"not a ticket ({type(error).__name__}): give what ticket.to_json() wrote") from None
+        if not all(isinstance(part, str) for part in (ticket.user_id, ticket.job_id, "" if number is None else number)):
+            raise InvalidJob("not a ticket: user_id, job_id and smile_job_id are texts")
+        return ticket
+
+
+def same_job(one: Ticket, other: Ticket) -> bool:
+    """Whether both may be about one job: what either does not know contradicts nothing."""
+    kinds, numbers = (one.job_type, other.job_type), (one.smile_job_id, other.smile_job_id)
+    return (
+        (one.user_id, one.job_id) == (other.user_id, other.job_id)
+        and (kinds[0] == kinds[1] or UNKNOWN_JOB_TYPE in kinds)
+        and (numbers[0] == numbers[1] or None in numbers)
+    )
+
+
+def checked_ticket(given: object) -> Ticket:
+    """*given*, if it is a ticket that can be asked about; raises InvalidJob."""
+    if not isinstance(given, Ticket):
+        raise InvalidJob(f"got {type(given).__name__} instead of a Ticket: Ticket.from_json reads what to_json() wrote")
+    try:
+        return Ticket.from_json(given.to_json())
+    except (TypeError, ValueError):
+        raise InvalidJob("not a ticket: user_id, job_id and smile_job_id are texts, job_type is a number") from None
+
+
+def job_type(value: object) -> int:
+    """*value* (an int, or a text such as "2": Smile ID sends both) as a JobType, or as an int if it is a new one."""
+    number = int(value) if isinstance(value, int | str) and not isinstance(value, bool) else -1
+    if number < 0:
+        raise InvalidJob(f"job_type is {type(value).__name__}: give a JobType")
+    return JobType(number) if number in JobType.__members__.values() else number
+
+
+def known_job_type(value: object) -> int | None:
+    """*value* as `job_type` reads it, None if it is none."""
+    try:
+        return job_type(value)
+    except ValueError:
+        return None

@@ -1,0 +1,126 @@
+"""The steps of a conversation, as values: what a story asks its driver to do, and what may go wrong on the way.
+
+A step is unsigned; the driver signs each as it leaves, so every retry carries a fresh signature. What went wrong is a
+`Fault`, which says whether anything may have left: only that decides what may be repeated without a second bill.
+"""
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Any, TypeVar
+
+from smile_async.errors import SmileError
+from smile_async.jobs.ticket import Ticket
+from smile_async.jobs.verdict import JobStatus
+from smile_async.protocol.signature import Secret
+
+__all__ = [
+    "ATTEMPTS",
+    "Answer",
+    "Ask",
+    "Conversation",
+    "Fault",
+    "Pause",
+    "Prepare",
+    "Put",
+    "Reach",
+    "Sent",
+    "Slot",
+    "Step",
+    "insist",
+]
+
+#: Attempts a leg, the first included (guarantee G4).
+ATTEMPTS = 3
+
+
+class Sent(StrEnum):
+    """Whose word it is that a step failed; unknown means ambiguous."""
+
+    UNSENT = "unsent"
+    AMBIGUOUS = "ambiguous"
+    ANSWERED = "answered"
+
+
+class Reach(IntEnum):
+    """How far a job may have come at Smile ID."""
+
+    NOTHING = 0
+    RESERVED = 1
+    UPLOADED = 2
+
+
+@dataclass(eq=False)
+class Fault(Exception):
+    """A step that failed: the error a caller would see, and what a story needs to decide whether to go on."""
+
+    error: SmileError
+    sent: Sent
+    #: Another attempt may succeed.
+    transient: bool = False
+    #: The presigned URL is no longer good.
+    expired: bool = False
+    #: The server asked us to slow down, for so many seconds if it said how long.
+    throttled: bool = False
+    retry_after: float | None = None
+    #: A neighbour on the same connection met the same failure first: the budget for retries has heard of it.
+    echo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Where the zip may be put: a presigned URL, which is a bearer credential and so hides itself."""
+
+    upload_url: Secret
+    smile_job_id: str | None
+    body: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """POST /upload; answered by a Slot."""
+
+    retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """PUT the zip into *slot*; answered by None."""
+
+    slot: Slot
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """POST /job_status; answered by a JobStatus."""
+
+    ticket: Ticket
+    history: bool = False
+    image_links: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Back off before attempt number *attempt* (1 is the first retry) because of *fault*; answered by None."""
+
+    attempt: int
+    fault: Fault = field(repr=False)
+
+
+Step = Prepare | Put | Ask | Pause
+Answer = TypeVar("Answer")
+Conversation = Generator[Step, Any, Answer]
+
+
+def insist(step: Ask) -> Conversation[JobStatus]:
+    """Ask, and ask again after a passing fault: a status query may always be repeated."""
+    attempt = 1
+    while True:
+        try:
+            status: JobStatus = yield step
+            return status
+        except Fault as fault:
+            if not fault.transient or attempt == ATTEMPTS:
+                raise
+            yield Pause(attempt, fault)
+        attempt += 1

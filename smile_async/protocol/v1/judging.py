@@ -1,0 +1,154 @@
+"""A status reply or a callback becomes a verdict, if it can be believed.
+
+Three rules keep impostors out. A code that the table does not know for this job type is UNKNOWN, never approved. The
+provider's `job_success` is not looked at, because it was seen to be false on passed jobs and may be true on provisional
+ones (protocol.md §6). And a reply must speak of the job that was asked about, because its signature does not bind it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from smile_async.errors import ForgedReply, StaleReply, UnreadableReply
+from smile_async.jobs.codes import Decision, meaning_of
+from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, Ticket, known_job_type
+from smile_async.jobs.verdict import JobStatus, Source, Verdict
+from smile_async.protocol.signature import Signer, parse_timestamp
+from smile_async.protocol.v1.replies import NO_ZIP_YET, ResultBody, read_result, read_status
+
+__all__ = ["FRESH_FOR", "judge_callback", "judge_status"]
+
+#: Seconds a signed timestamp may lie from now, either way; partners' own choice, none is published (protocol.md §2.2).
+FRESH_FOR = 300.0
+
+
+def judge_status(body: bytes, ticket: Ticket, signer: Signer, now: float) -> JobStatus:
+    """What a `/job_status` reply says of *ticket*, if it can be believed at *now* (seconds since 1970, server's time).
+
+    Raises UnreadableReply, ForgedReply (not signed by a known key, or about another job) or StaleReply.
+    """
+    status, raw = read_status(body)
+    _believe(status.timestamp, status.signature, signer, now, FRESH_FOR)
+    result = status.result
+    if result is not None:
+        ticket = _same_job(result, ticket)
+    past = tuple(
+        verdict
+        for item in status.history
+        if (verdict := _verdict(item, _subject(item, ticket), complete=False, confirmed=False, source="poll"))
+    )
+    verdict = None
+    if result is not None:
+        verdict = _verdict(
+            result,
+            ticket,
+            complete=status.job_complete,
+            confirmed=True,
+            source="poll",
+            raw=raw["result"],
+            history=past,
+            image_links=status.image_links,
+        )
+    code = status.code or ""
+    return JobStatus(
+        ticket,
+        code,
+        status.job_complete,
+        verdict,
+        past,
+        status.image_links,
+        raw,
+        waiting_for_zip=code == NO_ZIP_YET,
+    )
+
+
+def judge_callback(body: bytes, signer: Signer, now: float, tolerance: float = FRESH_FOR) -> Verdict:
+    """The unconfirmed verdict in a callback's *body*, if one of the keys signed its timestamp lately.
+
+    Raises UnreadableReply, ForgedReply or StaleReply.
+    """
+    result, raw = read_result(body)
+    _believe(result.timestamp, result.signature, signer, now, tolerance)
+    params = result.partner_params
+    try:
+        ticket = Ticket.from_json({**params, "smile_job_id": result.smile_job_id})
+    except ValueError:
+        raise UnreadableReply("the callback's PartnerParams name no user_id, job_id and job_type") from None
+    verdict = _verdict(result, ticket, complete=False, confirmed=False, source="callback", raw=raw)
+    if verdict is None:
+        raise UnreadableReply("the callback has no ResultCode")
+    return verdict
+
+
+def _believe(timestamp: str | None, signature: str | None, signer: Signer, now: float, tolerance: float) -> None:
+    if not timestamp or not signature:
+        raise ForgedReply("the reply carries no signature")
+    if not signer.confirms(timestamp, signature):
+        raise ForgedReply("the reply's signature was made with another key or for another timestamp")
+    said = parse_timestamp(timestamp)
+    if said is None:
+        raise StaleReply("the reply's timestamp has no zone or no date that can be read")
+    if not abs(now - said) <= tolerance:
+        raise StaleReply(f"the reply was signed {abs(now - said):.0f} s away from now, more than {tolerance:.0f} s")
+
+
+def _same_job(result: ResultBody, ticket: Ticket) -> Ticket:
+    params = result.partner_params
+    if result.code is None and not params:
+        return ticket
+    if params.get("user_id") != ticket.user_id or params.get("job_id") != ticket.job_id:
+        raise ForgedReply(f"the reply speaks of another job than {ticket.job_id} of user {ticket.user_id}")
+    said = params.get("job_type")
+    kind = ticket.job_type
+    if kind == UNKNOWN_JOB_TYPE:
+        kind = known_job_type(said) or kind
+    elif said is not None and known_job_type(said) != kind:
+        raise ForgedReply(f"the reply gives job {ticket.job_id} another job type than {int(ticket.job_type)}")
+    number = ticket.smile_job_id or result.smile_job_id
+    if result.smile_job_id not in (None, number):
+        raise ForgedReply(f"the reply gives job {ticket.job_id} another SmileJobID")
+    # The same object while nothing is new: a hundred thousand jobs may wait with theirs.
+    known = (ticket.job_type, ticket.smile_job_id) == (kind, number)
+    return ticket if known else Ticket(ticket.user_id, ticket.job_id, kind, number)
+
+
+def _subject(item: ResultBody, asked: Ticket) -> Ticket:
+    """The job that an item of a history is about: by one page of the docs, any of this user's (protocol.md §6)."""
+    try:
+        return Ticket.from_json({**asked.to_dict(), **item.partner_params, "smile_job_id": item.smile_job_id})
+    except ValueError:
+        return asked
+
+
+def _verdict(
+    result: ResultBody,
+    ticket: Ticket,
+    *,
+    complete: bool,
+    confirmed: bool,
+    source: Source,
+    raw: Mapping[str, Any] | None = None,
+    history: tuple[Verdict, ...] = (),
+    image_links: Mapping[str, str] | None = None,
+) -> Verdict | None:
+    """None for a result without a code: a message on the way, not a verdict."""
+    if result.code is None:
+        return None
+    meaning = meaning_of(result.code, ticket.job_type)
+    decision = meaning.decision if meaning else Decision.UNKNOWN
+    final = meaning.final if meaning else None
+    return Verdict(
+        decision=decision,
+        # A code whose finality no source tells ends with the job, but nothing makes a provisional word the last one.
+        final=(complete and decision is not Decision.PROVISIONAL) if final is None else final,
+        code=result.code,
+        text=result.text or (meaning.text if meaning else ""),
+        ticket=ticket,
+        source=source,
+        confirmed=confirmed,
+        confidence=result.confidence,
+        timestamp=result.timestamp or "",
+        actions=result.actions,
+        image_links=image_links or result.image_links,
+        history=history,
+        raw=raw or {},
+    )

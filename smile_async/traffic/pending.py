@@ -1,0 +1,101 @@
+"""What remains of a job that was sent: when to ask again, and a verdict that only moves forward.
+
+A few numbers, no socket and no clock: a hundred thousand of them are cheap.
+"""
+
+from typing import Any
+
+from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, Ticket
+from smile_async.jobs.verdict import JobStatus, Verdict
+from smile_async.timing.pacing import Rhythm, failing_delay
+
+__all__ = ["Pursuit"]
+
+
+class Pursuit:
+    """What is known of a job that is waiting for its verdict: when to ask next, and the latest word.
+
+    *since* is the moment, in seconds of a monotonic clock, from which its age counts: its upload if *ours* (then its
+    duration teaches the rhythm), else the moment somebody began to wait.
+    """
+
+    __slots__ = ("asked", "failures", "latency", "ours", "reviewed", "seen", "since", "ticket", "verdict")
+
+    def __init__(self, ticket: Ticket, since: float, *, ours: bool) -> None:
+        self.ticket = ticket
+        self.since = since
+        self.ours = ours
+        self.verdict: Verdict | None = None
+        self.asked = 0
+        self.failures = 0
+        self.latency = 0.0
+        #: When it was last known not to be decided.
+        self.seen = since
+        #: A provisional verdict was seen: what is awaited now is a person's.
+        self.reviewed = False
+
+    def join(self, ticket: Ticket) -> None:
+        """Take in what somebody else's *ticket* knows of the job.
+
+        Where two differ before any reply has told, neither counts: the reply is judged for each who waits.
+        """
+        mine, asked = self.ticket, self.asked
+        kinds, numbers = {mine.job_type, ticket.job_type}, {mine.smile_job_id, ticket.smile_job_id}
+        kind = _agreed(kinds - {UNKNOWN_JOB_TYPE}, mine.job_type if asked else UNKNOWN_JOB_TYPE)
+        number = _agreed(numbers - {None}, mine.smile_job_id if asked else None)
+        if (kind, number) != (mine.job_type, mine.smile_job_id):
+            self.ticket = Ticket(mine.user_id, mine.job_id, kind, number)
+
+    def delay(self, rhythm: Rhythm, now: float) -> float:
+        """Seconds from *now* until the next poll."""
+        if not self.asked and not self.ours and not self.failures:
+            return 0.0
+        age = max(0.0, now - self.since)
+        wait = rhythm.delay(int(self.ticket.job_type), age, self.asked, self.reviewed)
+        return failing_delay(self.failures, wait, latency=self.latency)
+
+    def heard(self, status: JobStatus, asked_at: float, rhythm: Rhythm) -> Verdict | None:
+        """Take in the answer to a query that left at *asked_at*; returns its verdict if it is news."""
+        self.failures, self.latency = 0, 0.0
+        self.asked += 1
+        self.ticket = status.ticket
+        if self.ours and not (self.verdict is not None and self.verdict.final):
+            self._teach(status.verdict, asked_at, rhythm)
+        self.seen = asked_at
+        if status.verdict is None or not self.advance(status.verdict):
+            return None
+        self.reviewed = not status.verdict.final
+        return status.verdict
+
+    def told(self, verdict: Verdict, now: float, rhythm: Rhythm) -> bool:
+        """Take in a verdict that came unasked at *now*; False if it is old news."""
+        if not self.advance(verdict):
+            return False
+        # Were only polls to teach, the rhythm would hear of none but the slow jobs.
+        if self.ours:
+            self._teach(verdict, now, rhythm)
+        self.seen = now
+        self.reviewed = not verdict.final
+        return True
+
+    def advance(self, verdict: Verdict) -> bool:
+        """Move forward to *verdict*; False if it is old news: a final word stays, and the same word counts once."""
+        known = self.verdict
+        if known is not None and (known.final or (not verdict.final and known.code == verdict.code)):
+            return False
+        self.verdict = verdict
+        return True
+
+    def missed(self, latency: float) -> None:
+        """Take note of a query that failed after *latency* seconds."""
+        self.failures += 1
+        self.latency = latency
+
+    def _teach(self, verdict: Verdict | None, asked_at: float, rhythm: Rhythm) -> None:
+        done = verdict is not None and (verdict.final or not self.reviewed)
+        after, by = max(0.0, self.seen - self.since), max(0.0, asked_at - self.since)
+        rhythm.learn(int(self.ticket.job_type), after, by, done=done, reviewed=self.reviewed)
+
+
+def _agreed(said: set[Any], otherwise: Any) -> Any:
+    return said.pop() if len(said) == 1 else otherwise
