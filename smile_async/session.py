@@ -1,6 +1,6 @@
 """The session manager: one object that carries any number of selfie jobs over one shared pool.
 
-It puts the parts together and says what each call means; how a job travels is the sender's and courier's business, how
+It puts the parts together and says what each call means; how a job travels is the sender's and driver's business, how
 long it waits the poller's.
 """
 
@@ -33,7 +33,7 @@ from smile_async.settings import Settings, environment_settings
 from smile_async.timing.clock import Clock, SystemClock
 from smile_async.timing.pacing import Pace
 from smile_async.traffic.confirming import Confirmer
-from smile_async.traffic.driver import Courier
+from smile_async.traffic.driver import Driver
 from smile_async.traffic.payload import Reader, read_in_thread
 from smile_async.traffic.poller import Poller, Until
 from smile_async.traffic.sender import Sender, ledger_of
@@ -42,7 +42,7 @@ from smile_async.traffic.tasks import Host
 from smile_async.traffic.telemetry import ended
 from smile_async.traffic.waiting import Follow, Waiter, checked_patience, checked_until
 from smile_async.transport.engines import engine_factory
-from smile_async.transport.limiter import Gate
+from smile_async.transport.limiter import Limiter
 from smile_async.transport.pool import Pool
 from smile_async.transport.tls import tls_context
 
@@ -113,14 +113,14 @@ class SmileSession:
         self._clock = clock or SystemClock()
         self._api = Pool(factory, http2=True, sharded=sharded)
         self._storage = Pool(factory, http2=False, sharded=False)
-        self._gate = Gate(limits.requests, self._clock)
-        self._courier = Courier(self._settings, self._api, self._storage, self._gate, self._clock)
+        self._limiter = Limiter(limits.requests, self._clock)
+        self._driver = Driver(self._settings, self._api, self._storage, self._limiter, self._clock)
         self._ledger, self._closes_ledger = ledger_of(ledger)
-        self.sender = Sender(self._courier, limits, self._clock, self._ledger, reader)
-        self.poller = Poller(self._courier, pace.rhythm(), self._clock, limits.requests)
+        self.sender = Sender(self._driver, limits, self._clock, self._ledger, reader)
+        self.poller = Poller(self._driver, pace.rhythm(), self._clock, limits.requests)
         self.poller.on_news = None if self._ledger is None else self._ledger.heard
         self.host = Host(self._end, self._close)
-        self.confirmer = Confirmer(self._courier, self.poller, self.host, self._clock)
+        self.confirmer = Confirmer(self._driver, self.poller, self.host, self._clock)
         self._finished = self._failed = 0
 
     @classmethod
@@ -165,7 +165,7 @@ class SmileSession:
             await self.host.aclose()
 
     def _end(self) -> None:
-        self._gate.shut_for_good()
+        self._limiter.shut_for_good()
         self.poller.fail_all(lambda ticket: SessionClosed(self.host.closed_because, ticket=ticket))
 
     async def _close(self) -> None:
@@ -215,7 +215,7 @@ class SmileSession:
         self.host.check()
         ticket = checked_ticket(ticket)
         try:
-            return await self._courier.query(Ask(ticket, history, image_links), self.now() + STATUS_SECONDS)
+            return await self._driver.query(Ask(ticket, history, image_links), self.now() + STATUS_SECONDS)
         except Fault as fault:
             error = fault.error
         error.ticket, error.retryable = ticket, True
@@ -279,7 +279,7 @@ class SmileSession:
             finished=self._finished,
             failed=self._failed,
             polls=self.poller.polls,
-            retries=self._courier.retries,
+            retries=self._driver.retries,
             in_flight=self._api.busy + self._storage.busy,
             api_http_version=self._api.version,
             storage_http_version=self._storage.version,

@@ -5,7 +5,7 @@ interpreter would spend most of the test importing. Reads the plan from standard
 
 A step: `arguments` of the command line; `point` where the child kills itself, after passing it `passes` times; `after`
 so many seconds it is killed; `beside` the steps that follow, until the last of those has ended; `defaults` of Worker
-and constants of `driving` that would take minutes.
+and constants of `chunk_run` that would take minutes.
 """
 
 import json
@@ -43,14 +43,14 @@ def run(step: dict[str, Any]) -> None:
 
 def hasten(defaults: dict[str, float]) -> None:
     """Let a worker do in a second what it does in a minute."""
-    from smile_async.workers import Worker, driving  # noqa: PLC0415 - only some runs have workers
+    from smile_async.workers import Worker, chunk_run  # noqa: PLC0415 - only some runs have workers
 
     known = Worker.__init__.__kwdefaults__ or {}
     for name, value in defaults.items():
         if name in known:
             known[name] = value
         else:
-            setattr(driving, name, value)
+            setattr(chunk_run, name, value)
 
 
 def main_loop(plan: list[dict[str, Any]]) -> list[int]:

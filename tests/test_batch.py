@@ -20,7 +20,7 @@ from street import Pictures, session_of, until
 
 from smile_async import Job, Pace
 from smile_async.batch import Flaw, Planner, Row, Run, job_id_of, read_manifest, render
-from smile_async.batch.checking import check
+from smile_async.batch.dry_run import check
 from smile_async.batch.running import OUTAGE_JOBS
 from smile_async.cli.batching import SHOWN, Standing, show_end
 from smile_async.cli.demo import neighbour
@@ -530,7 +530,7 @@ async def test_a_ledger_that_fills_up_ends_a_run_cleanly(
                 raise sa.exc.OperationalError("x", {}, Exception("database or disk is full"))
 
             with monkeypatch.context() as broken:
-                broken.setattr("smile_async.ledger.book.commit", failing)
+                broken.setattr("smile_async.ledger.ledger.commit", failing)
                 number = await Batches(ledger).start("b", {})
                 run = Run(session, ledger, Planner(ledger, "b", number))
                 await run.go(iter(many(pictures, 100)))

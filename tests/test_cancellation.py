@@ -126,9 +126,9 @@ async def storm(session: SmileSession, sandbox: Sandbox, pictures: Pictures, can
 
 def assert_at_rest(session: SmileSession) -> None:
     """Nothing is in flight, nothing waits, nothing is held."""
-    gate = session._courier._gate
+    limiter = session._driver._limiter
     assert session.stats.in_flight == 0
-    assert (gate.busy, gate.queued) == (0, 0)
+    assert (limiter.busy, limiter.queued) == (0, 0)
     assert len(session.poller) == 0
     assert session.sender._places.value == session.limits.uploads
     shards = session._api._shards
@@ -250,7 +250,7 @@ async def test_a_goaway_under_eighty_requests_fails_none_of_them(
             jobs = [pictures.job() for _ in range(80)]
             verdicts = await asyncio.gather(*(session.verify(job, patience=60) for job in jobs))
             assert all(verdict.approved for verdict in verdicts)
-            assert session._courier.retries >= 1
+            assert session._driver.retries >= 1
         assert all(running.sandbox.count(job.job_id) == 1 for job in jobs)
 
 

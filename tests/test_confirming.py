@@ -18,7 +18,7 @@ from smile_async.errors import JobNotFound, SessionClosed, SmileError, Unavailab
 from smile_async.protocol.signature import Secret, Signer
 from smile_async.protocol.steps import Ask, Fault, Sent
 from smile_async.traffic.confirming import AGAIN_FOR, CLAIMS, QUERIES_AT_ONCE, Confirmer
-from smile_async.traffic.pending import Pursuit
+from smile_async.traffic.pending import PendingJob
 from smile_async.traffic.poller import Listener, Poller, Until
 from smile_async.traffic.tasks import Host
 
@@ -41,7 +41,7 @@ def status_of(code: str) -> JobStatus:
     return JobStatus(TICKET, "2302", verdict is not None and verdict.final, verdict)
 
 
-class FakeCourier:
+class FakeDriver:
     """Answers each query after *latency* seconds with what `answer` said when the query came."""
 
     signer = Signer("001", Secret("key"))
@@ -98,8 +98,8 @@ class Rig:
 
     def __init__(self, pace: Pace = Pace.fixed(50_000.0, 1, 50_000.0)) -> None:  # noqa: B008
         self.clock = HandClock(now=0.0)
-        self.courier = FakeCourier(self.clock)
-        whoever: Any = self.courier
+        self.driver = FakeDriver(self.clock)
+        whoever: Any = self.driver
         self.poller = Poller(whoever, pace.rhythm(), self.clock, 100)
         self.host = Host(lambda: None, nothing)
         self.confirmer = Confirmer(whoever, self.poller, self.host, self.clock)
@@ -124,7 +124,7 @@ class Rig:
 async def test_many_claims_share_one_question() -> None:
     """However many ask about a job at the same time, one query leaves, and all get its answer."""
     rig = Rig()
-    rig.courier.latency = 3.0
+    rig.driver.latency = 3.0
     got: list[Verdict | None] = []
 
     async def claim() -> None:
@@ -135,13 +135,13 @@ async def test_many_claims_share_one_question() -> None:
             tasks.start_soon(claim)
         await rig.clock.advance(4)
     assert [verdict and verdict.code for verdict in got] == ["1221"] * 20
-    assert rig.courier.asked == [0]
+    assert rig.driver.asked == [0]
 
 
 async def test_the_first_to_ask_may_be_cancelled() -> None:
     """The question belongs to the session: whoever else waits for its answer still gets it."""
     rig = Rig()
-    rig.courier.latency = 3.0
+    rig.driver.latency = 3.0
     got: list[Verdict | None] = []
 
     async def claim() -> None:
@@ -156,7 +156,7 @@ async def test_the_first_to_ask_may_be_cancelled() -> None:
             first.cancel_scope.cancel()
         await rig.clock.advance(4)
     assert len(got) == 1
-    assert rig.courier.asked == [0]
+    assert rig.driver.asked == [0]
 
 
 async def test_type_and_number_are_the_watchs_or_unknown() -> None:
@@ -166,21 +166,21 @@ async def test_type_and_number_are_the_watchs_or_unknown() -> None:
         await rig.confirmer.confirm(verdict_of("0810", confirmed=False, job_type=1))
         rig.poller.listen(TICKET, Ear("final"), ours=True)
         await rig.confirmer.confirm(verdict_of("0810", confirmed=False, job_type=1))
-    assert [(int(ticket.job_type), ticket.smile_job_id) for ticket in rig.courier.tickets] == [
-        (int(rig.courier.tickets[0].job_type), None),
+    assert [(int(ticket.job_type), ticket.smile_job_id) for ticket in rig.driver.tickets] == [
+        (int(rig.driver.tickets[0].job_type), None),
         (2, TICKET.smile_job_id),
     ]
-    assert rig.courier.tickets[0].job_type not in (1, 2)
+    assert rig.driver.tickets[0].job_type not in (1, 2)
 
 
 async def test_behind_is_asked_ever_more_slowly() -> None:
     """After 1, 2, 4 … seconds, for ten minutes; then a WARNING, and the job is forgotten."""
     rig = Rig()
-    rig.courier.answer = lambda: ""
+    rig.driver.answer = lambda: ""
     async with rig.running():
         assert await rig.claim("0820", rig.hear) is None
         await rig.clock.advance(5000)
-        assert rig.courier.asked == [0, 1, 3, 7, 15, 31, 63, 127, 255, 511, AGAIN_FOR]
+        assert rig.driver.asked == [0, 1, 3, 7, 15, 31, 63, 127, 255, 511, AGAIN_FOR]
         assert rig.confirmer._behind == {}
     assert rig.later == []
 
@@ -188,7 +188,7 @@ async def test_behind_is_asked_ever_more_slowly() -> None:
 async def test_an_api_that_is_down_meanwhile_is_asked_again() -> None:
     """Errors while status is behind only cost time."""
     rig = Rig()
-    rig.courier.answer = lambda: "" if rig.clock.now < 1 else Unavailable("down") if rig.clock.now < 7 else "0820"
+    rig.driver.answer = lambda: "" if rig.clock.now < 1 else Unavailable("down") if rig.clock.now < 7 else "0820"
     async with rig.running():
         assert await rig.claim("0820", rig.hear) is None
         await rig.clock.advance(100)
@@ -198,7 +198,7 @@ async def test_an_api_that_is_down_meanwhile_is_asked_again() -> None:
 async def test_a_second_claim_brings_the_question_forward() -> None:
     """The true callback after a premature one is not made to wait for the other's long pauses."""
     rig = Rig()
-    rig.courier.answer = lambda: "1221" if rig.clock.now > 300 else ""
+    rig.driver.answer = lambda: "1221" if rig.clock.now > 300 else ""
     async with rig.running():
         await rig.claim("0820", rig.hear)
         await rig.clock.advance(300)
@@ -210,7 +210,7 @@ async def test_a_second_claim_brings_the_question_forward() -> None:
 async def test_a_stream_of_claims_does_not_put_off_the_question() -> None:
     """Claims that keep coming make the next query sooner, never later; what they claim is kept up to a bound."""
     rig = Rig()
-    rig.courier.answer = lambda: ""
+    rig.driver.answer = lambda: ""
     async with rig.running():
         for number in range(200):
             await rig.claim(f"{number:04}", rig.hear)
@@ -218,15 +218,15 @@ async def test_a_stream_of_claims_does_not_put_off_the_question() -> None:
         (behind,) = rig.confirmer._behind.values()
         assert len(behind.claims) == CLAIMS
         assert behind.heard == [rig.hear]
-    gaps = [later - sooner for sooner, later in pairwise(rig.courier.asked)]
+    gaps = [later - sooner for sooner, later in pairwise(rig.driver.asked)]
     assert max(gaps) <= 1.25
-    assert len(rig.courier.asked) <= 2 * 50 + QUERIES_AT_ONCE + 1
+    assert len(rig.driver.asked) <= 2 * 50 + QUERIES_AT_ONCE + 1
 
 
 async def test_a_stream_of_claims_does_not_keep_the_first_from_hearing() -> None:
     """Whoever waits to hear of a job is told about a second after status knows, however many claims go on coming."""
     rig = Rig()
-    rig.courier.answer = lambda: "1221" if rig.clock.now >= 10 else ""
+    rig.driver.answer = lambda: "1221" if rig.clock.now >= 10 else ""
     async with rig.running():
         await rig.claim("1221", rig.hear)
         for number in range(60):
@@ -240,15 +240,15 @@ async def test_a_stream_of_claims_does_not_keep_the_first_from_hearing() -> None
 async def test_a_callback_puts_off_the_pending_poll() -> None:
     """A provisional verdict that was called back starts the wait for the review anew: the pending poll is not sent."""
     rig = Rig(Pace.fixed(20.0, 1, 20.0))
-    rig.courier.answer = lambda: "" if rig.clock.now < 10 else "0822"
+    rig.driver.answer = lambda: "" if rig.clock.now < 10 else "0822"
     async with rig.running():
         rig.poller.listen(TICKET, Ear("final"), ours=True)
         await rig.clock.advance(12)
         await rig.claim("0822")
         await rig.clock.advance(19)
-        assert rig.courier.asked == [12]
+        assert rig.driver.asked == [12]
         await rig.clock.advance(2)
-    assert rig.courier.asked == [12, 32]
+    assert rig.driver.asked == [12, 32]
 
 
 class Pupil:
@@ -265,14 +265,14 @@ class Pupil:
 def test_callbacks_teach_as_polls_do(*, ours: bool) -> None:
     """When a job was decided is learned from whoever says so first, once, and only for jobs we have uploaded."""
     pupil: Any = Pupil()
-    pursuit = Pursuit(TICKET, 100.0, ours=ours)
-    pursuit.heard(status_of(""), 103.0, pupil)
-    assert pursuit.told(verdict_of("0822"), 105.0, pupil)
-    assert pursuit.reviewed
-    assert not pursuit.told(verdict_of("0822"), 106.0, pupil)
-    pursuit.heard(status_of("0822"), 200.0, pupil)
-    assert pursuit.told(verdict_of("1221"), 300.0, pupil)
-    pursuit.heard(status_of("1221"), 301.0, pupil)
+    pending_job = PendingJob(TICKET, 100.0, ours=ours)
+    pending_job.heard(status_of(""), 103.0, pupil)
+    assert pending_job.told(verdict_of("0822"), 105.0, pupil)
+    assert pending_job.reviewed
+    assert not pending_job.told(verdict_of("0822"), 106.0, pupil)
+    pending_job.heard(status_of("0822"), 200.0, pupil)
+    assert pending_job.told(verdict_of("1221"), 300.0, pupil)
+    pending_job.heard(status_of("1221"), 301.0, pupil)
     lesson = [(0.0, 3.0, False, False), (3.0, 5.0, True, False), (5.0, 100.0, False, True), (100.0, 200.0, True, True)]
     assert pupil.taught == (lesson if ours else [])
 
@@ -280,7 +280,7 @@ def test_callbacks_teach_as_polls_do(*, ours: bool) -> None:
 async def test_provisional_and_final_claims_are_each_told() -> None:
     """While a job is behind two claims, the provisional verdict is told when it comes, and the final one after it."""
     rig = Rig()
-    rig.courier.answer = lambda: "" if rig.clock.now < 2 else "0822" if rig.clock.now < 10 else "1221"
+    rig.driver.answer = lambda: "" if rig.clock.now < 2 else "0822" if rig.clock.now < 10 else "1221"
     ear = Ear("final")
     async with rig.running():
         rig.poller.listen(TICKET, ear, ours=True)
@@ -294,7 +294,7 @@ async def test_provisional_and_final_claims_are_each_told() -> None:
 async def test_a_lie_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
     """A claim that a final status contradicts is one WARNING, with the job and both codes as fields."""
     rig = Rig()
-    rig.courier.answer = lambda: "" if rig.clock.now < 2 else "1221"
+    rig.driver.answer = lambda: "" if rig.clock.now < 2 else "1221"
     async with rig.running():
         for code in ("1220", "0822"):
             await rig.claim(code)
@@ -307,7 +307,7 @@ async def test_a_lie_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
 async def test_not_found_counts_as_behind_only_for_those_who_wait() -> None:
     """A job nobody waits for and status does not know is JobNotFound; one that somebody waits for is asked again."""
     rig = Rig()
-    rig.courier.answer = lambda: JobNotFound("no", status=404) if rig.clock.now < 3 else "1221"
+    rig.driver.answer = lambda: JobNotFound("no", status=404) if rig.clock.now < 3 else "1221"
     ear = Ear("final")
     async with rig.running():
         with pytest.raises(JobNotFound):
@@ -321,8 +321,8 @@ async def test_not_found_counts_as_behind_only_for_those_who_wait() -> None:
 async def test_not_found_counts_as_behind_right_after_our_upload() -> None:
     """A job that this session has just uploaded, and nobody waits for, is asked about again as well."""
     rig = Rig()
-    rig.courier.sent.add(TICKET.job_id)
-    rig.courier.answer = lambda: JobNotFound("no", status=404) if rig.clock.now < 3 else "1221"
+    rig.driver.sent.add(TICKET.job_id)
+    rig.driver.answer = lambda: JobNotFound("no", status=404) if rig.clock.now < 3 else "1221"
     async with rig.running():
         assert await rig.claim("1221", rig.hear) is None
         await rig.clock.advance(10)
@@ -336,11 +336,11 @@ async def test_a_defect_in_one_question_costs_one_callback(caplog: pytest.LogCap
     def defect() -> str:
         raise ZeroDivisionError("a defect")
 
-    rig.courier.answer = defect
+    rig.driver.answer = defect
     async with rig.running():
         with pytest.raises(UnreadableReply, match="ZeroDivisionError"):
             await rig.claim("1221")
-        rig.courier.answer = lambda: "1221"
+        rig.driver.answer = lambda: "1221"
         assert (await rig.claim("1221")) is not None
     assert "please report it" in caplog.text
 
@@ -348,7 +348,7 @@ async def test_a_defect_in_one_question_costs_one_callback(caplog: pytest.LogCap
 async def test_an_error_names_the_job() -> None:
     """Who gets no answer gets the error, with the ticket of the claim."""
     rig = Rig()
-    rig.courier.answer = lambda: Unavailable("down")
+    rig.driver.answer = lambda: Unavailable("down")
     async with rig.running():
         with pytest.raises(Unavailable) as caught:
             await rig.claim("1221")
@@ -358,7 +358,7 @@ async def test_an_error_names_the_job() -> None:
 async def test_leaving_the_session_ends_every_question() -> None:
     """Who waits for an answer gets SessionClosed; the questions to come are dropped without a word."""
     rig = Rig()
-    rig.courier.latency = 50.0
+    rig.driver.latency = 50.0
     errors: list[SmileError] = []
 
     async def claim() -> None:
@@ -392,9 +392,9 @@ async def test_jobs_counted_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_token_belongs_to_one_job_and_one_key() -> None:
     """Tokens differ by job and by key, and the present key's comes first."""
     rig = Rig()
-    rig.courier.signer = Signer("001", Secret("key"), [Secret("before")])
+    rig.driver.signer = Signer("001", Secret("key"), [Secret("before")])
     present, before = rig.confirmer.tokens("j1")
-    other: Any = FakeCourier(rig.clock)
+    other: Any = FakeDriver(rig.clock)
     assert Confirmer(other, rig.poller, rig.host, rig.clock).tokens("j1") == [present]
     assert present != before
     assert rig.confirmer.tokens("j2")[0] not in (present, before)
@@ -409,18 +409,18 @@ def test_any_order_of_words_ends_in_the_same_state(words: list[tuple[bool, str]]
 
     What is news never repeats itself, and nothing is news after the final word.
     """
-    pursuit, rhythm = Pursuit(TICKET, 0.0, ours=ours), Pace().rhythm()
+    pending_job, rhythm = PendingJob(TICKET, 0.0, ours=ours), Pace().rhythm()
     news = []
     for number, (by_poll, code) in enumerate([*words, (True, "1221")]):
         if by_poll:
-            told = pursuit.heard(status_of(code), float(number), rhythm)
+            told = pending_job.heard(status_of(code), float(number), rhythm)
         else:
-            told = verdict_of(code) if code and pursuit.told(verdict_of(code), float(number), rhythm) else None
+            told = verdict_of(code) if code and pending_job.told(verdict_of(code), float(number), rhythm) else None
         if told is not None:
             news.append(told.code)
-    assert pursuit.verdict is not None
-    assert pursuit.verdict.code == "1221"
-    assert not pursuit.reviewed
+    assert pending_job.verdict is not None
+    assert pending_job.verdict.code == "1221"
+    assert not pending_job.reviewed
     assert news[-1] == "1221"
     assert news.count("1221") == 1
     assert all(one != other for one, other in pairwise(news))
@@ -445,8 +445,8 @@ async def test_polls_and_callbacks_commute(
     Every waiter gets the final word once and last, whoever wants the first word gets one, and nothing is left behind.
     """
     rig = Rig(pace)
-    rig.courier.latency = latency
-    rig.courier.answer = lambda: STORY[sum(rig.clock.now >= turn for turn in turns)]
+    rig.driver.latency = latency
+    rig.driver.answer = lambda: STORY[sum(rig.clock.now >= turn for turn in turns)]
     ears = {"final": Ear("final"), "decision": Ear("decision")}
     async with rig.running(), anyio.create_task_group() as tasks:
         for ear in ears.values():

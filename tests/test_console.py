@@ -15,8 +15,8 @@ from sandbox_support import KEY, HandClock, Partner, in_process, jpeg, partner_o
 from street import until
 
 from smile_async.sandbox import RunningSandbox, Sandbox, Settings, serve_forever
-from smile_async.sandbox.console.census import Census, standing
 from smile_async.sandbox.console.query import Query
+from smile_async.sandbox.console.search import JobCounts, standing
 from smile_async.sandbox.console.views import Moment
 from smile_async.sandbox.records import CallbackSent, ImageRecord, JobRecord, Message
 
@@ -175,26 +175,26 @@ async def test_a_search_gives_up_and_says_where_to_go_on(partner: Partner, reade
 async def test_a_dear_count_is_kept_for_a_while(partner: Partner) -> None:
     """Counting many jobs is not repeated at once, unless an action has changed something."""
     crowd(partner.sandbox, 2_000)
-    census, now = Census(partner.sandbox.registry), partner.sandbox.settings.clock.time()
-    first = await census.count(now)
+    counts, now = JobCounts(partner.sandbox.registry), partner.sandbox.settings.clock.time()
+    first = await counts.count(now)
     assert first == {"approved": 2_000}
-    census._good_until = time.perf_counter() + 60
+    counts._good_until = time.perf_counter() + 60
     partner.sandbox.review("job1", "0821")
-    assert await census.count(now) is first
-    census.forget()
-    assert await census.count(now) == {"approved": 1_999, "rejected": 1}
+    assert await counts.count(now) is first
+    counts.forget()
+    assert await counts.count(now) == {"approved": 1_999, "rejected": 1}
 
 
 async def test_counts_follow_time_reviews_and_new_jobs(partner: Partner) -> None:
     """Counting the settled once and the others again gives what counting everything would give."""
     sandbox, clock = partner.sandbox, partner.sandbox.settings.clock
     assert isinstance(clock, HandClock)
-    census = Census(sandbox.registry)
+    counts = JobCounts(sandbox.registry)
 
     async def check() -> None:
-        census.forget()
+        counts.forget()
         everybody = Counter(standing(job, clock.now) for job in sandbox.jobs.values())
-        assert await census.count(clock.now) == everybody
+        assert await counts.count(clock.now) == everybody
 
     sandbox.script("ada", code="0822", then=[(60, "1220"), (60, "1221")])
     for number in range(3):

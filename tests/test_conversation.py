@@ -38,7 +38,7 @@ from smile_async.protocol.steps import (
     insist,
 )
 from smile_async.protocol.v1.submission import Submission
-from smile_async.traffic.pending import Pursuit
+from smile_async.traffic.pending import PendingJob
 
 NUMBER = "0000000123"
 TICKET = Ticket("ada", "7f3e", 2)
@@ -599,7 +599,7 @@ def test_whatever_fails_there_is_one_job_and_no_impostor(data: st.DataObject) ->
         reach = story.reach
 
 
-# -- pursuit ----------------------------------------------------------------------------------------------------------
+# -- pending job ------------------------------------------------------------------------------------------------------
 
 
 class FakeRhythm:
@@ -627,27 +627,27 @@ def said(code: str, decision: Decision = Decision.PROVISIONAL, *, final: bool = 
 FINAL = said("1220", Decision.APPROVED, final=True)
 
 
-def pursue(*, ours: bool = True) -> tuple[Pursuit, Any]:
-    """A pursuit that begins at second 100, and its rhythm."""
-    return Pursuit(TICKET, 100.0, ours=ours), FakeRhythm()
+def pursue(*, ours: bool = True) -> tuple[PendingJob, Any]:
+    """A pending job that begins at second 100, and its rhythm."""
+    return PendingJob(TICKET, 100.0, ours=ours), FakeRhythm()
 
 
 def test_our_own_job_is_asked_about_when_the_rhythm_says() -> None:
     """The next poll of a job we uploaded is where the rhythm puts it, by job type, age and polls so far."""
-    pursuit, rhythm = pursue()
-    assert pursuit.delay(rhythm, 103.0) == 2.0
-    pursuit.heard(NO_ZIP, 103.0, rhythm)
-    assert pursuit.delay(rhythm, 104.0) == 2.0
-    assert pursuit.delay(rhythm, 99.0) == 2.0
+    pending_job, rhythm = pursue()
+    assert pending_job.delay(rhythm, 103.0) == 2.0
+    pending_job.heard(NO_ZIP, 103.0, rhythm)
+    assert pending_job.delay(rhythm, 104.0) == 2.0
+    assert pending_job.delay(rhythm, 99.0) == 2.0
     assert rhythm.asked == [(2, 3.0, 0, False), (2, 4.0, 1, False), (2, 0.0, 1, False)]
 
 
 def test_a_job_of_unknown_age_is_asked_about_at_once() -> None:
     """Somebody who waits for a ticket may be late already: the first question does not wait, the next ones do."""
-    pursuit, rhythm = pursue(ours=False)
-    assert pursuit.delay(rhythm, 100.0) == 0.0
-    pursuit.heard(NO_ZIP, 100.0, rhythm)
-    assert pursuit.delay(rhythm, 100.0) == 2.0
+    pending_job, rhythm = pursue(ours=False)
+    assert pending_job.delay(rhythm, 100.0) == 0.0
+    pending_job.heard(NO_ZIP, 100.0, rhythm)
+    assert pending_job.delay(rhythm, 100.0) == 2.0
     failing, rhythm = pursue(ours=False)
     failing.missed(0.1)
     assert failing.delay(rhythm, 100.0) > 0.0
@@ -655,41 +655,41 @@ def test_a_job_of_unknown_age_is_asked_about_at_once() -> None:
 
 def test_failing_polls_spread_out() -> None:
     """Each failure in a row doubles the wait up to a minute, a slow one counts four times, an answer ends it."""
-    pursuit, rhythm = pursue()
+    pending_job, rhythm = pursue()
     waits = []
     for _ in range(8):
-        pursuit.missed(0.1)
-        waits.append(pursuit.delay(rhythm, 101.0))
+        pending_job.missed(0.1)
+        waits.append(pending_job.delay(rhythm, 101.0))
     assert waits == [4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0, 60.0]
     slow, _ = pursue()
     slow.missed(10.0)
     assert slow.delay(rhythm, 101.0) == 40.0
-    pursuit.heard(NO_ZIP, 110.0, rhythm)
-    assert (pursuit.failures, pursuit.latency, pursuit.delay(rhythm, 111.0)) == (0, 0.0, 2.0)
+    pending_job.heard(NO_ZIP, 110.0, rhythm)
+    assert (pending_job.failures, pending_job.latency, pending_job.delay(rhythm, 111.0)) == (0, 0.0, 2.0)
     rhythm.wait = 300.0
-    pursuit.missed(0.1)
-    assert pursuit.delay(rhythm, 111.0) == 300.0
+    pending_job.missed(0.1)
+    assert pending_job.delay(rhythm, 111.0) == 300.0
 
 
 def test_news_is_told_once() -> None:
     """A verdict is news once: the same provisional word again is none, another one is, and so is the final one."""
-    pursuit, rhythm = pursue()
+    pending_job, rhythm = pursue()
     answers = [NO_ZIP, said("0822"), said("0822"), said("0824"), FINAL]
-    heard = [pursuit.heard(status, 101.0, rhythm) for status in answers]
+    heard = [pending_job.heard(status, 101.0, rhythm) for status in answers]
     assert [word and word.code for word in heard] == [None, "0822", None, "0824", "1220"]
-    assert pursuit.ticket == NUMBERED
-    assert pursuit.asked == 5
+    assert pending_job.ticket == NUMBERED
+    assert pending_job.asked == 5
 
 
 def test_a_final_word_stays() -> None:
     """After a final verdict neither an old provisional nor another final one moves anything."""
-    pursuit, rhythm = pursue()
-    assert pursuit.heard(FINAL, 101.0, rhythm) is FINAL.verdict
+    pending_job, rhythm = pursue()
+    assert pending_job.heard(FINAL, 101.0, rhythm) is FINAL.verdict
     for late in (said("0822"), said("1221", Decision.REJECTED, final=True), FINAL):
         assert late.verdict is not None
-        assert not pursuit.advance(late.verdict)
-        assert pursuit.heard(late, 102.0, rhythm) is None
-        assert pursuit.verdict is FINAL.verdict
+        assert not pending_job.advance(late.verdict)
+        assert pending_job.heard(late, 102.0, rhythm) is None
+        assert pending_job.verdict is FINAL.verdict
 
 
 ANSWERS = [NO_ZIP, said("0822"), said("0824"), said("0899", Decision.UNKNOWN), FINAL, DONE]
@@ -698,26 +698,26 @@ ANSWERS = [NO_ZIP, said("0822"), said("0824"), said("0899", Decision.UNKNOWN), F
 @given(st.lists(st.sampled_from(ANSWERS), max_size=12))
 def test_state_only_moves_forward(statuses: list[JobStatus]) -> None:
     """In any order of answers, nothing follows a final verdict, and no news repeats the word before it."""
-    pursuit, rhythm = pursue()
-    news = [word for status in statuses if (word := pursuit.heard(status, 101.0, rhythm)) is not None]
+    pending_job, rhythm = pursue()
+    news = [word for status in statuses if (word := pending_job.heard(status, 101.0, rhythm)) is not None]
     assert all(not word.final for word in news[:-1])
     assert all(one.code != other.code for one, other in pairwise(news))
-    assert pursuit.verdict == (news[-1] if news else None)
+    assert pending_job.verdict == (news[-1] if news else None)
     finals = [status.verdict for status in statuses if status.verdict is not None and status.verdict.final]
     if finals:
-        assert pursuit.verdict is finals[0]
+        assert pending_job.verdict is finals[0]
 
 
 def test_a_provisional_word_begins_a_review() -> None:
     """After a provisional verdict a person's is awaited: the rhythm is asked for, and taught, that other wait."""
-    pursuit, rhythm = pursue()
-    pursuit.heard(NO_ZIP, 102.0, rhythm)
-    pursuit.heard(said("0822"), 105.0, rhythm)
-    assert pursuit.reviewed
-    pursuit.delay(rhythm, 106.0)
-    pursuit.heard(said("0822"), 200.0, rhythm)
-    pursuit.heard(FINAL, 400.0, rhythm)
-    assert not pursuit.reviewed
+    pending_job, rhythm = pursue()
+    pending_job.heard(NO_ZIP, 102.0, rhythm)
+    pending_job.heard(said("0822"), 105.0, rhythm)
+    assert pending_job.reviewed
+    pending_job.delay(rhythm, 106.0)
+    pending_job.heard(said("0822"), 200.0, rhythm)
+    pending_job.heard(FINAL, 400.0, rhythm)
+    assert not pending_job.reviewed
     assert rhythm.asked[-1] == (2, 6.0, 2, True)
     assert rhythm.taught == [
         (2, 0.0, 2.0, False, False),
@@ -729,25 +729,25 @@ def test_a_provisional_word_begins_a_review() -> None:
 
 def test_a_verdict_that_comes_unasked_counts_like_an_answer() -> None:
     """What is delivered from outside moves the state, teaches the rhythm and begins or ends a review, once."""
-    pursuit, rhythm = pursue()
+    pending_job, rhythm = pursue()
     provisional, final = said("0822").verdict, FINAL.verdict
     assert provisional is not None
     assert final is not None
-    assert pursuit.told(provisional, 103.0, rhythm)
-    assert pursuit.reviewed
-    assert not pursuit.told(provisional, 104.0, rhythm)
-    assert pursuit.told(final, 200.0, rhythm)
-    assert (pursuit.verdict, pursuit.reviewed) == (final, False)
-    assert not pursuit.told(provisional, 201.0, rhythm)
+    assert pending_job.told(provisional, 103.0, rhythm)
+    assert pending_job.reviewed
+    assert not pending_job.told(provisional, 104.0, rhythm)
+    assert pending_job.told(final, 200.0, rhythm)
+    assert (pending_job.verdict, pending_job.reviewed) == (final, False)
+    assert not pending_job.told(provisional, 201.0, rhythm)
     assert rhythm.taught == [(2, 0.0, 3.0, True, False), (2, 3.0, 100.0, True, True)]
 
 
 def test_what_is_known_teaches_nothing_more() -> None:
     """A poll that was under way when the final verdict came, and a verdict of a job not ours, teach nothing."""
-    pursuit, rhythm = pursue()
+    pending_job, rhythm = pursue()
     assert FINAL.verdict is not None
-    pursuit.told(FINAL.verdict, 103.0, rhythm)
-    assert pursuit.heard(FINAL, 102.0, rhythm) is None
+    pending_job.told(FINAL.verdict, 103.0, rhythm)
+    assert pending_job.heard(FINAL, 102.0, rhythm) is None
     assert len(rhythm.taught) == 1
     other, rhythm = pursue(ours=False)
     assert other.told(FINAL.verdict, 103.0, rhythm)
@@ -756,8 +756,8 @@ def test_what_is_known_teaches_nothing_more() -> None:
 
 def test_only_our_own_jobs_teach() -> None:
     """A job whose upload we did not see has no age, so it teaches nothing; a clock that jumps back does no harm."""
-    pursuit, rhythm = pursue(ours=False)
-    pursuit.heard(FINAL, 105.0, rhythm)
+    pending_job, rhythm = pursue(ours=False)
+    pending_job.heard(FINAL, 105.0, rhythm)
     assert rhythm.taught == []
     ours, rhythm = pursue()
     ours.heard(FINAL, 90.0, rhythm)

@@ -376,7 +376,7 @@ async def test_an_expired_url_is_replaced(smile: ScriptedSmile, pictures: Pictur
 
 
 async def test_throttling_is_waited_out(smile: ScriptedSmile, pictures: Pictures) -> None:
-    """429 with Retry-After closes the gate for as long as asked; the job then goes through with one provider job."""
+    """429 with Retry-After closes the limiter for as long as asked; the job then goes through with one provider job."""
     for leg in ("upload", "job_status"):
         smile.fault(leg, say(429, {"error": "slow down"}, {"Retry-After": "1"}))  # type: ignore[arg-type]
     begun = time.monotonic()
@@ -400,14 +400,14 @@ async def test_throttling_beyond_our_patience_is_told(
         assert (error.retry_after or 0) >= (least or 0)
         assert (error.retry_after is None) == (least is None)
     else:
-        # Without Retry-After the gate closes for a second, which our patience does not last.
+        # Without Retry-After the limiter closes for a second, which our patience does not last.
         assert least is None
         assert type(error) is Unavailable
     assert error.retryable
 
 
 async def test_a_throttled_request_does_not_speed_up_its_neighbours(smile: ScriptedSmile, pictures: Pictures) -> None:
-    """503 with Retry-After holds back other jobs too: who waits at the gate has sent nothing, and says so."""
+    """503 with Retry-After holds back other jobs too: who waits at the limiter has sent nothing, and says so."""
     smile.fault("upload", say(503, b"", {"Retry-After": "30"}))
     async with session_of(smile) as session:
         with pytest.raises(Unavailable) as first:
@@ -470,7 +470,7 @@ async def test_a_wrong_clock_costs_one_request(hours: int, pictures: Pictures) -
         running.sandbox.enroll("ada")
         verdict = await session.verify(pictures.job())
         assert verdict.approved
-        assert abs(session._courier.server_clock.skew + hours * 3600) < 10
+        assert abs(session._driver.server_clock.skew + hours * 3600) < 10
         assert (await session.status(verdict.ticket)).verdict is not None
         assert session.stats.retries == 0
 
@@ -525,7 +525,7 @@ async def test_a_right_clock_is_not_corrected_by_nonsense(smile: ScriptedSmile, 
         smile.headers["Date"] = date
         async with session_of(smile) as session:
             assert (await session.verify(pictures.job())).approved
-            assert session._courier.server_clock.skew == 0.0
+            assert session._driver.server_clock.skew == 0.0
 
 
 async def test_a_clock_set_right_is_noticed(smile: ScriptedSmile, pictures: Pictures) -> None:
@@ -533,10 +533,10 @@ async def test_a_clock_set_right_is_noticed(smile: ScriptedSmile, pictures: Pict
     clock = OtherTime(3600.0)
     async with session_of(smile, clock=clock) as session:
         await session.verify(pictures.job())
-        assert session._courier.server_clock.skew < -3500
+        assert session._driver.server_clock.skew < -3500
         clock.off = 0.0
         await session.verify(pictures.job())
-        assert session._courier.server_clock.skew == 0.0
+        assert session._driver.server_clock.skew == 0.0
 
 
 async def test_a_clock_that_jumps_about_is_no_excuse(smile: ScriptedSmile, pictures: Pictures) -> None:
@@ -552,8 +552,8 @@ async def test_a_dry_budget_ends_retries(smile: ScriptedSmile, pictures: Picture
     """When too much has failed lately, an attempt's first failure is final: no storm of retries."""
     smile.fault("upload", say(500), always=True)
     async with session_of(smile, limits=Limits(uploads=50)) as session:
-        while session._courier._budget.tokens >= 14:
-            session._courier._budget.take()
+        while session._driver._budget.tokens >= 14:
+            session._driver._budget.take()
         with pytest.raises(Unavailable) as caught:
             await session.submit(pictures.job())
     assert caught.value.retryable

@@ -116,7 +116,7 @@ async def test_an_upload_ends_in_time(http: str, trouble: str, running: RunningS
 
 
 async def test_patience_covers_the_queue(running: RunningSandbox, pictures: Pictures) -> None:
-    """Who gets no upload place, no turn at the gate or no second of `jobs_per_second` in time is told so, unsent."""
+    """Who gets no upload place, no turn at the limiter or no second of `jobs_per_second` in time is told so, unsent."""
     running.sandbox.fault("put", delay=30)
     limits = Limits(uploads=1)
     async with session_of(running, limits=limits) as session, anyio.create_task_group() as tasks:

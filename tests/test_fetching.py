@@ -9,7 +9,7 @@ from street import Pictures, session_of
 
 from smile_async import Job
 from smile_async.batch import Row
-from smile_async.batch.checking import check
+from smile_async.batch.dry_run import check
 from smile_async.errors import InvalidJob
 from smile_async.jobs.image import MAX_IMAGE_BYTES
 from smile_async.sandbox import RunningSandbox
@@ -27,7 +27,7 @@ def bucket(pictures: Pictures) -> Iterator[str]:
 
 
 async def test_a_job_of_uris_is_verified(bucket: str, running: RunningSandbox, pictures: Pictures) -> None:
-    """A selfie from a storage and frames by file:// and path make the same cargo, and a verdict."""
+    """A selfie from a storage and frames by file:// and path make the same payload, and a verdict."""
     frames = [f"file://{path}" for path in pictures.liveness_paths]
     job = Job.authenticate("ada", f"{bucket}/selfie.jpg", liveness=frames)
     assert (await read_in_thread(job)).pictures == (await read_in_thread(pictures.filed())).pictures

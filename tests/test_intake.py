@@ -24,7 +24,7 @@ async def test_files_and_bytes_give_the_same_cargo(pictures: Pictures) -> None:
 
 
 async def test_a_digest_tells_faces_apart(pictures: Pictures) -> None:
-    """The digest of a cargo changes with a picture and with the order of pictures."""
+    """The digest of a payload changes with a picture and with the order of pictures."""
     jobs = [
         pictures.job(),
         Job.authenticate("ada", pictures.other),
@@ -37,9 +37,9 @@ async def test_a_digest_tells_faces_apart(pictures: Pictures) -> None:
 
 
 async def test_a_cargo_does_not_show_its_pictures(pictures: Pictures) -> None:
-    """The repr of a cargo shows number and size alone."""
-    cargo = await read_in_thread(pictures.job())
-    assert repr(cargo) == f"<Cargo of 1 pictures, {len(pictures.selfie):,} bytes>"
+    """The repr of a payload shows number and size alone."""
+    payload = await read_in_thread(pictures.job())
+    assert repr(payload) == f"<Payload of 1 pictures, {len(pictures.selfie):,} bytes>"
 
 
 async def test_no_picture_is_fine_with_the_enrolled_one() -> None:

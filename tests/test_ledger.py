@@ -26,10 +26,9 @@ from smile_async.errors import (
     Unavailable,
     UserNotEnrolled,
 )
-from smile_async.ledger import Ledger, State, as_ledger, failpoints, schema
-from smile_async.ledger import place as places
+from smile_async.ledger import Ledger, State, as_ledger, database, failpoints, schema
 from smile_async.ledger.batches import Batches
-from smile_async.ledger.place import Place
+from smile_async.ledger.database import Database
 from smile_async.protocol.steps import Reach
 from smile_async.sandbox import RunningSandbox
 from smile_async.traffic.payload import read_in_thread
@@ -102,7 +101,7 @@ async def test_many_intents_share_a_commit(tmp_path: Path) -> None:
 
 async def test_more_intents_than_a_statement_takes_are_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is too much for one statement is spread over several commits, and nobody is forgotten."""
-    monkeypatch.setattr("smile_async.ledger.scribe.AT_ONCE", 10)
+    monkeypatch.setattr("smile_async.ledger.group_commit.AT_ONCE", 10)
     async with ledger_at(tmp_path / "l") as ledger:
         answers = await asyncio.gather(*(ledger.begin(job_of(f"j{number}"), DIGEST) for number in range(35)))
     assert answers == [None] * 35
@@ -251,7 +250,7 @@ async def test_a_file_system_without_locks_is_refused(tmp_path: Path, monkeypatc
     def nolock(*_: object) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(places.fcntl, "flock", nolock)
+    monkeypatch.setattr(database.fcntl, "flock", nolock)
     with pytest.raises(LedgerFailed, match=r"No locks available.*local disk, or use postgresql"):
         await ledger_at(tmp_path / "l").open()
 
@@ -315,7 +314,7 @@ async def test_tables_are_made_or_migrated_whole_or_not_at_all(tmp_path: Path, o
 
 def _prepared(path: Path, passes: int) -> bool:
     """Whether the tables could be made in the file at *path* before more than so many statements had gone through."""
-    engine = Place(path).writer()
+    engine = Database(path).writer()
     assert engine is not None
     left = passes
 
@@ -378,7 +377,7 @@ async def test_a_full_disk_stops_what_is_not_on_record_and_keeps_the_rest(tmp_pa
 
 async def test_notes_survive_a_failing_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ticket noted while the ledger can not be written is on record after the next commit that succeeds."""
-    monkeypatch.setattr("smile_async.ledger.scribe.AGAIN", 0.01)
+    monkeypatch.setattr("smile_async.ledger.group_commit.AGAIN", 0.01)
     async with ledger_at(tmp_path / "l") as ledger:
         await ledger.begin(job_of(), DIGEST)
         failures = 3
@@ -390,7 +389,7 @@ async def test_notes_survive_a_failing_commit(tmp_path: Path, monkeypatch: pytes
                 monkeypatch.undo()
             raise sa.exc.OperationalError("x", {}, Exception("disk I/O error"))
 
-        monkeypatch.setattr("smile_async.ledger.book.commit", failing)
+        monkeypatch.setattr("smile_async.ledger.ledger.commit", failing)
         ledger.accepted(job_of().ticket)
         with pytest.raises(LedgerFailed, match="disk I/O error"):
             await ledger.mark(job_of().ticket, Reach.UPLOADED)
@@ -543,7 +542,7 @@ async def test_an_unwritable_ledger_lets_nothing_leave(
 
     async with session_of(running, ledger=tmp_path / "l") as session:
         with monkeypatch.context() as broken:
-            broken.setattr("smile_async.ledger.book.commit", failing)
+            broken.setattr("smile_async.ledger.ledger.commit", failing)
             with pytest.raises(LedgerFailed, match="readonly") as caught:
                 await session.submit(pictures.job(job_id="j1"))
         assert (caught.value.ticket, caught.value.retryable) == (None, True)

@@ -21,7 +21,7 @@ from smile_async.errors import (
     UnreadableReply,
 )
 from smile_async.protocol.steps import Ask, Fault, Sent
-from smile_async.timing.timers import Agenda
+from smile_async.timing.timers import TimerHeap
 from smile_async.traffic import poller
 from smile_async.traffic.driver import FORGETFUL_FOR
 from smile_async.traffic.poller import COALESCE, Listener, Poller, Until
@@ -65,7 +65,7 @@ class Ear(Listener):
         self.errors.append(error)
 
 
-class FakeCourier:
+class FakeDriver:
     """Answers status queries after *latency* virtual seconds with what `answer` says."""
 
     def __init__(self, clock: HandClock, latency: float = 0.0) -> None:
@@ -107,8 +107,8 @@ class FakeCourier:
 class Rig:
     def __init__(self, *, at_once: int = 100, latency: float = 0.0, pace: Pace = Pace.fixed(2.0, 3, 4.0)) -> None:  # noqa: B008
         self.clock = HandClock(now=0.0)
-        self.courier = FakeCourier(self.clock, latency)
-        whoever: Any = self.courier
+        self.driver = FakeDriver(self.clock, latency)
+        whoever: Any = self.driver
         self.poller = Poller(whoever, pace.rhythm(), self.clock, at_once)
 
     @asynccontextmanager
@@ -131,11 +131,11 @@ class Rig:
 async def test_polls_follow_the_pace() -> None:
     """A job is polled when its rhythm says so, until its verdict, which reaches its listener; then never again."""
     rig = Rig()
-    rig.courier.answer = lambda _ticket: "0820" if rig.clock.now >= 13 else ""
+    rig.driver.answer = lambda _ticket: "0820" if rig.clock.now >= 13 else ""
     async with rig.running():
         ear = rig.listen()
         await rig.clock.advance(100)
-    assert rig.courier.times == [2, 4, 6, 10, 14]
+    assert rig.driver.times == [2, 4, 6, 10, 14]
     assert [(when, verdict.code) for when, verdict in ear.heard] == [(14, "0820")]
     assert len(rig.poller) == 0
     assert rig.poller.polls == 5
@@ -147,7 +147,7 @@ async def test_a_job_from_elsewhere_is_asked_about_at_once() -> None:
     async with rig.running():
         ear = rig.listen(ours=False)
         await rig.clock.advance(0.1)
-    assert rig.courier.times == [0]
+    assert rig.driver.times == [0]
     assert ear.heard[0][1].final
 
 
@@ -159,7 +159,7 @@ async def test_polls_due_together_leave_together() -> None:
             rig.listen(number)
             await rig.clock.advance(COALESCE / 10)
         await rig.clock.advance(10)
-    assert len(set(rig.courier.times)) == 1
+    assert len(set(rig.driver.times)) == 1
 
 
 async def test_no_more_queries_at_once_than_allowed() -> None:
@@ -168,7 +168,7 @@ async def test_no_more_queries_at_once_than_allowed() -> None:
     async with rig.running():
         ears = [rig.listen(number) for number in range(50)]
         await rig.clock.advance(20)
-    assert rig.courier.most == 7
+    assert rig.driver.most == 7
     assert all(len(ear.heard) == 1 for ear in ears)
 
 
@@ -189,7 +189,7 @@ async def test_deadlines_hold_while_saturated() -> None:
 async def test_an_expired_listener_knows_the_provisional() -> None:
     """StillPending carries the latest provisional verdict."""
     rig = Rig()
-    rig.courier.answer = lambda _ticket: "0822"
+    rig.driver.answer = lambda _ticket: "0822"
     async with rig.running():
         ear = rig.listen(until="final", deadline=9.0)
         await rig.clock.advance(10)
@@ -202,7 +202,7 @@ async def test_an_expired_listener_knows_the_provisional() -> None:
 async def test_a_provisional_is_news_once_and_polling_goes_on_for_a_final() -> None:
     """until=final waits over a provisional, which is told once however often it is polled."""
     rig = Rig()
-    rig.courier.answer = lambda _ticket: "0820" if rig.clock.now > 60 else "0822"
+    rig.driver.answer = lambda _ticket: "0820" if rig.clock.now > 60 else "0822"
     async with rig.running():
         ear = rig.listen(until="final")
         await rig.clock.advance(200)
@@ -213,42 +213,42 @@ async def test_a_provisional_is_news_once_and_polling_goes_on_for_a_final() -> N
 async def test_listeners_share_polls() -> None:
     """Any number of listeners of one job cost the polls of one, and all hear the verdict."""
     rig = Rig()
-    rig.courier.answer = lambda _ticket: "0820" if rig.clock.now > 5 else ""
+    rig.driver.answer = lambda _ticket: "0820" if rig.clock.now > 5 else ""
     async with rig.running():
         ears = [rig.listen() for _ in range(100)]
         await rig.clock.advance(10)
-    assert len(rig.courier.asked) == 3
+    assert len(rig.driver.asked) == 3
     assert all(len(ear.heard) == 1 for ear in ears)
 
 
 async def test_a_latecomer_hears_what_is_known() -> None:
     """Who listens after a provisional was seen hears it without a poll."""
     rig = Rig()
-    rig.courier.answer = lambda _ticket: "0822"
+    rig.driver.answer = lambda _ticket: "0822"
     async with rig.running():
         rig.listen(until="final")
         await rig.clock.advance(3)
-        polls = len(rig.courier.asked)
+        polls = len(rig.driver.asked)
         early, final = rig.listen(until="decision"), rig.listen(until="final")
         assert [verdict.code for _, verdict in early.heard + final.heard] == ["0822", "0822"]
-        assert len(rig.courier.asked) == polls
+        assert len(rig.driver.asked) == polls
 
 
 async def test_leaving_stops_the_polls_of_nobody_else() -> None:
     """A listener that leaves does not disturb the others; the last to leave ends the polls."""
     rig = Rig()
-    rig.courier.answer = lambda _ticket: ""
+    rig.driver.answer = lambda _ticket: ""
     async with rig.running():
         one, two = rig.listen(deadline=50.0), rig.listen()
         await rig.clock.advance(3)
         rig.poller.leave(one)
         rig.poller.leave(one)
         await rig.clock.advance(10)
-        asked = len(rig.courier.asked)
+        asked = len(rig.driver.asked)
         assert asked > 2
         rig.poller.leave(two)
         await rig.clock.advance(100)
-        assert len(rig.courier.asked) == asked
+        assert len(rig.driver.asked) == asked
         assert len(rig.poller) == 0
     assert not one.errors + two.errors
 
@@ -264,7 +264,7 @@ async def test_leaving_during_a_query_is_safe() -> None:
         await rig.clock.advance(30)
     assert not ear.heard
     assert len(again.heard) == 1
-    assert len(rig.courier.asked) == 2
+    assert len(rig.driver.asked) == 2
     assert len(rig.poller) == 0
 
 
@@ -276,18 +276,18 @@ async def test_wishes_of_listeners_add_up() -> None:
         rig.poller.listen(ticket_of(), rig.ear(), ours=True, image_links=True)
         rig.poller.listen(ticket_of(), rig.ear(), ours=True)
         await rig.clock.advance(3)
-    (_, ask), *_ = rig.courier.asked
+    (_, ask), *_ = rig.driver.asked
     assert (ask.history, ask.image_links) == (True, True)
 
 
 async def test_passing_faults_are_waited_out() -> None:
     """While the API is down, a job is asked about ever more seldom, and nobody is told; then it goes on."""
     rig = Rig()
-    rig.courier.answer = lambda _ticket: unavailable() if rig.clock.now < 60 else "0820"
+    rig.driver.answer = lambda _ticket: unavailable() if rig.clock.now < 60 else "0820"
     async with rig.running():
         ear = rig.listen()
         await rig.clock.advance(300)
-    gaps = [after - before for before, after in zip(rig.courier.times, rig.courier.times[1:], strict=False)]
+    gaps = [after - before for before, after in zip(rig.driver.times, rig.driver.times[1:], strict=False)]
     assert gaps == sorted(gaps)
     assert gaps[-1] > 4 * gaps[0]
     assert len(ear.heard) == 1
@@ -297,20 +297,20 @@ async def test_passing_faults_are_waited_out() -> None:
 async def test_after_an_outage_polls_are_spread() -> None:
     """Thousands of jobs that failed together are not asked about in one burst by more than the poller's number."""
     rig = Rig(at_once=20, latency=0.5)
-    rig.courier.answer = lambda _ticket: unavailable() if rig.clock.now < 30 else "0820"
+    rig.driver.answer = lambda _ticket: unavailable() if rig.clock.now < 30 else "0820"
     async with rig.running():
         ears = [rig.listen(number) for number in range(500)]
         await rig.clock.advance(400)
-    assert rig.courier.most == 20
+    assert rig.driver.most == 20
     assert all(len(ear.heard) == 1 for ear in ears)
-    after = Counter(int(when) for when in rig.courier.times if when >= 30)
+    after = Counter(int(when) for when in rig.driver.times if when >= 30)
     assert max(after.values()) <= 20 * 2 + 20
 
 
 async def test_a_fatal_error_reaches_every_listener() -> None:
     """An answer that can not be believed ends the watch; each listener gets an error with the job's ticket."""
     rig = Rig()
-    rig.courier.answer = lambda _ticket: Fault(ForgedReply("not signed"), Sent.ANSWERED)
+    rig.driver.answer = lambda _ticket: Fault(ForgedReply("not signed"), Sent.ANSWERED)
     async with rig.running():
         ears = [rig.listen(), rig.listen(until="final")]
         await rig.clock.advance(10)
@@ -318,14 +318,14 @@ async def test_a_fatal_error_reaches_every_listener() -> None:
         (error,) = ear.errors
         assert isinstance(error, ForgedReply)
         assert error.ticket == ticket_of()
-    assert len(rig.courier.asked) == 1
+    assert len(rig.driver.asked) == 1
     assert len(rig.poller) == 0
 
 
 async def test_each_listener_gets_an_error_of_its_own() -> None:
     """Two tasks never raise the same exception object: one would write its job and traceback into the other's."""
     rig = Rig()
-    rig.courier.answer = lambda _ticket: Fault(
+    rig.driver.answer = lambda _ticket: Fault(
         JobNotFound("unknown", status=404, code="2304", message="Job not found"), Sent.ANSWERED
     )
     async with rig.running():
@@ -341,8 +341,8 @@ async def test_each_listener_gets_an_error_of_its_own() -> None:
 async def test_a_fresh_upload_may_be_unknown_for_a_while() -> None:
     """Job not found is no news for ten seconds after our own upload, and fatal after that, or for others' tickets."""
     rig = Rig()
-    rig.courier.sent[ticket_of(0).job_id] = 0.0
-    rig.courier.answer = lambda _ticket: Fault(JobNotFound("unknown", status=404), Sent.ANSWERED)
+    rig.driver.sent[ticket_of(0).job_id] = 0.0
+    rig.driver.answer = lambda _ticket: Fault(JobNotFound("unknown", status=404), Sent.ANSWERED)
     async with rig.running():
         ours, theirs = rig.listen(0, ours=False), rig.listen(1, ours=False)
         await rig.clock.advance(1)
@@ -363,19 +363,19 @@ async def test_a_verdict_from_elsewhere_wakes_who_waits() -> None:
         assert first.heard[0][1].code == "0822"
         rig.poller.hear(verdict_of(ticket_of(), "0822"))
         await rig.clock.advance(60)
-        assert not rig.courier.asked
+        assert not rig.driver.asked
         rig.poller.hear(verdict_of(ticket_of(), "1220"))
         assert [verdict.code for _, verdict in last.heard] == ["0822", "1220"]
         rig.poller.hear(verdict_of(ticket_of(), "1220"))
         rig.poller.hear(verdict_of(ticket_of(7)))
         await rig.clock.advance(1000)
-    assert not rig.courier.asked
+    assert not rig.driver.asked
 
 
 async def test_a_verdict_from_elsewhere_during_a_query_is_not_undone() -> None:
     """A final word heard while a query is under way stays, though the query still says provisional."""
     rig = Rig(latency=10.0)
-    rig.courier.answer = lambda _ticket: "0822"
+    rig.driver.answer = lambda _ticket: "0822"
     async with rig.running():
         ear = rig.listen(until="final")
         await rig.clock.advance(5)
@@ -383,7 +383,7 @@ async def test_a_verdict_from_elsewhere_during_a_query_is_not_undone() -> None:
         rig.poller.hear(verdict_of(ticket_of(), "1220"))
         await rig.clock.advance(50)
     assert [verdict.code for _, verdict in ear.heard] == ["0822", "1220"]
-    assert len(rig.courier.asked) == 1
+    assert len(rig.driver.asked) == 1
 
 
 async def test_hurry_asks_now() -> None:
@@ -396,13 +396,13 @@ async def test_hurry_asks_now() -> None:
         await rig.clock.advance(0.5)
         rig.poller.hurry(ticket_of())
         await rig.clock.advance(10)
-    assert rig.courier.times == [0]
+    assert rig.driver.times == [0]
 
 
 async def test_ten_thousand_watches_are_quick() -> None:
     """10,000 jobs, each polled a few times within an hour, cost a few seconds at most and leave nothing behind."""
     rig = Rig(at_once=300, pace=Pace.fixed(10.0, 1, 30.0))
-    rig.courier.answer = lambda _ticket: "0820" if rig.clock.now > 30 else ""
+    rig.driver.answer = lambda _ticket: "0820" if rig.clock.now > 30 else ""
     begun = time.process_time()
     async with rig.running():
         ears = [rig.listen(number, deadline=3600.0) for number in range(10_000)]
@@ -418,7 +418,7 @@ async def test_ten_thousand_watches_are_quick() -> None:
 async def test_fail_all_tells_everybody() -> None:
     """At the session's end every listener hears an error made for its ticket."""
     rig = Rig()
-    rig.courier.answer = lambda _ticket: ""
+    rig.driver.answer = lambda _ticket: ""
     async with rig.running():
         ears = [rig.listen(number % 3) for number in range(6)]
         await rig.clock.advance(3)
@@ -431,7 +431,7 @@ async def test_fail_all_tells_everybody() -> None:
 async def test_a_defect_in_one_poll_costs_one_job(caplog: pytest.LogCaptureFixture) -> None:
     """A reply that no code of ours can handle is an error for who waits for that job, and for nobody else."""
     rig = Rig()
-    rig.courier.answer = lambda ticket: ZeroDivisionError("a defect") if ticket == ticket_of(0) else "0820"
+    rig.driver.answer = lambda ticket: ZeroDivisionError("a defect") if ticket == ticket_of(0) else "0820"
     async with rig.running():
         struck, spared = rig.listen(0, ours=False), rig.listen(1, ours=False)
         await rig.clock.advance(1)
@@ -449,8 +449,8 @@ NUMBERED = [Ticket("ada", "job-0", 2, number) for number in ("1", "2")]
 async def test_who_shares_a_watch_is_told_of_its_own_job_only(first: int, second: int, asked: bool) -> None:
     """A verdict that contradicts what a listener's ticket says is ForgedReply for it, and a verdict for the others."""
     rig = Rig(pace=Pace.fixed(10.0, 1, 10.0))
-    rig.courier.answer = lambda _ticket: "" if rig.clock.now < 5 else "0820"
-    rig.courier.subject = lambda _ticket: NUMBERED[0]
+    rig.driver.answer = lambda _ticket: "" if rig.clock.now < 5 else "0820"
+    rig.driver.subject = lambda _ticket: NUMBERED[0]
     ears = [rig.ear() for _ in range(3)]
     async with rig.running():
         rig.poller.listen(ticket_of(), ears[2], ours=False)
@@ -490,7 +490,7 @@ async def test_a_verdict_from_elsewhere_about_another_job_is_asked_about() -> No
         assert not ear.heard
         assert not news
         await rig.clock.advance(1)
-    assert rig.courier.times == [0]
+    assert rig.driver.times == [0]
     assert [verdict.ticket for _, verdict in ear.heard] == [NUMBERED[0]]
 
 
@@ -503,19 +503,19 @@ async def test_a_verdict_from_elsewhere_without_what_was_asked_for_is_asked_agai
         rig.poller.hear(verdict_of(ticket_of()))
         assert not ear.heard
         await rig.clock.advance(1)
-    assert rig.courier.asked == [(0, Ask(ticket_of(), image_links=True))]
+    assert rig.driver.asked == [(0, Ask(ticket_of(), image_links=True))]
     assert len(ear.heard) == 1
 
 
 async def test_a_query_that_got_no_turn_is_no_failure() -> None:
-    """While the gate is closed for longer than a query waits, nobody is failed and nothing is spread out."""
+    """While the limiter is closed for longer than a query waits, nobody is failed and nothing is spread out."""
     rig = Rig(pace=Pace.fixed(2.0, 3, 4.0))
     late = Fault(Unavailable("no turn"), Sent.UNSENT, transient=True, throttled=True)
-    rig.courier.answer = lambda _ticket: late if rig.clock.now < 11 else "0820"
+    rig.driver.answer = lambda _ticket: late if rig.clock.now < 11 else "0820"
     async with rig.running():
         ear = rig.listen()
         await rig.clock.advance(30)
-    assert rig.courier.times == [2, 4, 6, 8, 10, 12]
+    assert rig.driver.times == [2, 4, 6, 8, 10, 12]
     assert not ear.errors
     assert len(ear.heard) == 1
 
@@ -524,7 +524,7 @@ async def test_a_job_given_up_is_pending_until_more_is_known(monkeypatch: pytest
     """Jobs whose patience ran out count as pending, at most so many, until they are waited for again or decided."""
     monkeypatch.setattr(poller, "GIVEN_UP", 2)
     rig = Rig()
-    rig.courier.answer = lambda _ticket: ""
+    rig.driver.answer = lambda _ticket: ""
     async with rig.running():
         for number in range(4):
             rig.listen(number, deadline=5 + number)
@@ -548,24 +548,24 @@ def test_a_listener_is_an_interface() -> None:
 
 def test_an_agenda_forgets_what_is_crossed_out() -> None:
     """Items come out in order of time, crossed-out ones never, and they do not pile up."""
-    agenda: Agenda[int] = Agenda()
-    entries = [agenda.add(float(number % 10), number) for number in range(1000)]
+    timers: TimerHeap[int] = TimerHeap()
+    entries = [timers.add(float(number % 10), number) for number in range(1000)]
     for number, entry in enumerate(entries):
         if number % 100 >= 5:
-            agenda.cross_out(entry)
-            agenda.cross_out(entry)
-    agenda.cross_out(None)
-    assert len(agenda) == 50
-    assert len(agenda._entries) < 200
-    assert agenda.next_at() == 0.0
-    assert agenda.pop_due(-1.0) is None
+            timers.cross_out(entry)
+            timers.cross_out(entry)
+    timers.cross_out(None)
+    assert len(timers) == 50
+    assert len(timers._entries) < 200
+    assert timers.next_at() == 0.0
+    assert timers.pop_due(-1.0) is None
     found = []
-    while (item := agenda.pop_due(100.0)) is not None:
+    while (item := timers.pop_due(100.0)) is not None:
         found.append(item)
     assert [number % 10 for number in found] == sorted(number % 10 for number in found)
     assert sorted(found) == [number for number in range(1000) if number % 100 < 5]
-    assert agenda.next_at() is None
-    assert len(agenda) == 0
+    assert timers.next_at() is None
+    assert len(timers) == 0
 
 
 async def test_expiring_twice_is_nothing() -> None:

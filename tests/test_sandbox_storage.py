@@ -24,8 +24,8 @@ import pytest
 from sandbox_support import KEY, HandClock, Partner, entry, in_process, jpeg, partner_of, png, zipped
 
 from smile_async.sandbox import RunningSandbox, Sandbox, inspection, serve_forever
-from smile_async.sandbox.album import Album
 from smile_async.sandbox.certificates import is_wildcard
+from smile_async.sandbox.images import Images
 from smile_async.sandbox.inspection import image_size
 
 
@@ -190,7 +190,7 @@ async def test_a_full_disk_lets_the_client_try_again(partner: Partner, monkeypat
 
     url = (await partner.upload("ada", "j1"))["upload_url"]
     with monkeypatch.context() as patch:
-        patch.setattr(partner.sandbox.album, "put", full)
+        patch.setattr(partner.sandbox.images, "put", full)
         with pytest.raises(OSError, match="disk full"):
             await partner.put(url, zipped())
     assert (await partner.put(url, zipped())).status_code == 200
@@ -397,11 +397,11 @@ def test_image_sizes_are_read_from_headers() -> None:
 
 def test_the_album_forgets_and_remembers(tmp_path: Path) -> None:
     """On disk nothing is dropped, and what never came is not there."""
-    album = Album(0, tmp_path / "images")
-    album.put("a" * 64, b"one")
-    album.put("a" * 64, b"one")
-    assert (album.get("a" * 64), album.get("b" * 64)) == (b"one", None)
-    assert Album(10).get("x") is None
+    images = Images(0, tmp_path / "images")
+    images.put("a" * 64, b"one")
+    images.put("a" * 64, b"one")
+    assert (images.get("a" * 64), images.get("b" * 64)) == (b"one", None)
+    assert Images(10).get("x") is None
 
 
 async def test_real_sockets_speak_as_in_production(running: RunningSandbox) -> None:
@@ -655,8 +655,8 @@ def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatc
     def full(*_: Any) -> None:
         raise OSError("disk full")
 
-    album = Album(0, tmp_path)
+    images = Images(0, tmp_path)
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OSError, match="disk full"):
-        album.put("a", b"x")
+        images.put("a", b"x")
     assert list(tmp_path.iterdir()) == []

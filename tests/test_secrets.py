@@ -125,7 +125,7 @@ async def test_nothing_shows_when_all_goes_well(
                 canary.look(outcome, outcome.job)
         async with session.follow(verdict.ticket) as verdicts:
             canary.look(verdicts, await anext(verdicts))
-        canary.look(session._courier, session.sender, session.poller, session._api, session._storage)
+        canary.look(session._driver, session.sender, session.poller, session._api, session._storage)
     canary.assert_nothing()
 
 

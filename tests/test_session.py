@@ -537,7 +537,7 @@ async def test_leaving_does_not_wait_for_a_closed_gate(smile: ScriptedSmile, pic
         with pytest.raises(Unavailable):
             await session.submit(pictures.job(), patience=0.3)
         waiting = asyncio.create_task(session.submit(pictures.job(), patience=3600))
-        await until(lambda: session._gate.queued == 1)
+        await until(lambda: session._limiter.queued == 1)
     (error,) = await asyncio.gather(waiting, return_exceptions=True)
     assert isinstance(error, SessionClosed)
     assert (error.ticket, error.retryable) == (None, True)
@@ -701,7 +701,7 @@ async def crashing(session: SmileSession, monkeypatch: pytest.MonkeyPatch) -> As
         raise ZeroDivisionError("a defect of ours")
 
     with monkeypatch.context() as patch:
-        patch.setattr(session._courier, "ask", late)
+        patch.setattr(session._driver, "ask", late)
         patch.setattr(session.poller, "_missed", defect)
         yield crash
 
@@ -742,14 +742,14 @@ async def test_a_crash_during_an_upload_keeps_the_ticket(
             waiting = asyncio.create_task(session.wait(other))
             await until(lambda: len(session.poller) == 1)
             go = anyio.Event()
-            walk = session._courier.walk
+            walk = session._driver.walk
 
             async def slow(*args: Any) -> Ticket:
                 ticket = await walk(*args)
                 await go.wait()
                 return ticket
 
-            monkeypatch.setattr(session._courier, "walk", slow)
+            monkeypatch.setattr(session._driver, "walk", slow)
             verifying = asyncio.create_task(session.verify(pictures.job(job_id="j1")))
             await until(lambda: len(smile.jobs) == 2 and smile.jobs["j1"].zips)
             crash.set()

@@ -47,7 +47,7 @@ async def test_a_clock_a_little_off_costs_none(off: float, running: RunningSandb
         job = pictures.job()
         assert (await session.verify(job, patience=30)).approved
         assert sum(session._api.versions.values()) == 1 + running.sandbox.jobs[job.job_id].polls
-        assert session._courier.server_clock.skew == 0.0
+        assert session._driver.server_clock.skew == 0.0
 
 
 async def test_a_clock_that_jumps_under_way_is_followed(running: RunningSandbox, pictures: Pictures) -> None:

@@ -29,8 +29,8 @@ from smile_async.protocol.v1.submission import Submission
 from smile_async.sandbox import Sandbox
 from smile_async.timing.pacing import Pace
 from smile_async.traffic import payload
-from smile_async.traffic.payload import Cargo
-from smile_async.traffic.pending import Pursuit
+from smile_async.traffic.payload import Payload
+from smile_async.traffic.pending import PendingJob
 
 OURS, THEIRS = "ours", "theirs"
 NUMBER = "0000000001"
@@ -219,19 +219,19 @@ def _verdict(code: str) -> Verdict:
 @settings(max_examples=200, deadline=None, derandomize=True)
 def test_a_pursuit_never_moves_back(answers: list[tuple[str, float]]) -> None:
     """Answers in any order, repeated, under a clock that jumps: once final, always that; each word is news once."""
-    pursuit, rhythm = Pursuit(TICKET, 1000.0, ours=True), Pace().rhythm()
+    pending_job, rhythm = PendingJob(TICKET, 1000.0, ours=True), Pace().rhythm()
     final: Verdict | None = None
     news: list[str] = []
     for code, at in answers:
         status = JobStatus(TICKET, "2302", bool(code), _verdict(code) if code else None)
-        heard = pursuit.heard(status, 1000.0 + at, rhythm)
+        heard = pending_job.heard(status, 1000.0 + at, rhythm)
         if heard is not None:
             news.append(heard.code)
             assert final is None
             final = heard if heard.final else None
         if final is not None:
-            assert pursuit.verdict is final
-        assert 0 <= pursuit.delay(rhythm, 1000.0 + at) < 1e4
+            assert pending_job.verdict is final
+        assert 0 <= pending_job.delay(rhythm, 1000.0 + at) < 1e4
     assert len(news) == len(set(news)) <= 2
 
 
@@ -305,7 +305,7 @@ plans = st.builds(
 SELFIE, IMPOSTOR = jpeg(), jpeg(size=(97, 80))
 
 
-async def read_at_once(job: Job) -> Cargo:
+async def read_at_once(job: Job) -> Payload:
     """Pictures are read in the loop: virtual time would run away while a thread works."""
     return payload.read(job)
 

@@ -463,8 +463,8 @@ async def test_the_rate_is_not_saved_up_while_uploads_are_slow() -> None:
     clock = HandClock(now=0.0)
     starts: list[float] = []
 
-    courier: Any = None
-    sender = Sender(courier, Limits(uploads=2, jobs_per_second=2), clock)
+    driver: Any = None
+    sender = Sender(driver, Limits(uploads=2, jobs_per_second=2), clock)
 
     async def send() -> None:
         await sender._place(Submission(Job.authenticate("ada", use_enrolled_image=True)), 1000.0)

@@ -26,14 +26,14 @@ from workers_support import (
 
 from smile_async.batch import Row, job_of
 from smile_async.errors import LeaseLost, LedgerFailed, Unavailable
-from smile_async.ledger import Ledger, failpoints, place
+from smile_async.ledger import Ledger, database, failpoints
 from smile_async.ledger.batches import Batches
 from smile_async.ledger.chunks import Chunks
 from smile_async.ledger.schema import chunks
 from smile_async.protocol.steps import Reach
 from smile_async.sandbox import RunningSandbox, Sandbox
 from smile_async.workers import Queue
-from smile_async.workers.driving import Ending
+from smile_async.workers.chunk_run import Ending
 
 DIGEST = b"d" * 32
 
@@ -54,7 +54,7 @@ async def ledger(server: Postgres) -> AsyncIterator[Ledger]:
 
 def url_of(ledger: Ledger) -> str:
     """Where *ledger* is."""
-    return ledger.place.conninfo()
+    return ledger.database.conninfo()
 
 
 async def test_a_worker_drives_what_it_finds(ledger: Ledger, running: RunningSandbox, pictures: Pictures) -> None:
@@ -63,7 +63,7 @@ async def test_a_worker_drives_what_it_finds(ledger: Ledger, running: RunningSan
     assert len(made) == 4
     async with a_worker(running, url_of(ledger), lease=1.0) as worker:
         await all_done(ledger)
-    assert worker.shift.rows == 35
+    assert worker.stats.rows == 35
     assert await Batches(ledger).counts("b") == {"final": 35}
     assert len(running.sandbox.jobs) == 35
 
@@ -227,7 +227,7 @@ async def test_a_transaction_that_was_left_open_ends(
 ) -> None:
     """A worker that is stopped in the middle of a transaction keeps nobody from its chunk for longer than seconds."""
     (chunk,) = await planned(ledger, registrations(pictures, 1))
-    monkeypatch.setattr(place, "NO_IDLING", place.NO_IDLING.replace("5s", "400ms"))
+    monkeypatch.setattr(database, "NO_IDLING", database.NO_IDLING.replace("5s", "400ms"))
     with contextlib.suppress(LedgerFailed):
         async with Ledger(url_of(ledger)) as stopped, stopped.writing() as connection:
             await connection.execute(sa.select(chunks.c.id).with_for_update())
@@ -272,5 +272,5 @@ async def test_a_delivery_that_comes_twice_is_dropped(
         await all_done(ledger)
         await queue.put([chunk, 4711])
         await asyncio.sleep(0.5)
-        assert worker.shift.chunks == {Ending.DONE: 1}
+        assert worker.stats.chunks == {Ending.DONE: 1}
     assert len(running.sandbox.jobs) == 5

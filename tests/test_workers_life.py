@@ -30,8 +30,8 @@ from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
 from smile_async.limits import Limits
 from smile_async.sandbox import RunningSandbox, Sandbox
-from smile_async.workers import driving, working
-from smile_async.workers.driving import Ending
+from smile_async.workers import chunk_run, worker
+from smile_async.workers.chunk_run import Ending
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ async def ledger(server: Postgres) -> AsyncIterator[Ledger]:
 
 def url_of(ledger: Ledger) -> str:
     """Where *ledger* is."""
-    return ledger.place.conninfo()
+    return ledger.database.conninfo()
 
 
 def polls_of(running: RunningSandbox) -> list[int]:
@@ -65,7 +65,7 @@ async def test_a_review_costs_no_worker(
     ledger: Ledger, running: RunningSandbox, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A chunk under review is parked without a lease, asked about once a job when it is due, and done at the end."""
-    monkeypatch.setattr(driving, "FIRST_PARK", 0.4)
+    monkeypatch.setattr(chunk_run, "FIRST_PARK", 0.4)
     rows = [Row(n, f"u{n}", f"u{n}", pictures.selfie_path, job_type=4) for n in range(4)]
     for row in rows:
         running.sandbox.script(row.user_id, code="0842", then=[(1.0, "1240")])
@@ -122,7 +122,7 @@ async def test_two_workers_keep_one_rate(ledger: Ledger, running: RunningSandbox
     both = {"lease": 2.0, "until_empty": True}
     async with a_worker(running, url_of(ledger), **both) as one, a_worker(running, url_of(ledger), **both) as other:
         await all_done(ledger)
-    assert min(one.shift.rows, other.shift.rows) > 0
+    assert min(one.stats.rows, other.stats.rows) > 0
     starts = sorted(job.created_at for job in running.sandbox.jobs.values())
     assert starts[-1] - starts[0] > 49 / 25 - 0.3
     assert all(later - first > 0.5 for first, later in zip(starts, starts[25:], strict=False))
@@ -158,7 +158,7 @@ async def test_a_database_that_restarts_under_a_run(
     manifest = write_csv(tmp_path / "m.csv", [{**row, "param.sandbox_result": 0} for row in rows])
     url = fresh(server)
     monkeypatch.setattr("smile_async.batch.planning.CHUNK", 8)
-    monkeypatch.setitem(working.Worker.__init__.__kwdefaults__, "lease", 3.0)
+    monkeypatch.setitem(worker.Worker.__init__.__kwdefaults__, "lease", 3.0)
     async with Sandbox.serve(latency=0.3) as running:
         running.sandbox.fault("put", delay=0.2, times=None)
         run = asyncio.create_task(command(running, capsys, monkeypatch, "run", manifest, "--ledger", url))
@@ -176,11 +176,11 @@ async def test_a_worker_waits_for_an_api_that_is_away(
 ) -> None:
     """Where nobody answers a worker takes no chunk for a while; with `give_up` it ends and says why."""
     monkeypatch.setattr("smile_async.batch.running.OUTAGE_JOBS", 2)
-    monkeypatch.setattr(working, "FIRST_PAUSE", 0.2)
+    monkeypatch.setattr(worker, "FIRST_PAUSE", 0.2)
     running.sandbox.fault("upload", status=500, times=None)
     await planned(ledger, registrations(pictures, 4), chunk_jobs=2)
     async with a_worker(running, url_of(ledger), lease=5.0, concurrency=1) as patient:
-        await until(lambda: patient.shift.failed >= 2, patience=20)
+        await until(lambda: patient.stats.failed >= 2, patience=20)
         await until(lambda: patient._pause > 0, patience=5)
         assert patient.trouble is None
 

@@ -104,7 +104,7 @@ class Planner:
         found = await anyio.to_thread.run_sync(_looked_up, rows, self._batch)
         if not found:
             return None
-        give_up = anyio.current_time() + (0.0 if self._ledger.place.is_file else OUTAGE)
+        give_up = anyio.current_time() + (0.0 if self._ledger.database.is_file else OUTAGE)
         while True:
             try:
                 return await self._planned(found)

@@ -190,7 +190,7 @@ def _queue(ledger: str, name: str | None, told: dict[str, Any], *, as_json: bool
 
 def _check(told: dict[str, Any], name: str, *, as_json: bool) -> int:
     from smile_async.batch import read_manifest  # noqa: PLC0415 - another extra
-    from smile_async.batch.checking import check  # noqa: PLC0415
+    from smile_async.batch.dry_run import check  # noqa: PLC0415
 
     rows, flaws = asyncio.run(check(read_manifest(Path(told["manifest"]), told["job_type"]), name))
     if as_json:

@@ -21,7 +21,7 @@ from smile_async.limits import Limits
 from smile_async.session import SmileSession
 
 if TYPE_CHECKING:
-    from smile_async.workers import Campaign
+    from smile_async.workers import SharedRun
 
 __all__ = [
     "PENDING",
@@ -126,7 +126,7 @@ async def drive(
 ) -> Standing:
     """One run of a batch, told anew or (*told* None) as the last time."""
     async with _meant(where, name, told) as meant:
-        if not meant.ledger.place.is_file:
+        if not meant.ledger.database.is_file:
             return await _share(meant, given, retry)
         limits = Limits(jobs_per_second=meant.told["rate"], pending=PENDING)
         async with SmileSession.from_env(ledger=meant.ledger, limits=limits, **given) as session:
@@ -145,7 +145,7 @@ async def drive(
 
 async def enqueue(where: str, name: str | None, told: dict[str, Any]) -> Standing:
     """Write a batch down for workers elsewhere, and leave it to them."""
-    if Ledger(where).place.is_file:
+    if Ledger(where).database.is_file:
         raise BadConfiguration("--enqueue leaves the work to workers: give --ledger postgresql://user@host/database")
     async with _meant(where, name, told) as meant:
         return await _share(meant, None, "passing")
@@ -170,7 +170,7 @@ async def _meant(where: str, name: str | None, told: dict[str, Any] | None) -> A
     """The ledger opened and a new run begun; nobody else runs this batch meanwhile."""
     if told is None:
         # Opening for writing would make one where there is none.
-        Ledger(where, read_only=True).place.take()
+        Ledger(where, read_only=True).database.take()
     async with Ledger(where) as ledger:
         batches = Batches(ledger)
         if told is None:
@@ -185,24 +185,24 @@ async def _meant(where: str, name: str | None, told: dict[str, Any] | None) -> A
 
 async def _share(meant: _Meant, given: dict[str, Any] | None, retry: str) -> Standing:
     """Put the batch into chunks, and (unless *given* is None) work along until all of them are done."""
-    from smile_async.workers import Campaign, Queue, Worker  # noqa: PLC0415 - another extra
+    from smile_async.workers import Queue, SharedRun, Worker  # noqa: PLC0415 - another extra
 
     at_once = meant.told.get("chunk", CHUNK_JOBS)
     planner = Planner(meant.ledger, meant.name, meant.run, retry, chunk_jobs=at_once)
     async with Queue(meant.ledger) as queue:
-        campaign = Campaign(meant.ledger, queue, planner, meant.name)
-        with interruptible(campaign), shown(campaign):
+        shared_run = SharedRun(meant.ledger, queue, planner, meant.name)
+        with interruptible(shared_run), shown(shared_run):
             if given is None:
-                await campaign.plan(meant.rows())
+                await shared_run.plan(meant.rows())
             else:
                 limits = Limits(pending=PENDING)
                 async with SmileSession.from_env(ledger=meant.ledger, limits=limits, **given) as session:
                     worker = Worker(session, meant.ledger, queue, drain=meant.told["drain"], give_up=True)
-                    await campaign.go(meant.rows(), worker)
-    return await _end(meant, campaign, rendered=given is not None)
+                    await shared_run.go(meant.rows(), worker)
+    return await _end(meant, shared_run, rendered=given is not None)
 
 
-async def _end(meant: _Meant, run: "Run | Campaign", *, rendered: bool = True) -> Standing:
+async def _end(meant: _Meant, run: "Run | SharedRun", *, rendered: bool = True) -> Standing:
     ledger, name, number = meant.ledger, meant.name, meant.run
     out = meant.told["out"] if rendered else None
     batches = Batches(ledger)

@@ -17,7 +17,7 @@ from smile_async.jobs.codes import Decision
 if TYPE_CHECKING:
     from smile_async.ledger.chunks import Held
     from smile_async.workers import Worker
-    from smile_async.workers.driving import Ending
+    from smile_async.workers.chunk_run import Ending
 
 __all__ = ["worker"]
 
@@ -39,20 +39,20 @@ def worker(
     given = options.account(environment, base_url, ca_file, http)
     about = {"concurrency": concurrency, "lease": lease, "drain": drain}
     ended = asyncio.run(_work(ledger, uploads, given, about, until_empty=until_empty))
-    shift = ended.shift
+    stats = ended.stats
     if json:
         print_document(
             {
                 "worker": ended.name,
-                "chunks": dict(shift.chunks),
-                "rows": shift.rows,
-                "failed": shift.failed,
-                "decisions": dict(shift.decisions),
+                "chunks": dict(stats.chunks),
+                "rows": stats.rows,
+                "failed": stats.failed,
+                "decisions": dict(stats.decisions),
                 "trouble": None if ended.trouble is None else str(ended.trouble),
             }
         )
-    said = "  ".join(f"{paint(Decision(name))} {count:,}" for name, count in sorted(shift.decisions.items()))
-    aside().print(f"{shift.rows:,} rows came to a verdict or failed here  {said}  failed {shift.failed:,}")
+    said = "  ".join(f"{paint(Decision(name))} {count:,}" for name, count in sorted(stats.decisions.items()))
+    aside().print(f"{stats.rows:,} rows came to a verdict or failed here  {said}  failed {stats.failed:,}")
     if ended.trouble is not None:
         aside().print(f"[red]stopped[/red]: {type(ended.trouble).__name__}: {escape(str(ended.trouble))}")
     return ExitCode.DONE if ended.trouble is None else ExitCode.ERROR
@@ -71,7 +71,7 @@ async def _work(
 
     limits = Limits(uploads=uploads, pending=PENDING)
     ledger = Ledger(where)
-    ledger.place.conninfo()
+    ledger.database.conninfo()
     async with (
         ledger,
         Queue(ledger) as queue,

@@ -6,7 +6,7 @@ The rest of the library works without it, and imports nothing of it unless a ses
 import os
 
 from smile_async.errors import BadConfiguration
-from smile_async.ledger.book import Ledger
+from smile_async.ledger.ledger import Ledger
 from smile_async.ledger.schema import State
 
 __all__ = ["Ledger", "State", "as_ledger"]

@@ -13,10 +13,10 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam
 
 from smile_async.errors import BadConfiguration, JobExists, LedgerFailed
-from smile_async.ledger.book import Ledger
 from smile_async.ledger.chunks import chunked
+from smile_async.ledger.database import dialect_insert
 from smile_async.ledger.failpoints import failpoint
-from smile_async.ledger.place import dialect_insert
+from smile_async.ledger.ledger import Ledger
 from smile_async.ledger.schema import State, batches, events, jobs, problems
 from smile_async.protocol.steps import Reach
 
@@ -94,7 +94,7 @@ class Batches:
         The lock is the server's and dies with our connection, also when the server restarts; two runs at once would
         then plan and drive each row once all the same, because rows and chunks are the database's.
         """
-        if self._ledger.place.is_file:
+        if self._ledger.database.is_file:
             yield
             return
         key = sa.func.hashtextextended(f"smile-batch:{name}", 0)

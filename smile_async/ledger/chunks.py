@@ -12,10 +12,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from smile_async.ledger.book import Ledger
 from smile_async.ledger.failpoints import failpoint
-from smile_async.ledger.grouping import Fence
+from smile_async.ledger.ledger import Ledger
 from smile_async.ledger.schema import OPEN_STATES, State, batches, chunks, jobs
+from smile_async.ledger.write_batch import Fence
 
 __all__ = ["CHUNK_JOBS", "Chunks", "Held", "chunked"]
 

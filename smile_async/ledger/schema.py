@@ -61,7 +61,7 @@ jobs = sa.Table(
     Column("user_id", Text, nullable=False),
     Column("job_type", Integer, nullable=False),
     Column("state", Text, nullable=False),
-    #: Hex SHA-256 over the digests of all pictures (`Cargo.digest`); null until it was first sent.
+    #: Hex SHA-256 over the digests of all pictures (`Payload.digest`); null until it was first sent.
     Column("digest", Text),
     #: `conversation.Reach`: how far it may have come at Smile ID.
     Column("reach", Integer, nullable=False),

@@ -10,8 +10,8 @@ from starlette.routing import BaseRoute, Route
 
 from .desk import Desk, read_body, whose, with_fault
 from .faults import Leg
-from .intake import Refusal, parse_prep_upload, parse_status_query
 from .replies import status_body, upload_body
+from .requests import Refusal, parse_prep_upload, parse_status_query
 
 __all__ = ["api_routes"]
 

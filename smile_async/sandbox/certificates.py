@@ -10,7 +10,7 @@ from pathlib import Path
 
 import trustme
 
-from .journal import write_private
+from .state_file import write_private
 
 __all__ = ["Certificates", "issue"]
 

@@ -14,9 +14,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .album import Album
 from .credentials import Keys
 from .faults import Faults, Leg
+from .images import Images
 from .records import JobRecord
 from .registry import Registry
 from .settings import Settings
@@ -30,7 +30,7 @@ class Desk(Protocol):
     settings: Settings
     keys: Keys
     registry: Registry
-    album: Album
+    images: Images
     faults: Faults
     #: Threads of its own: those of the loop may all be busy with blocking clients that wait for this sandbox.
     readers: Executor

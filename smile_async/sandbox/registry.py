@@ -12,11 +12,11 @@ from pathlib import Path
 from smile_async.jobs.codes import classify
 
 from .inspection import Inspection
-from .intake import PrepUpload, Refusal
-from .journal import Journal
 from .outcomes import APPROVED, FINAL, PROVISIONAL, REGISTRATIONS, REJECTED
 from .records import JobRecord, Message
+from .requests import PrepUpload, Refusal
 from .settings import Settings
+from .state_file import StateFile
 
 __all__ = ["Registry", "Script", "as_script"]
 
@@ -45,11 +45,11 @@ class Registry:
         self._by_ref: dict[str, JobRecord] = {}
         self._enrolments: dict[str, list[JobRecord]] = {}
         self._enrolled: dict[str, None] = {}  # in the order they came
-        self._journal = Journal(Path(settings.state) if settings.state is not None else None)
-        for key, saved in self._journal.open().items():
+        self._state_file = StateFile(Path(settings.state) if settings.state is not None else None)
+        for key, saved in self._state_file.open().items():
             self._restore(key, saved)
         settings.ensure_key()
-        self._journal.write("api_key", settings.api_key)
+        self._state_file.write("api_key", settings.api_key)
 
     def _restore(self, key: str, saved: object) -> None:
         if key == "api_key" and isinstance(saved, str):
@@ -62,18 +62,18 @@ class Registry:
 
     def save(self, job: JobRecord) -> None:
         """Remember a job as it is now."""
-        self._journal.write(f"job:{job.job_id}", job)
+        self._state_file.write(f"job:{job.job_id}", job)
 
     def enroll(self, user_id: str) -> None:
         """Make *user_id* an enrolled user."""
         self._enrolled[user_id] = None
-        self._journal.write(f"user:{user_id}", True)
+        self._state_file.write(f"user:{user_id}", True)
 
     def forget(self, user_id: str) -> bool:
         """Make *user_id* a stranger, as if never enrolled; whether there was anything to forget."""
         known = self.enrolled(user_id)
         if self._enrolled.pop(user_id, self) is not self:
-            self._journal.write(f"user:{user_id}", False)
+            self._state_file.write(f"user:{user_id}", False)
         for job in self._enrolments.get(user_id, ()):
             if job.decision in ("approved", "provisional"):
                 job.forgotten = True

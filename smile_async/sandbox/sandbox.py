@@ -12,13 +12,13 @@ import anyio
 import httpx
 from starlette.types import ASGIApp
 
-from .album import Album
 from .api import api_routes
 from .callbacks import CallbackSender
 from .console import Console
 from .credentials import Keys
 from .desk import build_app
 from .faults import Fault, Faults, Leg
+from .images import Images
 from .outcomes import FINAL
 from .records import JobRecord
 from .registry import Registry, as_script
@@ -57,7 +57,7 @@ class Sandbox:
         self.registry = Registry(self.settings)
         self.keys = Keys(self.settings.partner_id, self.settings.api_key)
         state = self.settings.state
-        self.album = Album(self.settings.image_memory, Path(state) / "images" if state is not None else None)
+        self.images = Images(self.settings.image_memory, Path(state) / "images" if state is not None else None)
         self.faults = Faults()
         self.readers: Executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix="sandbox-zip")
         self.storage_url: str | None = None

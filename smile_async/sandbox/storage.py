@@ -15,9 +15,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from .album import Album
 from .credentials import StorageRefusal
 from .desk import Desk, read_body, with_fault
+from .images import Images
 from .inspection import Inspection, inspect
 from .records import JobRecord
 from .replies import link_path, upload_path
@@ -86,7 +86,7 @@ async def _receive(desk: Desk, job: JobRecord, zipped: bytes) -> None:
     if not desk.registry.land(job, len(zipped)):
         return
     loop = asyncio.get_running_loop()
-    reading = loop.run_in_executor(desk.readers, _read, desk.album, zipped, job, desk.settings.max_image)
+    reading = loop.run_in_executor(desk.readers, _read, desk.images, zipped, job, desk.settings.max_image)
     # The verdict hangs on the future, not on this request: a client that hangs up now must find its job decided.
     reading.add_done_callback(partial(_decide, desk, job))
     await asyncio.shield(reading)
@@ -100,10 +100,10 @@ def _decide(desk: Desk, job: JobRecord, reading: asyncio.Future[Inspection]) -> 
     desk.notify(job)
 
 
-def _read(album: Album, zipped: bytes, job: JobRecord, max_image: int) -> Inspection:
+def _read(images: Images, zipped: bytes, job: JobRecord, max_image: int) -> Inspection:
     found = inspect(zipped, job.job_type, use_enrolled_image=job.use_enrolled_image, max_image=max_image)
     for record, content in found.images:
-        album.put(record.sha256, content)
+        images.put(record.sha256, content)
     return found
 
 
@@ -115,7 +115,7 @@ async def _image(desk: Desk, request: Request) -> Response:
     query = request.scope["query_string"].decode("latin-1")
     desk.keys.check_get(link_path(desk.settings, job, index), query, desk.settings.clock.time())
     record = job.images[index]
-    content = desk.album.get(record.sha256)
+    content = desk.images.get(record.sha256)
     if content is None:
         raise StorageRefusal(404, "NoSuchKey", "The specified key does not exist.")
     return Response(content, media_type=record.media_type)

@@ -8,7 +8,7 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Generic, TypeVar
 
-__all__ = ["Agenda", "Entry"]
+__all__ = ["Entry", "TimerHeap"]
 
 Item = TypeVar("Item")
 
@@ -19,7 +19,7 @@ class Entry(list[object], Generic[Item]):
     __slots__ = ()
 
 
-class Agenda(Generic[Item]):
+class TimerHeap(Generic[Item]):
     """What is due when; crossing an entry out is cheap, and crossed-out entries never outnumber the others."""
 
     __slots__ = ("_crossed", "_entries", "_numbers")

@@ -22,7 +22,7 @@ from smile_async.jobs.verdict import JobStatus, Verdict
 from smile_async.protocol.steps import Ask, Fault
 from smile_async.protocol.v1.judging import judge_callback
 from smile_async.timing.clock import Clock
-from smile_async.traffic.driver import Courier
+from smile_async.traffic.driver import Driver
 from smile_async.traffic.poller import Poller
 from smile_async.traffic.tasks import Host
 
@@ -47,10 +47,10 @@ Key = tuple[str, str]
 
 
 class Confirmer:
-    """Judges callbacks for one session and confirms them by its courier."""
+    """Judges callbacks for one session and confirms them by its driver."""
 
-    def __init__(self, courier: Courier, poller: Poller, host: Host, clock: Clock) -> None:
-        self._courier = courier
+    def __init__(self, driver: Driver, poller: Poller, host: Host, clock: Clock) -> None:
+        self._driver = driver
         self._poller = poller
         self._host = host
         self._clock = clock
@@ -61,12 +61,12 @@ class Confirmer:
 
     def remember_stamps(self) -> None:
         """Keep the timestamps that this session signs, so that `judge` can refuse them when they come back."""
-        self._courier.remember_stamps()
+        self._driver.remember_stamps()
 
     def judge(self, body: bytes) -> Verdict:
         """The unconfirmed verdict in *body*. Raises ForgedReply (our own signature included) or UnreadableReply."""
-        claim = judge_callback(body, self._courier.signer, self._courier.server_clock.now())
-        if self._courier.has_signed(claim.timestamp):
+        claim = judge_callback(body, self._driver.signer, self._driver.server_clock.now())
+        if self._driver.has_signed(claim.timestamp):
             raise ForgedReply("the callback carries a signature that we made ourselves")
         # What is not signed is an attacker's to choose: no log line and no memory of ours takes texts of any length.
         ids = (claim.ticket.user_id, claim.ticket.job_id, claim.ticket.smile_job_id or "-", claim.code)
@@ -77,7 +77,7 @@ class Confirmer:
     def tokens(self, job_id: str) -> list[str]:
         """The URL token of this job, by the present key and by each previous one."""
         message = f"smile_async callback {job_id}".encode()
-        digests = (hmac.digest(key.reveal().encode(), message, hashlib.sha256) for key in self._courier.signer.keys)
+        digests = (hmac.digest(key.reveal().encode(), message, hashlib.sha256) for key in self._driver.signer.keys)
         return [digest.hex()[:32] for digest in digests]
 
     def hint(self, claim: Verdict) -> None:
@@ -98,7 +98,7 @@ class Confirmer:
                 verdict = _settled((claim.code,), await self._asked(claim.ticket))
             except JobNotFound:
                 # Right after an upload /job_status may not know the job yet.
-                if self._poller.watch_of(claim.ticket) is None and not self._courier.has_just_sent(claim.ticket):
+                if self._poller.watch_of(claim.ticket) is None and not self._driver.has_just_sent(claim.ticket):
                     raise
         if verdict is None:
             self._ask_again(key, claim, later)
@@ -182,7 +182,7 @@ class Confirmer:
         if watch is not None:
             ask = Ask(watch.ticket, watch.history, watch.image_links)
         try:
-            query.answer = await self._courier.query(ask, self._clock.monotonic() + QUERY_SECONDS)
+            query.answer = await self._driver.query(ask, self._clock.monotonic() + QUERY_SECONDS)
         except Fault as fault:
             query.answer = fault.error
             query.answer.ticket = ticket

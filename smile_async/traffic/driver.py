@@ -32,13 +32,13 @@ from smile_async.settings import Settings
 from smile_async.timing.backoff import RetryBudget, backoff, retry_after
 from smile_async.timing.clock import Clock
 from smile_async.timing.server_clock import SKEW_SECONDS, ServerClock
-from smile_async.traffic.payload import Cargo
+from smile_async.traffic.payload import Payload
 from smile_async.transport.engine import API_SECONDS, UPLOAD_SECONDS, NoReply, Reply
-from smile_async.transport.limiter import Gate
+from smile_async.transport.limiter import Limiter
 from smile_async.transport.pool import Pool
 from smile_async.urls import upload_url_flaw
 
-__all__ = ["Courier"]
+__all__ = ["Driver"]
 
 _log = logging.getLogger("smile_async")
 
@@ -52,14 +52,14 @@ FORGETFUL_FOR = 10.0
 _ZIP = [("Content-Type", "application/zip")]
 
 
-class Courier:
+class Driver:
     """Carries steps to Smile ID and answers back, for one session."""
 
-    def __init__(self, settings: Settings, api: Pool, storage: Pool, gate: Gate, clock: Clock) -> None:
+    def __init__(self, settings: Settings, api: Pool, storage: Pool, limiter: Limiter, clock: Clock) -> None:
         self._settings = settings
         self._api = api
         self._storage = storage
-        self._gate = gate
+        self._limiter = limiter
         self._clock = clock
         self._budget = RetryBudget()
         self._stamps: Stamps | None = None
@@ -89,13 +89,13 @@ class Courier:
         return SignedStamp(text, self.signer.sign(text))
 
     async def walk(
-        self, submission: Submission, cargo: Cargo, deadline: float, before_put: BeforePut | None = None
+        self, submission: Submission, payload: Payload, deadline: float, before_put: BeforePut | None = None
     ) -> Ticket:
         """Drive *submission* to its end, before *deadline* (monotonic seconds). Raises Fault.
 
         *before_put* is awaited before each upload, and may raise Fault to prevent it.
         """
-        ticket = await self._drive(submission.steps(), submission.job.job_id, cargo, deadline, before_put)
+        ticket = await self._drive(submission.steps(), submission.job.job_id, payload, deadline, before_put)
         now = self._clock.monotonic()
         self._accepted.pop(ticket.job_id, None)
         self._accepted[ticket.job_id] = now
@@ -115,7 +115,7 @@ class Courier:
         self,
         steps: Conversation[Answer],
         job_id: str,
-        cargo: Cargo | None,
+        payload: Payload | None,
         deadline: float,
         before_put: BeforePut | None = None,
     ) -> Answer:
@@ -135,24 +135,24 @@ class Courier:
                     taken += await self._pause(step, job_id, deadline)
                 elif isinstance(step, Ask):
                     answer = await self.ask(step, deadline)
-                elif cargo is not None:
+                elif payload is not None:
                     if before_put is not None and isinstance(step, Put):
                         await before_put()
-                    answer = await self._send_off(step, cargo, deadline)
+                    answer = await self._send_off(step, payload, deadline)
             except Fault as told:
                 fault = told.with_traceback(None)
 
-    async def _send_off(self, step: Prepare | Put, cargo: Cargo, deadline: float) -> Slot | None:
+    async def _send_off(self, step: Prepare | Put, payload: Payload, deadline: float) -> Slot | None:
         if isinstance(step, Prepare):
-            return await self._prepare(cargo, deadline, retry=step.retry)
-        await self._put(cargo, step.slot, deadline)
+            return await self._prepare(payload, deadline, retry=step.retry)
+        await self._put(payload, step.slot, deadline)
         return None
 
     async def _pause(self, pause: Pause, job_id: str, deadline: float) -> int:
         fault = pause.fault
         taken = 0
         if fault.throttled:
-            # The gate is closed for everybody: waiting in front of it spends neither sleep nor budget here.
+            # The limiter is closed for everybody: waiting in front of it spends neither sleep nor budget here.
             wait = fault.retry_after or 0.0
         else:
             wait = backoff(pause.attempt - 1, draw=random.random())  # noqa: S311 - jitter, not a secret
@@ -171,19 +171,19 @@ class Courier:
         await self._clock.sleep(0 if fault.throttled else wait)
         return taken
 
-    async def _prepare(self, cargo: Cargo, deadline: float, *, retry: bool) -> Slot:
+    async def _prepare(self, payload: Payload, deadline: float, *, retry: bool) -> Slot:
         where = f"{self._settings.base_url}/upload"
 
         def body() -> bytes:
             return prepare_body(
-                cargo.job,
+                payload.job,
                 partner_id=self.signer.partner_id,
                 stamp=self._stamp(),
                 callback_url=self._settings.callback_url,
                 retry=retry,
             )
 
-        about = f"/upload for job {cargo.job.job_id} of user {cargo.job.user_id}"
+        about = f"/upload for job {payload.job.job_id} of user {payload.job.user_id}"
         reply = await self._api_call(where, body, about, deadline)
         if reply.status == 200:
             try:
@@ -203,18 +203,18 @@ class Courier:
             raise Fault(ForgedReply(f"no image was sent: {why}"), Sent.AMBIGUOUS)
         return slot
 
-    async def _put(self, cargo: Cargo, slot: Slot, deadline: float) -> None:
+    async def _put(self, payload: Payload, slot: Slot, deadline: float) -> None:
         info = info_json(
-            cargo.job,
-            [(picture.name, picture.content if picture.inline else None) for picture in cargo.pictures],
+            payload.job,
+            [(picture.name, picture.content if picture.inline else None) for picture in payload.pictures],
             slot,
             partner_id=self.signer.partner_id,
             stamp=self._stamp(),
             callback_url=self._settings.callback_url,
         )
-        archive = Archive(info, cargo.pictures)
+        archive = Archive(info, payload.pictures)
         del info
-        about = f"the upload of job {cargo.job.job_id} of user {cargo.job.user_id}"
+        about = f"the upload of job {payload.job.job_id} of user {payload.job.user_id}"
         within = self._within(UPLOAD_SECONDS, deadline, about)
         try:
             reply = await self._storage.send("PUT", slot.upload_url.reveal(), _ZIP, archive, within)
@@ -267,8 +267,8 @@ class Courier:
             raise
 
     async def _send(self, url: str, body: Any, about: str, deadline: float) -> Reply:
-        if not await self._gate.enter(deadline):
-            if self._gate.shut:
+        if not await self._limiter.enter(deadline):
+            if self._limiter.shut:
                 raise Fault(SessionClosed(f"the session was closed before {about} got its turn"), Sent.UNSENT)
             late = Unavailable(f"{about} did not get its turn in time")
             raise Fault(late, Sent.UNSENT, transient=True, throttled=True)
@@ -279,12 +279,12 @@ class Courier:
             self.server_clock.hear(reply.headers.get("date", ""))
             well = reply.status < 500 and reply.status != 429
             if reply.status in (429, 503):
-                self._gate.close_for(self._asked_for(reply))
+                self._limiter.close_for(self._asked_for(reply))
             return reply
         except NoReply as told:
             raise _unheard(told, about) from None
         finally:
-            self._gate.leave(well=well)
+            self._limiter.leave(well=well)
 
     def _within(self, leg: float, deadline: float, about: str) -> float:
         left = deadline - self._clock.monotonic()

@@ -1,7 +1,7 @@
 """Read a job's pictures once, off the event loop, and look at them before anything is billed.
 
 What is read here is what is sent: Content-Length and checksums come from these bytes, not from a file that somebody may
-be writing to. A `Cargo` is the only thing that holds image content, and it lives as long as its upload.
+be writing to. A `Payload` is the only thing that holds image content, and it lives as long as its upload.
 """
 
 import hashlib
@@ -17,10 +17,10 @@ from smile_async.jobs.job import Job
 from smile_async.protocol.v1.archive import Member, members
 from smile_async.traffic.fetching import fetch, is_uri, presentable
 
-__all__ = ["Cargo", "Reader", "read", "read_in_thread"]
+__all__ = ["Payload", "Reader", "read", "read_in_thread"]
 
 
-class Cargo:
+class Payload:
     """The pictures of one job, in memory; its repr shows their number and size alone."""
 
     __slots__ = ("job", "pictures")
@@ -31,7 +31,7 @@ class Cargo:
 
     def __repr__(self) -> str:
         size = sum(len(picture.content) for picture in self.pictures)
-        return f"<Cargo of {len(self.pictures)} pictures, {size:,} bytes>"
+        return f"<Payload of {len(self.pictures)} pictures, {size:,} bytes>"
 
     def digest(self) -> bytes:
         """SHA-256 over all pictures: whether another call carries the same faces."""
@@ -42,16 +42,16 @@ class Cargo:
 
 
 #: Reads the pictures of a job; tests may want it done without threads.
-Reader = Callable[[Job], Awaitable[Cargo]]
+Reader = Callable[[Job], Awaitable[Payload]]
 
 
-async def read_in_thread(job: Job) -> Cargo:
+async def read_in_thread(job: Job) -> Payload:
     """What `read` gives, without blocking the event loop."""
     return await anyio.to_thread.run_sync(read, job)
 
 
-def read(job: Job) -> Cargo:
-    """The cargo of *job*; raises InvalidJob naming the file, what is wrong with it, and the cure."""
+def read(job: Job) -> Payload:
+    """The payload of *job*; raises InvalidJob naming the file, what is wrong with it, and the cure."""
     contents = []
     for name, image in job.named_images():
         if image.content is not None:
@@ -67,7 +67,7 @@ def read(job: Job) -> Cargo:
             raise InvalidJob(
                 f"job {job.job_id} of user {job.user_id}: {name} has no content any more: make the job anew", job=job
             )
-    return Cargo(job, members(job, contents))
+    return Payload(job, members(job, contents))
 
 
 def _read(path: str) -> tuple[bytes, str]:

@@ -9,10 +9,10 @@ from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, Ticket
 from smile_async.jobs.verdict import JobStatus, Verdict
 from smile_async.timing.pacing import Rhythm, failing_delay
 
-__all__ = ["Pursuit"]
+__all__ = ["PendingJob"]
 
 
-class Pursuit:
+class PendingJob:
     """What is known of a job that is waiting for its verdict: when to ask next, and the latest word.
 
     *since* is the moment, in seconds of a monotonic clock, from which its age counts: its upload if *ours* (then its

@@ -16,9 +16,9 @@ from smile_async.jobs.verdict import Verdict
 from smile_async.protocol.steps import Ask, Fault, Sent
 from smile_async.timing.clock import Clock
 from smile_async.timing.pacing import Rhythm
-from smile_async.timing.timers import Agenda, Entry
-from smile_async.traffic.driver import Courier
-from smile_async.traffic.pending import Pursuit
+from smile_async.timing.timers import Entry, TimerHeap
+from smile_async.traffic.driver import Driver
+from smile_async.traffic.pending import PendingJob
 from smile_async.traffic.telemetry import span, waited
 from smile_async.transport.engine import API_SECONDS
 
@@ -60,10 +60,10 @@ class Listener:
 class Watch:
     """One job somebody waits for."""
 
-    __slots__ = ("asking", "entry", "history", "image_links", "listeners", "pursuit")
+    __slots__ = ("asking", "entry", "history", "image_links", "listeners", "pending_job")
 
-    def __init__(self, pursuit: Pursuit) -> None:
-        self.pursuit = pursuit
+    def __init__(self, pending_job: PendingJob) -> None:
+        self.pending_job = pending_job
         self.listeners: list[Listener] = []
         self.history = False
         self.image_links = False
@@ -73,20 +73,20 @@ class Watch:
     @property
     def ticket(self) -> Ticket:
         """The job's ticket, as complete as it is known."""
-        return self.pursuit.ticket
+        return self.pending_job.ticket
 
 
 class Poller:
     """Watches jobs for their listeners; `run` is its one coroutine."""
 
-    def __init__(self, courier: Courier, rhythm: Rhythm, clock: Clock, at_once: int) -> None:
-        self._courier = courier
+    def __init__(self, driver: Driver, rhythm: Rhythm, clock: Clock, at_once: int) -> None:
+        self._driver = driver
         self._rhythm = rhythm
         self._clock = clock
         self._at_once = at_once
         self._watches: dict[Key, Watch] = {}
-        self._polls: Agenda[Watch] = Agenda()
-        self._deadlines: Agenda[Listener] = Agenda()
+        self._polls: TimerHeap[Watch] = TimerHeap()
+        self._deadlines: TimerHeap[Listener] = TimerHeap()
         self._given_up: dict[Key, None] = {}
         self._wake = asyncio.Event()
         self._asking = 0
@@ -125,17 +125,17 @@ class Poller:
         watch = self._watches.get(key)
         now = self._clock.monotonic()
         if watch is None:
-            watch = self._watches[key] = Watch(Pursuit(ticket, now, ours=ours))
+            watch = self._watches[key] = Watch(PendingJob(ticket, now, ours=ours))
             self._given_up.pop(key, None)
             self._schedule(watch, now)
         else:
-            watch.pursuit.join(ticket)
+            watch.pending_job.join(ticket)
         listener.ticket = ticket
         watch.history |= history
         watch.image_links |= image_links
         if known is not None:
-            watch.pursuit.advance(known)
-        known = watch.pursuit.verdict
+            watch.pending_job.advance(known)
+        known = watch.pending_job.verdict
         if known is not None and _told(listener, known):
             self._forget_if_idle(watch)
             return
@@ -169,7 +169,7 @@ class Poller:
         if (watch.history and not verdict.history) or (watch.image_links and not verdict.image_links):
             self.hurry(verdict.ticket)
             return
-        if not watch.pursuit.told(verdict, self._clock.monotonic(), self._rhythm):
+        if not watch.pending_job.told(verdict, self._clock.monotonic(), self._rhythm):
             return
         self._spread(watch, verdict)
         if watch.listeners and not watch.asking:
@@ -212,7 +212,7 @@ class Poller:
         ask = Ask(watch.ticket, watch.history, watch.image_links)
         try:
             with span("poll", job_id=watch.ticket.job_id):
-                status = await self._courier.ask(ask, asked_at + API_SECONDS)
+                status = await self._driver.ask(ask, asked_at + API_SECONDS)
         except Fault as fault:
             self._missed(watch, fault, asked_at)
         except Exception as error:  # noqa: BLE001 - one odd reply must not end the waiting for all other jobs
@@ -220,7 +220,7 @@ class Poller:
             unreadable = UnreadableReply(f"the /job_status reply could not be handled ({type(error).__name__})")
             self._missed(watch, Fault(unreadable, Sent.ANSWERED), asked_at)
         else:
-            news = watch.pursuit.heard(status, asked_at, self._rhythm)
+            news = watch.pending_job.heard(status, asked_at, self._rhythm)
             if news is not None:
                 if self.on_news is not None:
                     self.on_news(news)
@@ -233,10 +233,10 @@ class Poller:
             self._rouse(0.0)
 
     def _missed(self, watch: Watch, fault: Fault, asked_at: float) -> None:
-        # A query that got no turn says nothing about the API that the gate does not know.
+        # A query that got no turn says nothing about the API that the limiter does not know.
         if not (fault.throttled and fault.sent is Sent.UNSENT):
-            watch.pursuit.missed(self._clock.monotonic() - asked_at)
-        unknown_yet = isinstance(fault.error, JobNotFound) and self._courier.has_just_sent(watch.ticket)
+            watch.pending_job.missed(self._clock.monotonic() - asked_at)
+        unknown_yet = isinstance(fault.error, JobNotFound) and self._driver.has_just_sent(watch.ticket)
         if fault.transient or unknown_yet:
             _log.debug("poll of job %s failed: %s", watch.ticket.job_id, fault.error)
             return
@@ -245,8 +245,8 @@ class Poller:
             listener.fail(_about(fault.error, watch.ticket))
 
     def _spread(self, watch: Watch, verdict: Verdict) -> None:
-        if watch.pursuit.ours:
-            waited(self._clock.monotonic() - watch.pursuit.since, str(verdict.decision))
+        if watch.pending_job.ours:
+            waited(self._clock.monotonic() - watch.pending_job.since, str(verdict.decision))
         for listener in tuple(watch.listeners):
             if _told(listener, verdict):
                 self.leave(listener)
@@ -255,9 +255,9 @@ class Poller:
         watch = listener.watch
         if watch is None:
             return
-        waited = self._clock.monotonic() - watch.pursuit.since
+        waited = self._clock.monotonic() - watch.pending_job.since
         error = StillPending(_still_pending(watch.ticket, waited), ticket=watch.ticket)
-        error.verdict = watch.pursuit.verdict
+        error.verdict = watch.pending_job.verdict
         self.leave(listener)
         if not watch.listeners:
             self._given_up[watch.ticket.user_id, watch.ticket.job_id] = None
@@ -267,7 +267,7 @@ class Poller:
 
     def _schedule(self, watch: Watch, now: float) -> None:
         self._polls.cross_out(watch.entry)
-        when = now + watch.pursuit.delay(self._rhythm, now)
+        when = now + watch.pending_job.delay(self._rhythm, now)
         watch.entry = self._polls.add(when, watch)
         self._rouse(when)
 

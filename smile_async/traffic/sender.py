@@ -17,10 +17,10 @@ from smile_async.limits import Limits
 from smile_async.protocol.steps import Fault, Reach, Sent
 from smile_async.protocol.v1.submission import Submission
 from smile_async.timing.clock import Clock
-from smile_async.traffic.driver import Courier
-from smile_async.traffic.payload import Cargo, Reader, read_in_thread
+from smile_async.traffic.driver import Driver
+from smile_async.traffic.payload import Payload, Reader, read_in_thread
 from smile_async.traffic.telemetry import span
-from smile_async.transport.limiter import Pacer
+from smile_async.transport.limiter import RateLimiter
 
 if TYPE_CHECKING:
     from smile_async.ledger import Ledger
@@ -41,18 +41,18 @@ class Sender:
 
     def __init__(
         self,
-        courier: Courier,
+        driver: Driver,
         limits: Limits,
         clock: Clock,
         ledger: "Ledger | None" = None,
         reader: Reader = read_in_thread,
     ) -> None:
         self._ledger = ledger
-        self._courier = courier
+        self._driver = driver
         self._reader = reader
         self._clock = clock
         self._places = anyio.Semaphore(limits.uploads, fast_acquire=True)
-        self._pacer = Pacer(limits.jobs_per_second, clock)
+        self._rate = RateLimiter(limits.jobs_per_second, clock)
         self._unfinished: OrderedDict[tuple[str, str], tuple[bytes, Reach]] = OrderedDict()
         #: Jobs accepted so far.
         self.submitted = 0
@@ -65,15 +65,15 @@ class Sender:
         """
         await self._place(submission, deadline)
         try:
-            cargo = await self._loaded(submission)
-            if self._ledger is not None and await self._recalled(self._ledger, submission, cargo, deadline):
+            payload = await self._loaded(submission)
+            if self._ledger is not None and await self._recalled(self._ledger, submission, payload, deadline):
                 return submission.ticket
-            return await self._walk(submission, cargo, deadline)
+            return await self._walk(submission, payload, deadline)
         finally:
             self._places.release()
 
     async def _place(self, submission: Submission, deadline: float) -> None:
-        if self._places.value and not self._pacer.gap and self._clock.monotonic() < deadline:
+        if self._places.value and not self._rate.gap and self._clock.monotonic() < deadline:
             # As nearly always in a stream, which has as many workers as there are places.
             self._places.acquire_nowait()
             return
@@ -81,7 +81,7 @@ class Sender:
             await self._places.acquire()
             try:
                 # Last: turns that were taken before a place was free would be used up all at once.
-                await self._pacer.turn()
+                await self._rate.turn()
             except BaseException:
                 self._places.release()
                 raise
@@ -91,17 +91,17 @@ class Sender:
             f"{whose} got no upload slot in time: raise the Limits, or patience", job=submission.job, retryable=True
         )
 
-    async def _loaded(self, submission: Submission) -> Cargo:
+    async def _loaded(self, submission: Submission) -> Payload:
         try:
             return await self._reader(submission.job)
         except InvalidJob as error:
             self._note_failure(submission, error)
             raise
 
-    async def _recalled(self, ledger: "Ledger", submission: Submission, cargo: Cargo, deadline: float) -> bool:
+    async def _recalled(self, ledger: "Ledger", submission: Submission, payload: Payload, deadline: float) -> bool:
         """Whether the job was accepted before; if not, it is durably on record now that it is about to be sent."""
         with anyio.move_on_after(deadline - self._clock.monotonic()):
-            known = await ledger.begin(submission.job, cargo.digest())
+            known = await ledger.begin(submission.job, payload.digest())
             if known is None:
                 return False
             if known.ticket is not None:
@@ -111,18 +111,18 @@ class Sender:
         whose = f"job {submission.job.job_id} of user {submission.job.user_id}"
         raise LedgerFailed(f"{whose} was not written to the ledger in time: raise patience", retryable=True)
 
-    async def _walk(self, submission: Submission, cargo: Cargo, deadline: float) -> Ticket:
-        self._resume(submission, cargo)
+    async def _walk(self, submission: Submission, payload: Payload, deadline: float) -> Ticket:
+        self._resume(submission, payload)
         try:
             with span("upload", job_id=submission.job.job_id, job_type=int(submission.job.job_type)):
                 before_put = None if self._ledger is None else partial(self._about_to_put, self._ledger, submission)
-                ticket = await self._courier.walk(submission, cargo, deadline, before_put)
+                ticket = await self._driver.walk(submission, payload, deadline, before_put)
         except Fault as fault:
-            self._remember(submission, cargo)
+            self._remember(submission, payload)
             error = _explained(fault, submission)
             self._note_failure(submission, error)
         except BaseException:
-            self._remember(submission, cargo)
+            self._remember(submission, payload)
             raise
         else:
             self.submitted += 1
@@ -142,17 +142,17 @@ class Sender:
         if self._ledger is not None and not isinstance(error, LedgerFailed):
             self._ledger.failed(submission.ticket, error, submission.reach)
 
-    def _resume(self, submission: Submission, cargo: Cargo) -> None:
+    def _resume(self, submission: Submission, payload: Payload) -> None:
         key = (submission.job.user_id, submission.job.job_id)
         known = self._unfinished.get(key)
         # Other pictures under the same job_id are another person's attempt: Smile ID will say 2215, and so shall we.
-        if known is not None and known[0] == cargo.digest():
+        if known is not None and known[0] == payload.digest():
             submission.reach, submission.left = known[1], True
             del self._unfinished[key]
 
-    def _remember(self, submission: Submission, cargo: Cargo) -> None:
+    def _remember(self, submission: Submission, payload: Payload) -> None:
         if submission.reach > Reach.NOTHING:
-            self._unfinished[submission.job.user_id, submission.job.job_id] = (cargo.digest(), submission.reach)
+            self._unfinished[submission.job.user_id, submission.job.job_id] = (payload.digest(), submission.reach)
             if len(self._unfinished) > REMEMBERED:
                 self._unfinished.popitem(last=False)
 

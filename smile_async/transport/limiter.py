@@ -1,7 +1,7 @@
 """How many API requests may be on their way, and when none may: the queue in front of the connections.
 
 Requests wait here, in order, never inside an HTTP library's pool, whose bookkeeping grows with what is queued in it.
-A 429 or 503 closes the gate for everybody for as long as the server asks, and halves the number let through; each
+A 429 or 503 closes the limiter for everybody for as long as the server asks, and halves the number let through; each
 success opens it a little (additive increase, multiplicative decrease). Who waits here has sent nothing.
 """
 
@@ -11,13 +11,13 @@ import anyio
 
 from smile_async.timing.clock import Clock
 
-__all__ = ["Gate", "Pacer"]
+__all__ = ["Limiter", "RateLimiter"]
 
-#: Seconds the gate stays closed after the first throttle without Retry-After, and the most it doubles to (G4).
+#: Seconds the limiter stays closed after the first throttle without Retry-After, and the most it doubles to (G4).
 FIRST_CLOSURE, LONGEST_CLOSURE = 1.0, 20.0
 
 
-class Gate:
+class Limiter:
     """Lets at most *limit* through at once; every `enter` that returns True is paid back by one `leave`."""
 
     __slots__ = ("_clock", "_closed_until", "_closure", "_limit", "_waiting", "_window", "busy", "shut")
@@ -104,7 +104,7 @@ class Gate:
             self._waiting[0].set()
 
 
-class Pacer:
+class RateLimiter:
     """Spaces new jobs evenly: at most so many a second, without saving up for bursts."""
 
     __slots__ = ("_clock", "_next", "_turn", "gap")

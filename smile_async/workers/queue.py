@@ -15,8 +15,8 @@ import anyio
 
 from smile_async.errors import BadConfiguration, LedgerFailed
 from smile_async.ledger import Ledger
+from smile_async.ledger.database import NO_IDLING, words_of
 from smile_async.ledger.failpoints import failpoint
-from smile_async.ledger.place import NO_IDLING, words_of
 
 try:
     import procrastinate
@@ -51,8 +51,8 @@ class Queue:
     """Chunk numbers on their way to workers; `async with Queue(ledger) as queue:`. Raises BadConfiguration."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self._where = ledger.place.conninfo()
-        self._whose = repr(ledger.place)
+        self._where = ledger.database.conninfo()
+        self._whose = repr(ledger.database)
         self._deliver: Callable[[int], Awaitable[None]] | None = None
         self._app = procrastinate.App(
             connector=procrastinate.PsycopgConnector(

@@ -5,15 +5,15 @@ from functools import partial
 import anyio
 
 from smile_async.ledger.chunks import Chunks
-from smile_async.workers.driving import insist
+from smile_async.workers.chunk_run import insist
 
-__all__ = ["Turnstile"]
+__all__ = ["SharedRateLimiter"]
 
 #: Seconds' worth of starts that are reserved together; at least one start.
 AHEAD = 1.0
 
 
-class Turnstile:
+class SharedRateLimiter:
     """Lets the jobs of *batch* start at *rate* a second, all workers together."""
 
     def __init__(self, chunks: Chunks, batch: str, rate: float) -> None:

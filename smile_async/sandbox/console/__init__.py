@@ -18,11 +18,11 @@ from starlette.routing import BaseRoute, Route
 
 from smile_async.sandbox.desk import read_body
 
+from .access import Access, secured
 from .actions import ACTIONS
-from .census import Census
-from .guard import Guard, secured
 from .pages import Pages
 from .query import Query
+from .search import JobCounts
 from .thumbnails import Thumbnails
 
 if TYPE_CHECKING:
@@ -41,15 +41,15 @@ _MAX_FORM = 64_000
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-class Console(Guard):
+class Console(Access):
     """The console of one sandbox; `routes` are its addresses."""
 
     def __init__(self, sandbox: "Sandbox") -> None:
         super().__init__(sandbox.settings)
         self._sandbox = sandbox
-        self._census = Census(sandbox.registry)
+        self._counts = JobCounts(sandbox.registry)
         self._thumbnails = Thumbnails()
-        self._pages = Pages(sandbox, self._census, self.csrf)
+        self._pages = Pages(sandbox, self._counts, self.csrf)
         self._said: deque[str] = deque(maxlen=1)
 
     def routes(self) -> list[BaseRoute]:
@@ -97,7 +97,7 @@ class Console(Guard):
         job = self._sandbox.registry.by_ref(request.path_params["ref"])
         index = request.path_params["index"]
         image = job.images[index] if job is not None and index < len(job.images) else None
-        content = self._sandbox.album.get(image.sha256) if image is not None else None
+        content = self._sandbox.images.get(image.sha256) if image is not None else None
         if image is None or content is None:
             return PlainTextResponse("there is no such image, or it had to make room for newer ones\n", 404)
         if "small" not in request.query_params:
@@ -132,7 +132,7 @@ class Console(Guard):
             said = action(self._sandbox, form)
         except (ValueError, RuntimeError) as error:
             return PlainTextResponse(f"{error}\n", 400)
-        self._census.forget()
+        self._counts.forget()
         if request.headers.get("x-csrf-token"):  # the script shows it itself
             return PlainTextResponse(said)
         self._said.append(said)

@@ -11,8 +11,8 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from smile_async.sandbox.faults import Leg
 
-from .census import Census, search
 from .query import STANDINGS, Query
+from .search import JobCounts, search
 from .views import clip, detail_of, fault_text, row_of, seconds_text
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ def _template(name: str) -> str:
 class Pages:
     """The pages of one sandbox's console."""
 
-    def __init__(self, sandbox: "Sandbox", census: Census, csrf: str) -> None:
+    def __init__(self, sandbox: "Sandbox", counts: JobCounts, csrf: str) -> None:
         self._sandbox = sandbox
-        self._census = census
+        self._counts = counts
         self._csrf = csrf
         self._templates = Environment(
             loader=FunctionLoader(_template),
@@ -61,7 +61,7 @@ class Pages:
     async def _values(self, query: Query, base_url: str) -> dict[str, Any]:
         sandbox, settings = self._sandbox, self._sandbox.settings
         now = settings.clock.time()
-        counts = await self._census.count(now)
+        counts = await self._counts.count(now)
         found = await search(sandbox.registry, query, now)
         job = sandbox.registry.by_ref(query.job) if query.job else None
         shown = [(leg, fault_text(leg, fault)) for leg, fault in sandbox.faults.waiting()]

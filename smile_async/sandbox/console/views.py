@@ -17,8 +17,8 @@ from smile_async.sandbox.faults import Fault, Leg
 from smile_async.sandbox.outcomes import FINAL, REGISTRATIONS, text_of
 from smile_async.sandbox.records import CallbackSent, ImageRecord, JobRecord, Message
 
-from .census import standing
 from .query import STANDINGS
+from .search import standing
 
 __all__ = ["Moment", "clip", "detail_of", "fault_text", "row_of", "seconds_text"]
 

@@ -15,17 +15,17 @@ from smile_async.errors import LedgerFailed, SmileError
 from smile_async.ledger import Ledger, State
 from smile_async.ledger.batches import Batches
 from smile_async.ledger.chunks import Chunks
-from smile_async.workers.driving import insist
+from smile_async.workers.chunk_run import insist
 from smile_async.workers.queue import Queue
-from smile_async.workers.working import GLANCE, Worker
+from smile_async.workers.worker import GLANCE, Worker
 
-__all__ = ["Campaign"]
+__all__ = ["SharedRun"]
 
 #: Seconds between counts of a batch's rows, and how many times as long as a count takes to leave the database in peace.
 COUNT, PEACE = 1.0, 20.0
 
 
-class Campaign:
+class SharedRun:
     """One run of batch *name*; `go` (or `plan`) once."""
 
     def __init__(self, ledger: Ledger, queue: Queue, planner: Planner, name: str) -> None:

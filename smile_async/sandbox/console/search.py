@@ -18,7 +18,7 @@ from smile_async.sandbox.registry import Registry
 
 from .query import Query
 
-__all__ = ["PAGE", "Census", "Found", "search", "standing"]
+__all__ = ["PAGE", "Found", "JobCounts", "search", "standing"]
 
 #: Jobs on one page.
 PAGE = 25
@@ -40,7 +40,7 @@ def standing(job: JobRecord, now: float) -> str:
     return "processing"
 
 
-class Census:
+class JobCounts:
     """How many jobs stand where."""
 
     def __init__(self, registry: Registry) -> None:

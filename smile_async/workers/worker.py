@@ -19,11 +19,11 @@ from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
 from smile_async.ledger.chunks import Chunks, Held
 from smile_async.session import SmileSession
-from smile_async.workers.driving import PARK_AFTER, Drive, Ending, Orders, insist
+from smile_async.workers.chunk_run import PARK_AFTER, ChunkRun, Ending, Orders, insist
 from smile_async.workers.queue import Queue
-from smile_async.workers.rate import Turnstile
+from smile_async.workers.rate import SharedRateLimiter
 
-__all__ = ["Shift", "Worker"]
+__all__ = ["Worker", "WorkerStats"]
 
 _log = logging.getLogger("smile_async")
 
@@ -40,7 +40,7 @@ GOODBYE = 10.0
 
 
 @dataclass
-class Shift:
+class WorkerStats:
     """What a worker has done so far."""
 
     chunks: Counter[Ending] = field(default_factory=Counter)
@@ -72,7 +72,7 @@ class Worker:
         tell: Callable[[Held, Ending], None] = lambda _held, _ending: None,
     ) -> None:
         self.name = f"{socket.gethostname()}:{os.getpid()}"
-        self.shift = Shift()
+        self.stats = WorkerStats()
         #: Why it ended before it was told to.
         self.trouble: SmileError | None = None
         self._session = session
@@ -87,9 +87,9 @@ class Worker:
         self._tell = tell
         self._stopped = anyio.Event()
         self._places = anyio.Semaphore(concurrency)
-        self._drives: dict[int, Drive] = {}
+        self._drives: dict[int, ChunkRun] = {}
         self._driving: TaskGroup | None = None
-        self._turnstiles: dict[tuple[str, float], Turnstile] = {}
+        self._turnstiles: dict[tuple[str, float], SharedRateLimiter] = {}
         self._pause = 0.0
         self._paused_until = 0.0
 
@@ -108,7 +108,7 @@ class Worker:
         if self._driving is not None:
             self._driving.cancel_scope.deadline = anyio.current_time() + self._drain + GOODBYE
 
-    async def work(self, *, until_empty: bool = False) -> Shift:
+    async def work(self, *, until_empty: bool = False) -> WorkerStats:
         """Drive chunks until `stop`; *until_empty*: or until no chunk is open. `trouble` says what ended it early."""
         async with anyio.create_task_group() as upkeep:
             upkeep.start_soon(self._renew)
@@ -120,7 +120,7 @@ class Worker:
                 await self._stopped.wait()
                 getting.cancel_scope.cancel()
             upkeep.cancel_scope.cancel()
-        return self.shift
+        return self.stats
 
     # How chunks come.
 
@@ -182,7 +182,7 @@ class Worker:
         if held is None:
             return
         orders = Orders.of(await Batches(self._ledger).options(held.batch))
-        drive = Drive(
+        drive = ChunkRun(
             self._session,
             self._ledger,
             self._queue,
@@ -209,14 +209,14 @@ class Worker:
     def _turn(self, batch: str, rate: float | None) -> Callable[[], Awaitable[None]] | None:
         if not rate:
             return None
-        return self._turnstiles.setdefault((batch, rate), Turnstile(self._chunks, batch, rate)).turn
+        return self._turnstiles.setdefault((batch, rate), SharedRateLimiter(self._chunks, batch, rate)).turn
 
-    def _note(self, drive: Drive, ending: Ending) -> None:
+    def _note(self, drive: ChunkRun, ending: Ending) -> None:
         tally = drive.run.tally
-        self.shift.chunks[ending] += 1
-        self.shift.rows += tally.fresh
-        self.shift.failed += tally.failed
-        self.shift.decisions.update(tally.decisions)
+        self.stats.chunks[ending] += 1
+        self.stats.rows += tally.fresh
+        self.stats.failed += tally.failed
+        self.stats.decisions.update(tally.decisions)
         _log.info("chunk %d of batch %s: %s", drive.held.id, drive.held.batch, ending)
         self._tell(drive.held, ending)
         error = drive.run.trouble

@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from smile_async.sandbox.settings import Settings, is_host
 
-__all__ = ["Guard", "secured"]
+__all__ = ["Access", "secured"]
 
 #: `__Host-` binds the cookie to https and to this very host name.
 _COOKIE = "__Host-smile-sandbox"
@@ -42,7 +42,7 @@ def secured(response: Response) -> Response:
     return response
 
 
-class Guard:
+class Access:
     """The checks of one run; `exposed` = other machines can connect, `bound` = the --host that was asked for."""
 
     def __init__(self, settings: Settings) -> None:

@@ -22,7 +22,7 @@ try:
 except ImportError:  # pragma: no cover - Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["NO_IDLING", "Place", "dialect_insert", "words_of"]
+__all__ = ["NO_IDLING", "Database", "dialect_insert", "words_of"]
 
 #: Seconds to wait for somebody else's transaction: a reader that copies the file, a checkpoint.
 BUSY_SECONDS = 5.0
@@ -30,7 +30,7 @@ BUSY_SECONDS = 5.0
 NO_IDLING = "SET idle_in_transaction_session_timeout = '5s'"
 
 
-class Place:
+class Database:
     """A file or a database; *where* is a path, `sqlite:///path` or `postgresql://…`. Raises BadConfiguration."""
 
     def __init__(self, where: str | os.PathLike[str], *, read_only: bool = False) -> None:

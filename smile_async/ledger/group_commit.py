@@ -13,12 +13,12 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from smile_async.errors import LedgerFailed
+from smile_async.ledger.database import words_of
 from smile_async.ledger.failpoints import failpoint
-from smile_async.ledger.grouping import Answer, Fence, Group, Intent, Mark, Note, answer_all, moments, settle
-from smile_async.ledger.place import words_of
+from smile_async.ledger.write_batch import Answer, Fence, Intent, Mark, Note, WriteBatch, answer_all, moments, settle
 from smile_async.timing.clock import Clock
 
-__all__ = ["DELAY", "OUTAGE", "Scribe"]
+__all__ = ["DELAY", "OUTAGE", "GroupCommit"]
 
 _log = logging.getLogger("smile_async")
 
@@ -35,7 +35,7 @@ OUTAGE = 30.0
 AT_ONCE = 5_000
 
 
-class Scribe:
+class GroupCommit:
     """Collects what is to be written, and has *perform* write it; *failed* makes the error for those who wait.
 
     *delay*: seconds to wait for others. *outage*: seconds for which a commit is tried again.
@@ -43,7 +43,7 @@ class Scribe:
 
     def __init__(
         self,
-        perform: Callable[[Group], Awaitable[list[Answer]]],
+        perform: Callable[[WriteBatch], Awaitable[list[Answer]]],
         failed: Callable[[BaseException], LedgerFailed],
         clock: Clock,
         *,
@@ -56,7 +56,7 @@ class Scribe:
         self._delay = delay
         self._outage = outage
         self._task: asyncio.Task[None] | None = None
-        self._group = Group()
+        self._group = WriteBatch()
         self._news = asyncio.Event()
         self._full = asyncio.Event()
         self._crowd = 0
@@ -126,7 +126,7 @@ class Scribe:
                 await self._gather(learning=commits % LEARNING == 0)
             commits += 1
             self._news.clear()
-            group, self._group = self._group, Group()
+            group, self._group = self._group, WriteBatch()
             if len(group.intents) > AT_ONCE:
                 self._group.intents, group.intents = group.intents[AT_ONCE:], group.intents[:AT_ONCE]
                 self._news.set()
@@ -137,7 +137,7 @@ class Scribe:
             else:
                 answer_all(group, answers)
 
-    async def _committed(self, group: Group) -> list[Answer]:
+    async def _committed(self, group: WriteBatch) -> list[Answer]:
         give_up = self._clock.monotonic() + self._outage
         pause = 0.05
         while True:
@@ -155,7 +155,7 @@ class Scribe:
             failpoint(f"{moment} committed")
         return answers
 
-    async def _give_back(self, group: Group, error: Exception) -> None:
+    async def _give_back(self, group: WriteBatch, error: Exception) -> None:
         # What somebody waited for is only of use to who did.
         for each in group.asked():
             settle(each.answer, self._failed(error))

@@ -24,7 +24,19 @@ from smile_async.ledger.rows import MARK, NOTES, RECALL, RESUME, Recall, judged,
 from smile_async.ledger.schema import chunks, events, jobs
 from smile_async.protocol.steps import Reach
 
-__all__ = ["Answer", "Fence", "Group", "Intent", "Mark", "Note", "answer_all", "commit", "moments", "perform", "settle"]
+__all__ = [
+    "Answer",
+    "Fence",
+    "Intent",
+    "Mark",
+    "Note",
+    "WriteBatch",
+    "answer_all",
+    "commit",
+    "moments",
+    "perform",
+    "settle",
+]
 
 Answer = Recall | InvalidJob | LeaseLost | None
 
@@ -64,7 +76,7 @@ class Mark:
 
 
 @dataclass(eq=False)
-class Group:
+class WriteBatch:
     """What the next commit writes, and who waits for it."""
 
     marks: list[Mark] = field(default_factory=list)
@@ -89,7 +101,7 @@ class Group:
         return [*self.marks, *self.intents]
 
 
-def perform(connection: Connection, group: Group, at: float, *, shared: bool) -> list[Answer]:
+def perform(connection: Connection, group: WriteBatch, at: float, *, shared: bool) -> list[Answer]:
     """Write *group* in the transaction of *connection*; gives each mark, then each intent, its answer.
 
     *shared*: other processes may write the same rows. Blocking: for a thread, or for `run_sync`.
@@ -115,7 +127,7 @@ def perform(connection: Connection, group: Group, at: float, *, shared: bool) ->
     return marked + begun
 
 
-def commit(engine: Engine, group: Group, at: float) -> list[Answer]:
+def commit(engine: Engine, group: WriteBatch, at: float) -> list[Answer]:
     """Write *group* in a transaction of its own, from the one thread that writes to a file."""
     with engine.begin() as connection:
         return perform(connection, group, at, shared=False)
@@ -187,13 +199,13 @@ def _again(intent: Intent, reach: Reach, at: float) -> dict[str, Any]:
     }
 
 
-def moments(group: Group) -> list[str]:
+def moments(group: WriteBatch) -> list[str]:
     """The failpoints around the commit of *group*."""
     asked = [name for name, asks in (("intent", group.intents), ("mark", group.marks)) if asks]
     return asked + [kind for kind in ("ticket", "verdict") if kind in group.notes]
 
 
-def answer_all(group: Group, answers: list[Answer]) -> None:
+def answer_all(group: WriteBatch, answers: list[Answer]) -> None:
     """Tell everybody who waited that *group* is durable."""
     for each, answer in zip(group.asked(), answers, strict=True):
         settle(each.answer, answer)

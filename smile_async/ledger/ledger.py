@@ -22,12 +22,12 @@ from smile_async.errors import BadConfiguration, LedgerFailed, SmileError
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import Verdict
+from smile_async.ledger.database import Database, dialect_insert, words_of
 from smile_async.ledger.failpoints import failpoint
-from smile_async.ledger.grouping import Answer, Fence, Group, Intent, Mark, commit, perform
-from smile_async.ledger.place import Place, dialect_insert, words_of
+from smile_async.ledger.group_commit import DELAY, OUTAGE, GroupCommit
 from smile_async.ledger.rows import Recall, failure_note, verdict_note
 from smile_async.ledger.schema import meta, prepare
-from smile_async.ledger.scribe import DELAY, OUTAGE, Scribe
+from smile_async.ledger.write_batch import Answer, Fence, Intent, Mark, WriteBatch, commit, perform
 from smile_async.protocol.steps import Reach
 from smile_async.timing.clock import Clock, SystemClock
 
@@ -50,18 +50,18 @@ class Ledger:
         read_only: bool = False,
         clock: Clock | None = None,
     ) -> None:
-        self.place = Place(where, read_only=read_only)
+        self.database = Database(where, read_only=read_only)
         self._clock = clock or SystemClock()
         self._engine: AsyncEngine | None = None
         self._writer: sa.Engine | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._fences: dict[str, Fence] = {}
         self._turn = asyncio.Lock()
-        outage = 0.0 if self.place.is_file else OUTAGE
-        self._scribe = Scribe(self._perform, self._failed, self._clock, delay=delay, outage=outage)
+        outage = 0.0 if self.database.is_file else OUTAGE
+        self._commits = GroupCommit(self._perform, self._failed, self._clock, delay=delay, outage=outage)
 
     def __repr__(self) -> str:
-        return f"<Ledger {self.place!r}>"
+        return f"<Ledger {self.database!r}>"
 
     @property
     def opened(self) -> bool:
@@ -86,34 +86,34 @@ class Ledger:
         """Take the lock, make or check the tables, start writing. Raises BadConfiguration or LedgerFailed."""
         if self.opened:
             raise BadConfiguration("the ledger is open already: give each session a ledger of its own, or share one")
-        await anyio.to_thread.run_sync(self.place.take)
-        engine = self.place.engine()
+        await anyio.to_thread.run_sync(self.database.take)
+        engine = self.database.engine()
         try:
             async with engine.begin() as connection:
-                await connection.run_sync(prepare, write=not self.place.read_only)
+                await connection.run_sync(prepare, write=not self.database.read_only)
         except BaseException as error:
             await engine.dispose()
-            self.place.release()
+            self.database.release()
             if isinstance(error, SQLAlchemyError):
                 kind = LedgerFailed if isinstance(error, sa.exc.OperationalError) else BadConfiguration
-                raise kind(f"the ledger {self.place!r} can not be opened: {words_of(error)}") from None
+                raise kind(f"the ledger {self.database!r} can not be opened: {words_of(error)}") from None
             raise
         self._engine = engine
-        self._writer = self.place.writer()
+        self._writer = self.database.writer()
         self._thread = None if self._writer is None else ThreadPoolExecutor(1, "smile-ledger")
-        self._scribe.start()
+        self._commits.start()
 
     async def aclose(self) -> None:
         """Write what is noted, and let the next process have the ledger."""
         if self._engine is None:
             return
-        await self._scribe.aclose()
+        await self._commits.aclose()
         if self._writer is not None and self._thread is not None:
             self._thread.shutdown()
             self._writer.dispose()
         await self._engine.dispose()
         self._engine = self._writer = self._thread = None
-        self.place.release()
+        self.database.release()
 
     async def join(self, account: str) -> None:
         """Serve a session of *account* (partner and host): open, if nobody has, and belong to it for good.
@@ -141,7 +141,7 @@ class Ledger:
         """A transaction of one's own, durable when the block is left. Raises LedgerFailed."""
         try:
             # A file takes one writer; a server sorts out its own, and must not make one of us wait for another.
-            turn = self._turn if self.place.is_file else contextlib.nullcontext()
+            turn = self._turn if self.database.is_file else contextlib.nullcontext()
             async with turn, self._opened_engine().begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
@@ -158,7 +158,7 @@ class Ledger:
 
     async def vacuum(self) -> None:
         """Let nothing that was erased stay behind in free pages or in the write-ahead log (SQLite)."""
-        if not self.place.is_file:
+        if not self.database.is_file:
             return
         try:
             async with self._turn, self._opened_engine().connect() as connection:
@@ -174,8 +174,8 @@ class Ledger:
         return self._engine
 
     def _failed(self, error: BaseException) -> LedgerFailed:
-        advice = "nothing that is not on record is sent; mend it and run again"
-        return LedgerFailed(f"the ledger {self.place!r} can not be used ({words_of(error)}): {advice}", retryable=True)
+        why = f"the ledger {self.database!r} can not be used ({words_of(error)})"
+        return LedgerFailed(f"{why}: nothing that is not on record is sent; mend it and run again", retryable=True)
 
     # What a worker tells it.
 
@@ -199,7 +199,7 @@ class Ledger:
         """
         self._opened_engine()
         answer: asyncio.Future[Recall | None] = asyncio.get_running_loop().create_future()
-        self._scribe.intend(Intent(job, digest.hex(), answer, self._fences.get(job.job_id)))
+        self._commits.intend(Intent(job, digest.hex(), answer, self._fences.get(job.job_id)))
         failpoint("intent noted")
         return await answer
 
@@ -208,7 +208,7 @@ class Ledger:
         self._opened_engine()
         failpoint("upload answered")
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._scribe.mark(Mark(ticket.job_id, reach, answer, self._fences.get(ticket.job_id)))
+        self._commits.mark(Mark(ticket.job_id, reach, answer, self._fences.get(ticket.job_id)))
         await answer
 
     def accepted(self, ticket: Ticket) -> None:
@@ -216,20 +216,20 @@ class Ledger:
         failpoint("put answered")
         at = self.now()
         about = {"b_job": ticket.job_id, "b_user": ticket.user_id, "b_number": ticket.smile_job_id, "b_at": at}
-        self._scribe.note("ticket", about)
+        self._commits.note("ticket", about)
         self._happened(ticket.job_id, "accepted", ticket.smile_job_id or "")
         failpoint("ticket noted")
 
     def failed(self, ticket: Ticket, error: SmileError, reach: Reach, *, polled: bool = False) -> None:
         """The attempt ended with *error*; *polled*: only the waiting did, for a job that was accepted."""
         fence = self._fences.get(ticket.job_id)
-        self._scribe.note("failure", failure_note(ticket, error, reach, polled=polled), fence)
+        self._commits.note("failure", failure_note(ticket, error, reach, polled=polled), fence)
         self._happened(ticket.job_id, "failed", type(error).__name__)
 
     def heard(self, verdict: Verdict) -> None:
         """A confirmed verdict has come."""
         if verdict.confirmed:
-            self._scribe.note("verdict", verdict_note(verdict, self.now()))
+            self._commits.note("verdict", verdict_note(verdict, self.now()))
             self._happened(verdict.ticket.job_id, str(verdict.decision), verdict.code)
             failpoint("verdict noted")
 
@@ -237,13 +237,13 @@ class Ledger:
         """Wait until everything noted so far is durable. Raises LedgerFailed."""
         self._opened_engine()
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._scribe.wait(written)
+        self._commits.wait(written)
         await written
 
     def _happened(self, job_id: str, kind: str, detail: str) -> None:
-        self._scribe.happened({"job_id": job_id, "at": self.now(), "kind": kind, "detail": detail})
+        self._commits.happened({"job_id": job_id, "at": self.now(), "kind": kind, "detail": detail})
 
-    async def _perform(self, group: Group) -> list[Answer]:
+    async def _perform(self, group: WriteBatch) -> list[Answer]:
         async with self._turn:
             if self._writer is not None and self._thread is not None:
                 loop = asyncio.get_running_loop()

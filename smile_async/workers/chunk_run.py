@@ -23,7 +23,7 @@ from smile_async.protocol.steps import Reach
 from smile_async.session import SmileSession
 from smile_async.workers.queue import Queue
 
-__all__ = ["PARK_AFTER", "Drive", "Ending", "Orders", "insist"]
+__all__ = ["PARK_AFTER", "ChunkRun", "Ending", "Orders", "insist"]
 
 #: Seconds after its upload from which an undecided job is not worth a worker's attention.
 PARK_AFTER = 60.0
@@ -71,7 +71,7 @@ async def insist(call: Callable[[], Awaitable[Found]]) -> Found:
         pause = min(2 * pause, 2.0)
 
 
-class Drive:
+class ChunkRun:
     """One claimed chunk; `go` once. `scope` is cancelled, or runs into its deadline, when the lease is lost."""
 
     def __init__(

@@ -8,12 +8,12 @@ from collections import OrderedDict
 from pathlib import Path
 from threading import Lock
 
-from .journal import write_private
+from .state_file import write_private
 
-__all__ = ["Album"]
+__all__ = ["Images"]
 
 
-class Album:
+class Images:
     """Images by SHA-256; *capacity* (bytes) bounds memory, *folder* (or None) keeps them on disk instead."""
 
     def __init__(self, capacity: int, folder: Path | None = None) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-__all__ = ["Journal", "write_private"]
+__all__ = ["StateFile", "write_private"]
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -27,7 +27,7 @@ def write_private(path: Path, content: bytes) -> None:
         raise
 
 
-class Journal:
+class StateFile:
     """Keyed entries under *folder*; without a folder it forgets everything at once."""
 
     def __init__(self, folder: Path | None) -> None:
