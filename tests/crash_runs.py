@@ -53,6 +53,18 @@ def hasten(defaults: dict[str, float]) -> None:
             setattr(chunk_run, name, value)
 
 
+def ended(child: int, patience: float = 3.0) -> int:
+    """The exit status of one who ends when there is no work left; told to stop if it does not."""
+    until = time.monotonic() + patience
+    while time.monotonic() < until:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.02)
+    os.kill(child, signal.SIGTERM)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
 def main_loop(plan: list[dict[str, Any]]) -> list[int]:
     """The exit status of each step."""
     statuses: dict[int, int] = {}
@@ -71,8 +83,7 @@ def main_loop(plan: list[dict[str, Any]]) -> list[int]:
             os.kill(child, signal.SIGKILL)
         statuses[number] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     for child, number in beside.items():
-        os.kill(child, signal.SIGTERM)
-        statuses[number] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        statuses[number] = ended(child)
     return [statuses[number] for number in range(len(plan))]
 
 

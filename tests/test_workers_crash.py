@@ -45,7 +45,7 @@ def batch_run(manifest: Path, folder: Path, url: str, *options: str, **more: Any
 async def test_a_worker_killed_at_every_failpoint(server: Postgres, tmp_path: Path, pictures: Pictures) -> None:
     """Beside a worker that lives, others die at each numbered moment in turn: one outcome and one job a row."""
     # More than the one who lives can do while the others die.
-    rows = 420
+    rows = 660
     url = fresh(server)
     manifest = manifest_of(tmp_path, pictures, rows)
     # Of the others, the first belong to the run that plans, the second to reviews.
