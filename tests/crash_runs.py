@@ -4,11 +4,13 @@ A program of its own, because a process that has threads and a loop can not be f
 interpreter would spend most of the test importing. Reads the plan from standard input, writes the exit statuses.
 
 A step: `arguments` of the command line; `point` where the child kills itself, after passing it `passes` times; `after`
-so many seconds it is killed; `beside` the steps that follow, until the last of those has ended; `defaults` of Worker
-and constants of `chunk_run` that would take minutes.
+so many seconds it is killed; `beside` the steps that follow, until the last of those has ended, at most `share` chunks
+for each of them, so that on any machine something is left for the last; `defaults` of Worker and constants of
+`chunk_run` that would take minutes.
 """
 
 import json
+import mmap
 import os
 import signal
 import sys
@@ -20,12 +22,21 @@ from smile_async.cli.batching import drive  # noqa: F401 - imported before the f
 from smile_async.ledger import failpoints
 
 
+#: How many steps have ended, in memory that parent and children share.
+ENDED = mmap.mmap(-1, 1)
+
+
 def run(step: dict[str, Any]) -> None:
     """The child: never returns."""
     left = step.get("passes", 0)
+    claimed = 0
 
     def hook(name: str) -> None:
-        nonlocal left
+        nonlocal left, claimed
+        if "share" in step and name == "chunk claimed":
+            claimed += 1
+            while claimed > step["share"] * (ENDED[0] + 1):
+                time.sleep(0.02)
         if name == step.get("point"):
             left -= 1
             if left < 0:
@@ -82,6 +93,7 @@ def main_loop(plan: list[dict[str, Any]]) -> list[int]:
             time.sleep(step["after"])
             os.kill(child, signal.SIGKILL)
         statuses[number] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        ENDED[0] += 1
     for child, number in beside.items():
         statuses[number] = ended(child)
     return [statuses[number] for number in range(len(plan))]

@@ -44,15 +44,14 @@ def batch_run(manifest: Path, folder: Path, url: str, *options: str, **more: Any
 
 async def test_a_worker_killed_at_every_failpoint(server: Postgres, tmp_path: Path, pictures: Pictures) -> None:
     """Beside a worker that lives, others die at each numbered moment in turn: one outcome and one job a row."""
-    # More than the one who lives can do while the others die.
-    rows = 660
+    rows = 420
     url = fresh(server)
     manifest = manifest_of(tmp_path, pictures, rows)
     # Of the others, the first belong to the run that plans, the second to reviews.
     points = [point for point in (*POINTS, *CHUNK_POINTS) if not point.startswith(("plan", "chunk park", "chunk q"))]
     killed = [batch_run(manifest, tmp_path, url, point="chunk queued", passes=20)]
     killed += [worker(url, point=point) for point in points]
-    plan = [killed[0], worker(url, beside=True), *killed[1:], batch_run(manifest, tmp_path, url)]
+    plan = [killed[0], worker(url, beside=True, share=4), *killed[1:], batch_run(manifest, tmp_path, url)]
     statuses, created = await perform(plan, tmp_path, 0.4)
     assert statuses == [-9, 0, *[-9] * len(points), 0]
     check(tmp_path, created, rows)
