@@ -247,7 +247,7 @@ def exits(plan: Plan) -> Report:
 
 
 def pace(plan: Plan) -> Report:
-    """The adaptive pace in virtual time against one who knows the durations; what tests/test_pacing.py checks."""
+    """The adaptive pace in virtual time against one who knows the durations; as in tests/timing/test_pacing.py."""
     sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
     from clairvoyant import EVEN, MIX, QUICK, Street, draws, optimum, pay, sample  # noqa: PLC0415 - no package
 

@@ -21,7 +21,6 @@ from smile_async.cli import main
 from smile_async.cli.batching import drive  # noqa: F401 - imported before the fork
 from smile_async.ledger import failpoints
 
-
 #: How many steps have ended, in memory that parent and children share.
 ENDED = mmap.mmap(-1, 1)
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from cancel_storm import assert_at_rest, storm
 from fault_proxy import FaultProxy, Trouble
 from ground_support import jpeg
 from street import ENGINES, Pictures, session_of
-from test_cancellation import assert_at_rest, storm
 
 from smile_async import Finished, Job, Limits, Pace, SmileError, SmileSession
 from smile_async.sandbox import RunningSandbox, Sandbox
@@ -192,7 +192,7 @@ def fuzz(count: int, seed: int) -> dict[str, Any]:
     """The fuzz tests, so many cases each."""
     environment = {**os.environ, "FUZZ": str(count), "FUZZ_SEED": str(seed)}
     started = time.monotonic()
-    module = Path(__file__).with_name("test_fuzz.py")
+    module = Path(__file__).with_name("promises") / "test_fuzz.py"
     # A whole session per ten replies would take hours: the pure functions take the full count.
     chosen = [sys.executable, "-m", "pytest", "-q", str(module), "-k", "not whole_sessions"]
     ended = subprocess.run(chosen, env=environment, check=False)

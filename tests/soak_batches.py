@@ -17,10 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from crash_support import batch_run, check, manifest_of, perform, worker
 from ground_support import jpeg
 from street import Pictures
-from test_batch_crash import check, manifest_of, perform
-from test_workers_crash import batch_run, worker
 from workers_support import a_server, fresh
 
 Plan = Callable[[Path, Path], list[dict[str, Any]]]
@@ -30,7 +29,7 @@ def random_kills(kills: int) -> bool:
     """So many random kills of a run, and so many of one of two workers, as the tests do it."""
     began = time.monotonic()
     here = Path(__file__).parent
-    tests = [str(here / name) for name in ("test_batch_crash.py", "test_workers_crash.py")]
+    tests = [str(here / name) for name in ("batch/test_batch_crash.py", "workers/test_workers_crash.py")]
     chosen = [sys.executable, "-m", "pytest", "-q", *tests, "-k", "random"]
     environment = {**os.environ, "SMILE_RANDOM_KILLS": str(kills)}
     ended = subprocess.run(chosen, env=environment, check=False).returncode

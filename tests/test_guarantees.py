@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ROWS = re.findall(r"^\| (G\d) .*$", (ROOT / "README.md").read_text(), re.MULTILINE)
-NAMED = re.findall(r"`(tests/\w+\.py)::(\w+)`", (ROOT / "README.md").read_text())
+NAMED = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "README.md").read_text())
 
 
 def test_every_promise_is_listed() -> None:

@@ -35,7 +35,7 @@ LEG_SECONDS = 2.5
 LONG, SHORT = 60.0, {"upload": 1.5, "put": 2.5, "job_status": 5.0}
 #: Cells at a time.
 AT_ONCE = 24
-OUTPUT = Path(__file__).parent / "output" / "fault_matrix.md"
+OUTPUT = Path(__file__).parent.parent / "output" / "fault_matrix.md"
 #: No poll is answered with a verdict before the fault that waits for it was set.
 LATENCY = 0.1
 

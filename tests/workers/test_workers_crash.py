@@ -6,21 +6,17 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from batch_support import write_csv
+from crash_support import RANDOM_KILLS, batch_run, check, manifest_of, perform, worker
 from postgres import Postgres
 from street import Pictures
-from test_batch_crash import RANDOM_KILLS, check, manifest_of, perform
 from workers_support import a_server, fresh
 
 from smile_async.ledger.failpoints import CHUNK_POINTS, POINTS
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-
-#: A lease and a park that a test can wait for.
-HASTY = {"lease": 1.0, "park_after": 0.3, "FIRST_PARK": 0.5}
 
 
 @pytest.fixture(scope="module")
@@ -28,18 +24,6 @@ def server() -> Iterator[Postgres]:
     """A PostgreSQL of this module's own."""
     with a_server() as server:
         yield server
-
-
-def worker(url: str, **more: Any) -> dict[str, Any]:
-    """A step: a worker until nothing is left to do, or until it is killed."""
-    arguments = ["worker", "--ledger", url, "--until-empty", "--lease", "1", "--concurrency", "1"]
-    return {"arguments": arguments, "defaults": HASTY, **more}
-
-
-def batch_run(manifest: Path, folder: Path, url: str, *options: str, **more: Any) -> dict[str, Any]:
-    """A step: the run that plans the batch and works along."""
-    out = ["--out", str(folder / "out.jsonl"), "--chunk", "5", *options]
-    return {"arguments": ["batch", "run", str(manifest), "--ledger", url, *out], "defaults": HASTY, **more}
 
 
 async def test_a_worker_killed_at_every_failpoint(server: Postgres, tmp_path: Path, pictures: Pictures) -> None:

@@ -1,27 +1,23 @@
-"""A batch that is killed with SIGKILL, wherever that hits, is finished by the next runs: nobody is billed twice."""
+"""What tests of killed runs share: a manifest, a plan performed in children that die, and what must come of it."""
 
 import asyncio
 import json
 import os
-import random
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
 from batch_support import write_csv
 from street import Pictures
 
 from smile_async.cli.demo import neighbour
-from smile_async.ledger.failpoints import POINTS
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-
-ROWS = 60
 #: `make soak` raises it.
 RANDOM_KILLS = int(os.environ.get("SMILE_RANDOM_KILLS", "10"))
+#: A lease and a park that a test can wait for.
+HASTY = {"lease": 1.0, "park_after": 0.3, "FIRST_PARK": 0.5}
 
 
 def manifest_of(folder: Path, pictures: Pictures, rows: int) -> Path:
@@ -73,26 +69,13 @@ def check(folder: Path, created: Counter[str], rows: int) -> None:
     assert created == Counter({line["job_id"]: 1 for line in lines})
 
 
-async def test_a_kill_at_every_failpoint_loses_nothing_and_doubles_nothing(tmp_path: Path, pictures: Pictures) -> None:
-    """A run killed at each numbered moment in turn is taken up by the next one: one outcome and one job a row."""
-    manifest = manifest_of(tmp_path, pictures, ROWS)
-    arguments = ["batch", "run", str(manifest), "--out", str(tmp_path / "out.jsonl")]
-    chunked = [{"arguments": arguments, "point": point, "passes": 0} for point in POINTS]
-    statuses, created = await perform([*chunked, {"arguments": arguments}], tmp_path)
-    assert dict(zip(POINTS, statuses, strict=False)) == dict.fromkeys(POINTS, -9)
-    assert statuses[-1] == 0
-    check(tmp_path, created, ROWS)
+def worker(url: str, **more: Any) -> dict[str, Any]:
+    """A step: a worker until nothing is left to do, or until it is killed."""
+    arguments = ["worker", "--ledger", url, "--until-empty", "--lease", "1", "--concurrency", "1"]
+    return {"arguments": arguments, "defaults": HASTY, **more}
 
 
-async def test_kills_at_random_moments_lose_nothing_and_double_nothing(tmp_path: Path, pictures: Pictures) -> None:
-    """Runs killed at random moments, and then one that is not, end with one outcome and one job a row."""
-    luck = random.Random(20261123)
-    rows = 15 * RANDOM_KILLS
-    manifest = manifest_of(tmp_path, pictures, rows)
-    arguments = ["batch", "run", str(manifest), "--out", str(tmp_path / "out.jsonl")]
-    kills = [{"arguments": arguments, "after": luck.uniform(0.05, 0.6)} for _ in range(RANDOM_KILLS)]
-    statuses, created = await perform([*kills, {"arguments": arguments}], tmp_path)
-    assert set(statuses[:-1]) <= {-9, 0}
-    assert -9 in statuses
-    assert statuses[-1] == 0
-    check(tmp_path, created, rows)
+def batch_run(manifest: Path, folder: Path, url: str, *options: str, **more: Any) -> dict[str, Any]:
+    """A step: the run that plans the batch and works along."""
+    out = ["--out", str(folder / "out.jsonl"), "--chunk", "5", *options]
+    return {"arguments": ["batch", "run", str(manifest), "--ledger", url, *out], "defaults": HASTY, **more}
