@@ -68,7 +68,7 @@ def assert_at_rest(session: SmileSession) -> None:
     """Nothing is in flight, nothing waits, nothing is held."""
     limiter = session._driver._limiter
     assert session.stats.in_flight == 0
-    assert (limiter.busy, limiter.queued) == (0, 0)
+    assert (limiter.busy, len(limiter._waiting)) == (0, 0)
     assert len(session.poller) == 0
     assert session.sender._places.value == session.limits.uploads
     shards = session._api._shards

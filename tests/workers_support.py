@@ -40,6 +40,11 @@ def fresh(server: Postgres) -> str:
     return server.database(f"ledger_{uuid.uuid4().hex}")
 
 
+def url_of(ledger: Ledger) -> str:
+    """Where *ledger* is."""
+    return ledger.database.conninfo()
+
+
 def registrations(pictures: Pictures, number: int, **params: str) -> list[Row]:
     """So many rows of a manifest, of which every fifth is rejected."""
     return [

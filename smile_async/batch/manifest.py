@@ -6,10 +6,8 @@ somebody's too. Only what makes every row useless (no such file, no columns) is 
 
 import csv
 import itertools
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from glob import glob
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,6 +17,7 @@ from smile_async.errors import BadConfiguration, InvalidJob
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import JobType
 from smile_async.jobs.ticket import job_type as as_job_type
+from smile_async.traffic.fetching import matching
 
 __all__ = ["Flaw", "Row", "job_of", "read_manifest"]
 
@@ -218,13 +217,10 @@ def _frames(given: object, beside: Path) -> tuple[str, ...]:
 
 
 def _matches(path: str) -> list[str]:
-    if "://" in path or not re.search(r"[*?\[]", path) or Path(path).exists():
-        return [path]
-    found = glob(path)  # noqa: PTH207 - Path.glob takes no absolute pattern
+    found = [path] if "://" in path else matching(path)
     if not found:
         raise ValueError(f"liveness: no file matches {path}")
-    # frame_10 comes after frame_9.
-    return sorted(found, key=lambda name: [(len(part), part) for part in re.split(r"(\d+)", name)])
+    return found
 
 
 def _beside(path: str, folder: Path) -> str:

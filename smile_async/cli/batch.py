@@ -7,6 +7,7 @@ failed, or the run could not go on; 4 the manifest (or a row of it) can not be u
 
 import asyncio
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,6 +35,7 @@ Drain = Annotated[float, typer.Option(help="Seconds that jobs under way get afte
 
 
 @batch.command()
+@options.with_account
 def run(
     manifest: Annotated[Path, typer.Argument(help="CSV or JSON lines: user_id, selfie, liveness, …")],
     ledger: LedgerAt = None,
@@ -51,10 +53,7 @@ def run(
     chunk: Annotated[
         int, typer.Option(help="With a postgresql:// ledger: jobs that a worker takes at a time.", min=1, max=500)
     ] = 100,
-    environment: options.Environment = None,
-    base_url: options.BaseUrl = None,
-    ca_file: options.CaFile = None,
-    http: options.Http = None,
+    account: options.Account = options.NO_ACCOUNT,
     json: options.Json = False,
 ) -> int:
     """Submit every row of MANIFEST once, however often this is run."""
@@ -66,38 +65,31 @@ def run(
     where = ledger or f"{manifest}.ledger"
     if enqueue:
         return _queue(where, name, told, as_json=json)
-    given = options.account(environment, base_url, ca_file, http)
-    return _drive(where, name, told, given, retry="passing", as_json=json)
+    return _drive(where, name, told, account, retry="passing", as_json=json)
 
 
 @batch.command()
+@options.with_account
 def resume(
     ledger: KnownLedger,
     name: Name = None,
-    environment: options.Environment = None,
-    base_url: options.BaseUrl = None,
-    ca_file: options.CaFile = None,
-    http: options.Http = None,
+    account: options.Account = options.NO_ACCOUNT,
     json: options.Json = False,
 ) -> int:
     """Go on with a batch, as its latest run was told."""
-    given = options.account(environment, base_url, ca_file, http)
-    return _drive(ledger, name, None, given, retry="passing", as_json=json)
+    return _drive(ledger, name, None, account, retry="passing", as_json=json)
 
 
 @batch.command("retry-failed")
+@options.with_account
 def retry_failed(
     ledger: KnownLedger,
     name: Name = None,
-    environment: options.Environment = None,
-    base_url: options.BaseUrl = None,
-    ca_file: options.CaFile = None,
-    http: options.Http = None,
+    account: options.Account = options.NO_ACCOUNT,
     json: options.Json = False,
 ) -> int:
     """Go on with a batch, and send what has failed once more."""
-    given = options.account(environment, base_url, ca_file, http)
-    return _drive(ledger, name, None, given, retry="all", as_json=json)
+    return _drive(ledger, name, None, account, retry="all", as_json=json)
 
 
 @batch.command()
@@ -167,7 +159,7 @@ def _forgotten(gone: int, *, as_json: bool) -> int:
 
 
 def _drive(
-    ledger: str, name: str | None, told: dict[str, Any] | None, given: dict[str, Any], *, retry: str, as_json: bool
+    ledger: str, name: str | None, told: dict[str, Any] | None, given: Mapping[str, Any], *, retry: str, as_json: bool
 ) -> int:
     from smile_async.cli.batching import drive, show_end  # noqa: PLC0415 - another extra
 

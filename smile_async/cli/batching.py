@@ -1,6 +1,6 @@
 """What the batch commands do once they are understood: the ledger opened, the run driven, its progress shown."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,7 +122,7 @@ async def forget(where: str, *, user_id: str | None = None, before: float = 0.0)
 
 
 async def drive(
-    where: str, name: str | None, told: dict[str, Any] | None, given: dict[str, Any], retry: str
+    where: str, name: str | None, told: dict[str, Any] | None, given: Mapping[str, Any], retry: str
 ) -> Standing:
     """One run of a batch, told anew or (*told* None) as the last time."""
     async with _meant(where, name, told) as meant:
@@ -183,7 +183,7 @@ async def _meant(where: str, name: str | None, told: dict[str, Any] | None) -> A
             yield _Meant(ledger, name, await batches.start(name, told), told)
 
 
-async def _share(meant: _Meant, given: dict[str, Any] | None, retry: str) -> Standing:
+async def _share(meant: _Meant, given: Mapping[str, Any] | None, retry: str) -> Standing:
     """Put the batch into chunks, and (unless *given* is None) work along until all of them are done."""
     from smile_async.workers import Queue, SharedRun, Worker  # noqa: PLC0415 - another extra
 

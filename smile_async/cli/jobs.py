@@ -34,6 +34,7 @@ _Answer = TypeVar("_Answer")
 _Work = Callable[[SmileSession], Coroutine[Any, Any, _Answer]]
 
 
+@options.with_account
 def verify(
     user_id: options.UserId,
     selfie: options.Selfie = None,
@@ -46,10 +47,7 @@ def verify(
     callback_url: options.CallbackUrl = None,
     use_enrolled_image: options.UseEnrolledImage = False,
     allow_new_enroll: options.AllowNewEnroll = False,
-    environment: options.Environment = None,
-    base_url: options.BaseUrl = None,
-    ca_file: options.CaFile = None,
-    http: options.Http = None,
+    account: options.Account = options.NO_ACCOUNT,
     json: options.Json = False,
 ) -> int:
     """Submit a selfie and wait for the verdict."""
@@ -69,11 +67,12 @@ def verify(
         async with _progress(session, job.ticket, "verifying"):
             return await session.verify(job, until.value, patience)
 
-    verdict = _in_session(wait, environment=environment, base_url=base_url, ca_file=ca_file, http=http)
+    verdict = _in_session(wait, account)
     print_document(verdict_document(verdict)) if json else show_verdict(verdict)
     return code_of(verdict)
 
 
+@options.with_account
 def submit(
     user_id: options.UserId,
     selfie: options.Selfie = None,
@@ -85,10 +84,7 @@ def submit(
     callback_url: options.CallbackUrl = None,
     use_enrolled_image: options.UseEnrolledImage = False,
     allow_new_enroll: options.AllowNewEnroll = False,
-    environment: options.Environment = None,
-    base_url: options.BaseUrl = None,
-    ca_file: options.CaFile = None,
-    http: options.Http = None,
+    account: options.Account = options.NO_ACCOUNT,
     json: options.Json = False,
 ) -> int:
     """Submit a selfie and return at once, with the ticket that `status` asks for the verdict with."""
@@ -108,11 +104,12 @@ def submit(
         async with _progress(session, job.ticket, "submitting"):
             return await session.submit(job, patience)
 
-    ticket = _in_session(send, environment=environment, base_url=base_url, ca_file=ca_file, http=http)
+    ticket = _in_session(send, account)
     print_document(ticket.to_dict()) if json else _show_ticket(ticket)
     return ExitCode.DONE
 
 
+@options.with_account
 def status(
     ticket: Annotated[
         str | None, typer.Argument(help="A ticket as `submit` prints it; '-': read it from standard input.")
@@ -123,10 +120,7 @@ def status(
     image_links: Annotated[
         bool, typer.Option("--image-links", help="Links to the pictures: whoever has one sees the face.")
     ] = False,
-    environment: options.Environment = None,
-    base_url: options.BaseUrl = None,
-    ca_file: options.CaFile = None,
-    http: options.Http = None,
+    account: options.Account = options.NO_ACCOUNT,
     json: options.Json = False,
 ) -> int:
     """Ask once how far a job is."""
@@ -135,7 +129,7 @@ def status(
     async def ask(session: SmileSession) -> JobStatus:
         return await session.status(wanted, history, image_links)
 
-    found = _in_session(ask, environment=environment, base_url=base_url, ca_file=ca_file, http=http)
+    found = _in_session(ask, account)
     print_document(_status_document(found, history, image_links)) if json else _show_status(found)
     return code_of(found.verdict)
 
@@ -152,11 +146,9 @@ def _ticket(text: str | None, user_id: str | None, job_id: str | None) -> Ticket
     return Ticket.from_json(text)
 
 
-def _in_session(work: _Work[_Answer], **settings: Any) -> _Answer:
-    given = {name: value for name, value in settings.items() if value is not None}
-
+def _in_session(work: _Work[_Answer], account: options.Account) -> _Answer:
     async def inside() -> _Answer:
-        async with SmileSession.from_env(**given) as session:
+        async with SmileSession.from_env(**account) as session:
             return await work(session)
 
     return asyncio.run(inside())

@@ -1,24 +1,24 @@
 """The words of the command line that more than one command understands, and the job they describe."""
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from glob import glob
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import typer
 
 from smile_async.jobs.image import Image
 from smile_async.jobs.job import Job
+from smile_async.traffic.fetching import by_number, matching
 
 __all__ = [
+    "NO_ACCOUNT",
+    "Account",
     "AllowNewEnroll",
-    "BaseUrl",
-    "CaFile",
     "CallbackUrl",
-    "Environment",
-    "Http",
     "JobId",
     "Json",
     "Liveness",
@@ -30,9 +30,9 @@ __all__ = [
     "UseEnrolledImage",
     "UserId",
     "Wanted",
-    "account",
     "frames_of",
     "job_from",
+    "with_account",
 ]
 
 
@@ -69,21 +69,44 @@ UseEnrolledImage = Annotated[
 AllowNewEnroll = Annotated[
     bool, typer.Option("--allow-new-enroll", help="With --register: replace a user who is on file.")
 ]
-Environment = Annotated[
-    str | None, typer.Option(help="sandbox or production; else SMILE_ENVIRONMENT.", show_default=False)
-]
-BaseUrl = Annotated[str | None, typer.Option(help="Ends in /v1; else SMILE_BASE_URL.", show_default=False)]
-CaFile = Annotated[str | None, typer.Option(help="PEM file to trust; else SMILE_CA_FILE.", show_default=False)]
-Http = Annotated[str | None, typer.Option(help="httpx, httpx2 or pyreqwest; else SMILE_HTTP.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="One line of JSON on standard output, and nothing else there.")]
 
 _PICTURES = (".jpg", ".jpeg", ".png")
 
 
-def account(environment: str | None, base_url: str | None, ca_file: str | None, http: str | None) -> dict[str, Any]:
-    """What a session is told beyond its environment variables: only what was given."""
-    found = {"environment": environment, "base_url": base_url, "ca_file": ca_file, "http": http}
-    return {name: value for name, value in found.items() if value is not None}
+#: What a session is told beyond its environment variables.
+Account = Mapping[str, Any]
+NO_ACCOUNT: Account = MappingProxyType({})
+#: Options that say whose account it is and where.
+_ACCOUNT = {
+    "environment": "sandbox or production; else SMILE_ENVIRONMENT.",
+    "base_url": "Ends in /v1; else SMILE_BASE_URL.",
+    "ca_file": "PEM file to trust; else SMILE_CA_FILE.",
+    "http": "httpx, httpx2 or pyreqwest; else SMILE_HTTP.",
+}
+
+
+def with_account(command: Callable[..., int]) -> Callable[..., int]:
+    """Give *command* the options of `_ACCOUNT`; those that were used reach it as one argument, `account`."""
+
+    @wraps(command)
+    def wrapped(**told: Any) -> int:
+        given = {name: told.pop(name) for name in _ACCOUNT}
+        return command(**told, account={name: value for name, value in given.items() if value is not None})
+
+    own = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, _shown(help_text)])
+        for name, help_text in _ACCOUNT.items()
+    ]
+    told = [each for name, each in signature(command).parameters.items() if name != "account"]
+    parameters = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in (*told, *own)]
+    wrapped.__signature__ = Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {each.name: each.annotation for each in parameters}
+    return wrapped
+
+
+def _shown(help_text: str) -> Any:
+    return typer.Option(help=help_text, show_default=False)
 
 
 def job_from(
@@ -123,18 +146,11 @@ def frames_of(given: str) -> list[str]:
         inside = [str(path) for path in Path(given).iterdir() if path.suffix.lower() in _PICTURES]
         if not inside:
             raise typer.BadParameter(f"the directory {given} holds no .jpg or .png")
-        return sorted(inside, key=_by_number)
-    if Path(given).exists() or not re.search(r"[*?\[]", given):
-        return [given]
-    found = glob(given)  # noqa: PTH207 - Path.glob takes no absolute pattern
+        return by_number(inside)
+    found = matching(given)
     if not found:
         raise typer.BadParameter(f"no file matches {given}")
-    return sorted(found, key=_by_number)
-
-
-def _by_number(name: str) -> list[tuple[int, str]]:
-    # frame_10 comes after frame_9.
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+    return found
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -5,6 +5,7 @@ Exit codes: 0 stopped as asked, or nothing was left to do; 3 it could not go on;
 # ruff: noqa: PLR0917 - typer reads the options from the signature
 
 import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["worker"]
 
 
+@options.with_account
 def worker(
     ledger: Annotated[str, typer.Option(metavar="URL", help="postgresql://user@host/database")],
     concurrency: Annotated[int, typer.Option(help="Chunks at once.", min=1)] = 4,
@@ -29,16 +31,12 @@ def worker(
     lease: Annotated[float, typer.Option(help="Seconds until others take over from a dead worker.", min=1.0)] = 60.0,
     drain: Annotated[float, typer.Option(help="Seconds that jobs under way get after Ctrl-C.", min=0.0)] = 30.0,
     until_empty: Annotated[bool, typer.Option("--until-empty", help="End when no batch has work left.")] = False,
-    environment: options.Environment = None,
-    base_url: options.BaseUrl = None,
-    ca_file: options.CaFile = None,
-    http: options.Http = None,
+    account: options.Account = options.NO_ACCOUNT,
     json: options.Json = False,
 ) -> int:
     """Drive the batches that `batch run` has put into a postgresql:// ledger, beside any number of others."""
-    given = options.account(environment, base_url, ca_file, http)
     about = {"concurrency": concurrency, "lease": lease, "drain": drain}
-    ended = asyncio.run(_work(ledger, uploads, given, about, until_empty=until_empty))
+    ended = asyncio.run(_work(ledger, uploads, account, about, until_empty=until_empty))
     stats = ended.stats
     if json:
         print_document(
@@ -59,7 +57,7 @@ def worker(
 
 
 async def _work(
-    where: str, uploads: int, given: dict[str, Any], about: dict[str, Any], *, until_empty: bool
+    where: str, uploads: int, given: Mapping[str, Any], about: dict[str, Any], *, until_empty: bool
 ) -> "Worker":
     # Another extra.
     from smile_async.cli.batching import PENDING  # noqa: PLC0415

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count, repeat
 from types import MappingProxyType
+from typing import Any
 
 from smile_async.errors import InvalidJob
 from smile_async.jobs.image import Image, flaw
@@ -77,16 +78,9 @@ class Job:
         finally:
             # So that no frame of a traceback holds raw image bytes.
             del selfie, liveness
-        return cls(
-            user_id=user_id,
-            job_type=JobType.SMART_SELFIE_AUTHENTICATION,
-            selfie=face,
-            liveness=frames,
-            job_id=str(uuid.uuid4()) if job_id is None else job_id,
-            partner_params={} if partner_params is None else partner_params,
-            callback_url=callback_url,
-            use_enrolled_image=use_enrolled_image,
-        )
+        about = _about(job_id, partner_params, callback_url)
+        kind = JobType.SMART_SELFIE_AUTHENTICATION
+        return cls(user_id, kind, face, frames, **about, use_enrolled_image=use_enrolled_image)
 
     @classmethod
     def register(
@@ -105,16 +99,9 @@ class Job:
             face, frames = _pictures(selfie, liveness, user_id)
         finally:
             del selfie, liveness
-        return cls(
-            user_id=user_id,
-            job_type=JobType.SMART_SELFIE_REGISTRATION,
-            selfie=face,
-            liveness=frames,
-            job_id=str(uuid.uuid4()) if job_id is None else job_id,
-            partner_params={} if partner_params is None else partner_params,
-            callback_url=callback_url,
-            allow_new_enroll=allow_new_enroll,
-        )
+        about = _about(job_id, partner_params, callback_url)
+        kind = JobType.SMART_SELFIE_REGISTRATION
+        return cls(user_id, kind, face, frames, **about, allow_new_enroll=allow_new_enroll)
 
     @property
     def ticket(self) -> Ticket:
@@ -142,6 +129,12 @@ class Job:
             selfie=self.selfie and self.selfie.spent(),
             liveness=tuple(image.spent() for image in self.liveness),
         )
+
+
+def _about(job_id: str | None, partner_params: Mapping[str, str] | None, callback_url: str | None) -> dict[str, Any]:
+    """What may be left out of any job: Job's own defaults then hold."""
+    given = {"job_id": job_id, "partner_params": partner_params, "callback_url": callback_url}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _pictures(

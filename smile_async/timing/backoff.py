@@ -10,26 +10,29 @@ from email.utils import parsedate_to_datetime
 __all__ = ["RetryBudget", "backoff", "http_date", "retry_after"]
 
 
+#: Tokens a retry costs: what AWS's SDKs charge for a transient error (guarantee G4).
+COST = 14
+
+
 def backoff(attempt: int, *, base: float = 0.05, cap: float = 20.0, draw: float) -> float:
     """Seconds before retry number `attempt` (0 is the first): full jitter, `draw` in [0, 1); `base` 1 if throttled."""
     return draw * min(cap, base * 2.0 ** min(attempt, 64))
 
 
 class RetryBudget:
-    """Tokens that retries must buy (14, or 5 if throttled), so that a failing API meets no storm; `tokens` are left."""
+    """Tokens that retries must buy, COST each, so that a failing API meets no storm; `tokens` are left."""
 
     __slots__ = ("capacity", "tokens")
 
     def __init__(self, capacity: int = 500) -> None:
         self.capacity = self.tokens = capacity
 
-    def take(self, *, throttled: bool = False) -> int:
+    def take(self) -> int:
         """Buy one retry: the tokens it cost, to be given back if it succeeds, or 0: no retry."""
-        cost = 5 if throttled else 14
-        if cost > self.tokens:
+        if self.tokens < COST:
             return 0
-        self.tokens -= cost
-        return cost
+        self.tokens -= COST
+        return COST
 
     def give(self, taken: int = 0) -> None:
         """A request succeeded: put back what its retries took, or one token if it took none."""

@@ -6,11 +6,13 @@ business (its environment, its files); what a URI itself carries of them is neve
 
 import os
 import re
+from collections.abc import Iterable
+from glob import glob
 from urllib.parse import urlsplit
 
 from smile_async.jobs.image import MAX_IMAGE_BYTES
 
-__all__ = ["fetch", "is_uri", "presentable"]
+__all__ = ["by_number", "fetch", "is_uri", "matching", "presentable"]
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://")
 
@@ -52,3 +54,15 @@ def _words(error: Exception, uri: str) -> str:
     if isinstance(error, ValueError) and "rotocol" in str(error):
         return f"fsspec knows no {urlsplit(uri).scheme}://"
     return type(error).__name__
+
+
+def matching(pattern: str) -> list[str]:
+    """The files that *pattern* means, frame_10 after frame_9: itself if it is one, or else what its wildcards match."""
+    if not re.search(r"[*?\[]", pattern) or os.path.exists(pattern):  # noqa: PTH110 - a text, and mostly no pattern
+        return [pattern]
+    return by_number(glob(pattern))  # noqa: PTH207 - Path.glob takes no absolute pattern
+
+
+def by_number(names: Iterable[str]) -> list[str]:
+    """*names* in natural order: the numbers in them count as numbers."""
+    return sorted(names, key=lambda name: [(len(part), part) for part in re.split(r"(\d+)", name)])

@@ -7,7 +7,7 @@ poller never waits for a listener, only for the clock.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Literal, NoReturn
 
 from smile_async.errors import ForgedReply, JobNotFound, SmileError, StillPending, UnreadableReply
@@ -288,10 +288,6 @@ class Poller:
             for listener in tuple(watch.listeners):
                 self.leave(listener)
                 listener.fail(make(watch.ticket))
-
-    def tickets(self, listeners: Iterable[Listener]) -> list[Ticket]:
-        """The tickets of the jobs that *listeners* still wait for."""
-        return [listener.watch.ticket for listener in listeners if listener.watch is not None]
 
 
 def _told(listener: Listener, verdict: Verdict) -> bool:

@@ -106,7 +106,7 @@ class Sender:
                 return False
             if known.ticket is not None:
                 submission.ticket, submission.known, submission.recalled = known.ticket, known.verdict, True
-            submission.reach, submission.left = known.reach, known.reach > Reach.NOTHING
+            submission.resume(known.reach)
             return known.ticket is not None
         whose = f"job {submission.job.job_id} of user {submission.job.user_id}"
         raise LedgerFailed(f"{whose} was not written to the ledger in time: raise patience", retryable=True)
@@ -147,7 +147,7 @@ class Sender:
         known = self._unfinished.get(key)
         # Other pictures under the same job_id are another person's attempt: Smile ID will say 2215, and so shall we.
         if known is not None and known[0] == payload.digest():
-            submission.reach, submission.left = known[1], True
+            submission.resume(known[1])
             del self._unfinished[key]
 
     def _remember(self, submission: Submission, payload: Payload) -> None:

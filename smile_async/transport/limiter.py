@@ -34,11 +34,6 @@ class Limiter:
         #: Nobody will be let in any more.
         self.shut = False
 
-    @property
-    def queued(self) -> int:
-        """Requests that wait for their turn."""
-        return len(self._waiting)
-
     def _open(self) -> bool:
         return self.busy < self._window and (not self._closed_until or self._clock.monotonic() >= self._closed_until)
 

@@ -149,7 +149,8 @@ class OneJobId(RuleBasedStateMachine):
         self.job = Job.authenticate("ada", jpeg(), job_id="7f3e")
 
     def walk(self, whose: str, reach: Reach, script: list[str]) -> tuple[Submission, Ticket | Fault | None]:
-        submission = Submission(self.job, reach)
+        submission = Submission(self.job)
+        submission.resume(reach)
         try:
             end: Ticket | Fault | None = Walk(self.provider, whose, script).to_end(submission.steps())
         except Fault as fault:

@@ -144,9 +144,16 @@ def play(story: Conversation[Any], *answers: Any) -> Play:
     return played
 
 
+def resumed(reach: Reach) -> Submission:
+    """A submission that may have come so far before."""
+    story = Submission(a_job())
+    story.resume(reach)
+    return story
+
+
 def submit(*answers: Any, reach: Reach = Reach.NOTHING) -> tuple[Play, Submission]:
     """Play a whole submission."""
-    story = Submission(a_job(), reach)
+    story = resumed(reach)
     return play(story.steps(), *answers), story
 
 
@@ -175,7 +182,7 @@ def test_before_the_first_step_nothing_has_left() -> None:
     fresh = Submission(a_job())
     assert (fresh.ticket, fresh.reach, fresh.left) == (TICKET, Reach.NOTHING, False)
     for reach in (Reach.RESERVED, Reach.UPLOADED):
-        assert (Submission(a_job(), reach).reach, Submission(a_job(), reach).left) == (reach, True)
+        assert (resumed(reach).reach, resumed(reach).left) == (reach, True)
 
 
 # -- reserving --------------------------------------------------------------------------------------------------------
@@ -581,7 +588,7 @@ def test_whatever_fails_there_is_one_job_and_no_impostor(data: st.DataObject) ->
     reach = Reach.NOTHING
     for _ in range(3):
         world.sent = False
-        story = Submission(a_job(), reach)
+        story = resumed(reach)
         how, fault = tell(story, world, lambda: data.draw(st.integers(0, 9)) == 0)
         assert world.made <= 1
         if world.zip == "ours" or world.late:

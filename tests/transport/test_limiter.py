@@ -31,12 +31,12 @@ async def test_no_more_than_the_limit_at_once_and_in_order() -> None:
             tasks.start_soon(crowd.visit, number)
         await settle()
         assert crowd.inside == [0, 1]
-        assert (limiter.busy, limiter.queued) == (2, 4)
+        assert (limiter.busy, len(limiter._waiting)) == (2, 4)
         for done in range(4):
             limiter.leave()
             await settle()
             assert crowd.inside == list(range(done + 3))
-    assert limiter.queued == 0
+    assert len(limiter._waiting) == 0
 
 
 async def test_a_newcomer_does_not_overtake_who_waits() -> None:
@@ -77,7 +77,7 @@ async def test_a_deadline_in_the_past_turns_away_at_once() -> None:
     limiter = Limiter(1, HandClock())
     assert await limiter.enter(FAR)
     assert not await limiter.enter(0.0)
-    assert limiter.queued == 0
+    assert len(limiter._waiting) == 0
 
 
 @pytest.mark.parametrize("victim", [1, 2, 3])
@@ -105,7 +105,7 @@ async def test_a_cancelled_waiter_does_not_block_the_others(victim: int) -> None
         scopes[0].cancel()  # its turn has come, but it has not run yet
         scopes[victim].cancel()
     assert through == [number for number in range(1, 4) if number != victim]
-    assert (limiter.busy, limiter.queued) == (0, 0)
+    assert (limiter.busy, len(limiter._waiting)) == (0, 0)
 
 
 async def test_throttling_halves_and_success_reopens() -> None:
@@ -224,7 +224,7 @@ async def test_a_gate_that_is_shut_turns_everybody_away() -> None:
         assert crowd.turned_away == [0, 1, 2]
         await crowd.visit(3)
     assert crowd.turned_away == [0, 1, 2, 3]
-    assert limiter.queued == 0
+    assert len(limiter._waiting) == 0
 
 
 async def test_successes_shorten_the_next_closure() -> None:
@@ -309,7 +309,7 @@ async def test_any_interleaving_keeps_the_books(seed: int) -> None:
         await clock.advance(2000)
         assert tally.total() == 60, tally
     assert most <= limit
-    assert (limiter.busy, limiter.queued) == (0, 0)
+    assert (limiter.busy, len(limiter._waiting)) == (0, 0)
 
 
 async def test_the_pacer_spaces_jobs_evenly() -> None:

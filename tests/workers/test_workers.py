@@ -4,24 +4,21 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
 
 import psycopg
 import pytest
 import sqlalchemy as sa
-from postgres import Postgres
 from street import Pictures, until
 from workers_support import (
-    a_server,
     a_worker,
     all_done,
     change_chunk,
     chunk_rows,
     claimed,
-    fresh,
     planned,
     registrations,
     run_sql,
+    url_of,
 )
 
 from smile_async.batch import Row, job_of
@@ -36,25 +33,6 @@ from smile_async.workers import Queue
 from smile_async.workers.chunk_run import Ending
 
 DIGEST = b"d" * 32
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
-    """A PostgreSQL of this module's own."""
-    with a_server() as server:
-        yield server
-
-
-@pytest.fixture
-async def ledger(server: Postgres) -> AsyncIterator[Ledger]:
-    """A ledger in a database of its own."""
-    async with Ledger(fresh(server), delay=0.002) as ledger:
-        yield ledger
-
-
-def url_of(ledger: Ledger) -> str:
-    """Where *ledger* is."""
-    return ledger.database.conninfo()
 
 
 async def test_a_worker_drives_what_it_finds(ledger: Ledger, running: RunningSandbox, pictures: Pictures) -> None:

@@ -6,7 +6,6 @@ import os
 import signal
 import sqlite3
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import pytest
 from batch_support import command, ledger_of_version_1, write_csv
 from postgres import Postgres
 from street import Pictures
-from workers_support import a_server, fresh, planned, registrations
+from workers_support import fresh, planned, registrations
 
 from smile_async.batch import job_id_of
 from smile_async.cli import main
@@ -24,13 +23,6 @@ from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
 from smile_async.sandbox import RunningSandbox
 from smile_async.workers import Queue
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
-    """A PostgreSQL of this module's own."""
-    with a_server() as server:
-        yield server
 
 
 @pytest.fixture

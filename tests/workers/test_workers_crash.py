@@ -4,7 +4,6 @@ import json
 import os
 import random
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,18 +11,11 @@ from batch_support import write_csv
 from crash_support import RANDOM_KILLS, batch_run, check, manifest_of, perform, worker
 from postgres import Postgres
 from street import Pictures
-from workers_support import a_server, fresh
+from workers_support import fresh
 
 from smile_async.ledger.failpoints import CHUNK_POINTS, POINTS
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
-    """A PostgreSQL of this module's own."""
-    with a_server() as server:
-        yield server
 
 
 async def test_a_worker_killed_at_every_failpoint(server: Postgres, tmp_path: Path, pictures: Pictures) -> None:

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from batch_support import command, write_csv
 from postgres import Postgres
 from street import Pictures, until
 from workers_support import (
-    a_server,
     a_worker,
     all_done,
     change_chunk,
@@ -22,6 +20,7 @@ from workers_support import (
     planned,
     registrations,
     run_sql,
+    url_of,
 )
 
 from smile_async.batch import Row
@@ -32,25 +31,6 @@ from smile_async.limits import Limits
 from smile_async.sandbox import RunningSandbox, Sandbox
 from smile_async.workers import chunk_run, worker
 from smile_async.workers.chunk_run import Ending
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
-    """A PostgreSQL of this module's own."""
-    with a_server() as server:
-        yield server
-
-
-@pytest.fixture
-async def ledger(server: Postgres) -> AsyncIterator[Ledger]:
-    """A ledger in a database of its own."""
-    async with Ledger(fresh(server), delay=0.002) as ledger:
-        yield ledger
-
-
-def url_of(ledger: Ledger) -> str:
-    """Where *ledger* is."""
-    return ledger.database.conninfo()
 
 
 def polls_of(running: RunningSandbox) -> list[int]:

@@ -32,22 +32,23 @@ __all__ = ["Submission"]
 
 
 class Submission:
-    """One job on its way, and how far it may have come: what a caller must know if it is cut short.
-
-    *reach* is what an earlier, unfinished submission of the same pictures under the same job_id may have reached.
-    """
+    """One job on its way, and how far it may have come: what a caller must know if it is cut short."""
 
     __slots__ = ("job", "known", "left", "reach", "recalled", "ticket")
 
-    def __init__(self, job: Job, reach: Reach = Reach.NOTHING) -> None:
+    def __init__(self, job: Job) -> None:
         self.job = job
         self.ticket: Ticket = job.ticket
-        self.reach = reach
+        self.reach = Reach.NOTHING
         #: Whether any request about this job may have left.
-        self.left = reach > Reach.NOTHING
+        self.left = False
         #: A ledger knows that it was accepted before, and the latest verdict that has come since.
         self.recalled = False
         self.known: Verdict | None = None
+
+    def resume(self, reach: Reach) -> None:
+        """Take note that an earlier submission of the same pictures under the same job_id may have come so far."""
+        self.reach, self.left = reach, reach > Reach.NOTHING
 
     def steps(self) -> Conversation[Ticket]:
         """The whole story, up to the ticket of a job whose zip has arrived; a Fault it can not mend goes through."""
