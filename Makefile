@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: help venv demo test bench lint types format soak clean
+.PHONY: help venv demo test bench lint types format soak wheel clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -50,5 +50,16 @@ soak: venv  ## a minute of mixed faults on each engine, 10,000 cancels, 100,000 
 	$(BIN)/python tests/soak.py
 	$(BIN)/python tests/soak_batches.py
 
+wheel: venv  ## build the wheel, and import every documented name from it in empty environments
+	rm -rf dist .venv-wheel
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(PYTHON) -m venv .venv-wheel
+	.venv-wheel/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	cd dist && ../.venv-wheel/bin/python ../tests/public_names.py
+	.venv-wheel/bin/python -m pip install --quiet --disable-pip-version-check "$$(ls dist/*.whl)[workers,testing]"
+	cd dist && ../.venv-wheel/bin/python ../tests/public_names.py smile_async.sandbox smile_async.ledger \
+		smile_async.batch smile_async.workers smile_async.pytest_plugin
+	rm -rf .venv-wheel
+
 clean:  ## forget everything that was made here
-	rm -rf .venv .venv-sdk .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-sdk .venv-wheel dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,5 +1,21 @@
 """Asyncio client for Smile ID: SmartSelfie jobs by the thousand over one shared HTTP/2 pool.
 
+Where things live, from the ground up; a file imports from its own storey and from those above it in this list:
+
+    errors urls limits          what can go wrong, which addresses are fit, how much at once
+    timing/                     when: clocks, the poller's pace, back-off, what is due
+    jobs/                       what is said: jobs, pictures, tickets, verdicts, result codes
+    protocol/                   how it is said: signatures, steps, and v1/, the wire of the provider's API
+    settings                    which account, at which server
+    transport/                  over what: HTTP engines, sockets, the connection pool, the limiter of requests
+    ledger/                     what survives: one row a job, in SQLite or PostgreSQL
+    traffic/                    who carries it: payloads, driver, sender, poller, streams, confirmed callbacks
+    session                     the session manager
+    callbacks webapi testing    its faces: an ASGI receiver, the official SDK's class, signed replies for tests
+    sandbox/                    the provider on your desk, with a console
+    batch/ workers/ report/     manifests through a ledger, on one machine or many, and a page about them
+    pytest_plugin cli/          fixtures, and the command `smile-async`
+
 A name is imported when it is first asked for: where this package is installed every run of pytest loads its plugin, and
 so this file, and should not wait for an HTTP client that no test needs.
 """

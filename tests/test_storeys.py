@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import public_names
 import pytest
 from ground_coverage import GROUND, PACKAGE
 
@@ -216,3 +217,18 @@ def later():
     assert found == {"typing.TYPE_CHECKING", "shown", "smile_async.settings.Limits", "smile_async.wire"}
     inside = set(_imports(PACKAGE / "sandbox" / "any.py", "from .desk import Desk\nfrom ..codes import MEANINGS"))
     assert inside == {"smile_async.sandbox.desk.Desk", "smile_async.codes.MEANINGS"}
+
+
+def test_every_documented_name_is_there() -> None:
+    """The import paths of the contract hold; `make wheel` asks the same of the built wheel in an empty environment."""
+    wanted = public_names.CORE | public_names.EXTRAS
+    assert [name for module, names in wanted.items() for name in public_names.missing(module, names)] == []
+
+
+def test_the_tests_mirror_the_storeys() -> None:
+    """A test stands in the folder of the storey it is about; `promises` holds what only the whole house can keep."""
+    tests = Path(__file__).parent
+    folders = {path.relative_to(tests).parts[0] for path in tests.rglob("test_*.py") if path.parent != tests}
+    assert folders - {"promises"} <= {name for name in LEVEL if (PACKAGE / name).is_dir()}
+    names = [path.name for path in tests.rglob("test_*.py")]
+    assert len(names) == len(set(names)), "pytest tells test files apart by their names alone"
