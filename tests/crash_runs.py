@@ -18,7 +18,7 @@ import time
 from typing import Any
 
 from smile_async.cli import main
-from smile_async.cli.batching import drive  # noqa: F401 - imported before the fork
+from smile_async.cli.batch_run import drive  # noqa: F401 - imported before the fork
 from smile_async.ledger import failpoints
 
 #: How many steps have ended, in memory that parent and children share.

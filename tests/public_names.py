@@ -12,8 +12,8 @@ CORE = {
     "smile_async": "SmileSession Limits Pace Stats Job JobType Image Ticket Verdict Decision JobStatus Finished Failed"
     " classify explain CodeMeaning CallbackReceiver verify_callback SmileError",
     "smile_async.errors": "SmileError BadConfiguration InvalidJob Refused NotAuthorized RateLimited UserNotEnrolled"
-    " AlreadyEnrolled JobExists JobNotFound Unavailable UploadFailed StillPending UnreadableReply ForgedReply StaleReply"
-    " LedgerFailed LeaseLost SessionClosed WrongLoop",
+    " AlreadyEnrolled JobExists JobNotFound Unavailable UploadFailed StillPending UnreadableReply ForgedReply"
+    " StaleReply LedgerFailed LeaseLost SessionClosed WrongLoop",
     "smile_async.callbacks": "CallbackReceiver PRODUCTION_ADDRESSES verify_callback",
     "smile_async.webapi": "WebApi",
     "smile_async.testing": "API_KEY BASE_URL PARTNER_ID SELFIE UPLOAD_URL callback_body status_reply upload_reply",

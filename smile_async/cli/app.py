@@ -7,11 +7,11 @@ from rich.markup import escape
 
 from smile_async.cli.batch import batch
 from smile_async.cli.demo import demo
-from smile_async.cli.explaining import explain
+from smile_async.cli.explain import explain
 from smile_async.cli.jobs import status, submit, verify
 from smile_async.cli.output import ExitCode, aside, code_of, error_document, print_document, show_error
-from smile_async.cli.serving import sandbox
-from smile_async.cli.working import worker
+from smile_async.cli.sandbox import sandbox
+from smile_async.cli.worker import worker
 from smile_async.errors import SmileError
 
 __all__ = ["app", "run"]

@@ -95,7 +95,7 @@ def retry_failed(
 @batch.command()
 def status(ledger: KnownLedger, name: Name = None, json: options.Json = False) -> int:
     """How far a batch is; works while it runs."""
-    from smile_async.cli.batching import show_manifest, show_standing, standing  # noqa: PLC0415 - another extra
+    from smile_async.cli.batch_run import show_manifest, show_standing, standing  # noqa: PLC0415 - another extra
 
     found = asyncio.run(standing(ledger, name))
     show_manifest(found)
@@ -132,7 +132,7 @@ def purge(
     json: options.Json = False,
 ) -> int:
     """Forget jobs that have ended long ago."""
-    from smile_async.cli.batching import forget  # noqa: PLC0415 - another extra
+    from smile_async.cli.batch_run import forget  # noqa: PLC0415 - another extra
 
     gone = asyncio.run(forget(ledger, before=time.time() - _age(older_than)))
     return _forgotten(gone, as_json=json)
@@ -145,7 +145,7 @@ def erase(
     json: options.Json = False,
 ) -> int:
     """Forget everything about one person."""
-    from smile_async.cli.batching import forget  # noqa: PLC0415 - another extra
+    from smile_async.cli.batch_run import forget  # noqa: PLC0415 - another extra
 
     return _forgotten(asyncio.run(forget(ledger, user_id=user_id)), as_json=json)
 
@@ -161,7 +161,7 @@ def _forgotten(gone: int, *, as_json: bool) -> int:
 def _drive(
     ledger: str, name: str | None, told: dict[str, Any] | None, given: Mapping[str, Any], *, retry: str, as_json: bool
 ) -> int:
-    from smile_async.cli.batching import drive, show_end  # noqa: PLC0415 - another extra
+    from smile_async.cli.batch_run import drive, show_end  # noqa: PLC0415 - another extra
 
     end = asyncio.run(drive(ledger, name, told, given, retry))
     if as_json:
@@ -171,7 +171,7 @@ def _drive(
 
 
 def _queue(ledger: str, name: str | None, told: dict[str, Any], *, as_json: bool) -> int:
-    from smile_async.cli.batching import enqueue, show_end  # noqa: PLC0415 - another extra
+    from smile_async.cli.batch_run import enqueue, show_end  # noqa: PLC0415 - another extra
 
     end = asyncio.run(enqueue(ledger, name, told))
     if as_json:

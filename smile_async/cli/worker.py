@@ -60,7 +60,7 @@ async def _work(
     where: str, uploads: int, given: Mapping[str, Any], about: dict[str, Any], *, until_empty: bool
 ) -> "Worker":
     # Another extra.
-    from smile_async.cli.batching import PENDING  # noqa: PLC0415
+    from smile_async.cli.batch_run import PENDING  # noqa: PLC0415
     from smile_async.cli.progress import interruptible  # noqa: PLC0415
     from smile_async.ledger import Ledger  # noqa: PLC0415
     from smile_async.limits import Limits  # noqa: PLC0415
