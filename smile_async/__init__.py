@@ -3,6 +3,7 @@
 Where things live, from the ground up; a file imports from its own storey and from those above it in this list:
 
     errors urls limits          what can go wrong, which addresses are fit, how much at once
+    log contained               one logger, and what keeps foreign code from costing more than its own call
     timing/                     when: clocks, the poller's pace, back-off, what is due
     jobs/                       what is said: jobs, pictures, tickets, verdicts, result codes
     protocol/                   how it is said: signatures, steps, and v1/, the wire of the provider's API

@@ -8,17 +8,17 @@ Its signature is checked first, because that is cheap; then `/job_status` is ask
 import hashlib
 import hmac
 import ipaddress
-import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode
 
 import anyio
 
+from smile_async.contained import contained
 from smile_async.errors import BadConfiguration, ForgedReply, JobNotFound, SmileError
 from smile_async.jobs.verdict import Verdict
+from smile_async.log import log
 from smile_async.protocol.signature import Secret, Signer
 from smile_async.protocol.v1.judging import FRESH_FOR, judge_callback
 from smile_async.timing.clock import SystemClock
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PRODUCTION_ADDRESSES", "CallbackReceiver", "verify_callback"]
 
-_log = logging.getLogger("smile_async")
 
 #: Where production callbacks come from (protocol.md §7); those of the provider's sandbox are not published.
 PRODUCTION_ADDRESSES = ("34.240.137.52", "44.230.128.108", "52.36.32.43", "52.213.46.74")
@@ -208,7 +207,7 @@ class CallbackReceiver:
         except JobNotFound:
             return 404, "no such job", None
         except SmileError as error:
-            _log.warning("callback of job %s could not be confirmed: %s", claim.ticket.job_id, type(error).__name__)
+            log.warning("callback of job %s could not be confirmed: %s", claim.ticket.job_id, type(error).__name__)
             return 503, "try again", None
         # Only now: what was not taken, for whatever reason, is not known when the sender tries again.
         _remember(self._seen, digest, None)
@@ -223,9 +222,10 @@ class CallbackReceiver:
         done = anyio.Event()
         try:
             # In a task of the session's own: a server that cancels the request can not cut the handler short.
-            self._session.host.run(partial(self._tell, self._on_verdict, verdict, done))
+            self._session.host.spawn(self._tell, self._on_verdict, verdict, done=done)
         except SmileError:
-            await self._tell(self._on_verdict, verdict, done)
+            await self._tell(self._on_verdict, verdict)
+            return
         await done.wait()
 
     def _is_news(self, job: tuple[str, str], verdict: Verdict) -> bool:
@@ -236,17 +236,16 @@ class CallbackReceiver:
         step_back = known[0] and (verdict.confirmed or not verdict.final)
         return not step_back and known != (verdict.final, verdict.code)
 
-    async def _tell(self, on_verdict: OnVerdict, verdict: Verdict, done: anyio.Event) -> None:
+    async def _tell(self, on_verdict: OnVerdict, verdict: Verdict) -> None:
         job = (verdict.ticket.user_id, verdict.ticket.job_id)
-        try:
-            await on_verdict(verdict)
+        error = await contained(on_verdict, verdict)
+        if error is None:
             self._unheard.pop(job, None)
-        except Exception:  # noqa: BLE001 - a handler's failure is its own; the verdict is delivered to waiters already
-            self._handed.pop(job, None)
-            _remember(self._unheard, job, None)
-            _log.exception("on_verdict failed for job %s; its verdict is %s", job[1], verdict.decision)
-        finally:
-            done.set()
+            return
+        # A handler's failure is its own; the verdict is delivered to waiters already.
+        self._handed.pop(job, None)
+        _remember(self._unheard, job, None)
+        log.error("on_verdict failed for job %s; its verdict is %s", job[1], verdict.decision, exc_info=error)
 
 
 def _remember(known: OrderedDict[Any, Any], key: object, value: object) -> None:

@@ -4,7 +4,6 @@ It puts the parts together and says what each call means; how a job travels is t
 long it waits the poller's.
 """
 
-import logging
 import os
 from collections.abc import AsyncIterable, Iterable, Sequence
 from functools import partial
@@ -26,6 +25,7 @@ from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket, checked_ticket
 from smile_async.jobs.verdict import JobStatus, Verdict
 from smile_async.limits import Limits, Stats
+from smile_async.log import log
 from smile_async.protocol.signature import Secret
 from smile_async.protocol.steps import Ask, Fault
 from smile_async.protocol.v1.submission import Submission
@@ -38,7 +38,7 @@ from smile_async.traffic.payload import Reader, read_in_thread
 from smile_async.traffic.poller import Poller, Until
 from smile_async.traffic.sender import Sender, ledger_of
 from smile_async.traffic.stream import Stream
-from smile_async.traffic.tasks import Host
+from smile_async.traffic.tasks import TaskHost
 from smile_async.traffic.telemetry import ended
 from smile_async.traffic.waiting import Follow, Waiter, checked_patience, checked_until
 from smile_async.transport.engines import engine_factory
@@ -51,8 +51,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SmileSession"]
 
-_log = logging.getLogger("smile_async")
-_log.addHandler(logging.NullHandler())
 
 #: Seconds a caller waits by default: the official Python SDK gives up after 74 (protocol.md §8).
 PATIENCE = 120.0
@@ -117,9 +115,9 @@ class SmileSession:
         self._driver = Driver(self._settings, self._api, self._storage, self._limiter, self._clock)
         self._ledger, self._closes_ledger = ledger_of(ledger)
         self.sender = Sender(self._driver, limits, self._clock, self._ledger, reader)
-        self.poller = Poller(self._driver, pace.rhythm(), self._clock, limits.requests)
+        self.host = TaskHost(self._end, self._close)
+        self.poller = Poller(self._driver, pace.rhythm(), self._clock, limits.requests, self.host.spawn)
         self.poller.on_news = None if self._ledger is None else self._ledger.heard
-        self.host = Host(self._end, self._close)
         self.confirmer = Confirmer(self._driver, self.poller, self.host, self._clock)
         self._finished = self._failed = 0
 
@@ -149,13 +147,8 @@ class SmileSession:
                 await anyio.to_thread.run_sync(partial(tls_context, self._ca_file, http2=http2))
         if self._ledger is not None:
             await self._ledger.join(f"partner {self._settings.signer.partner_id} at {self._settings.api_host}")
-        try:
-            await self.host.start(self.poller.run)
-        except BaseException:
-            # Nobody leaves what was never entered: a cancelled entry has to let go of its ledger itself.
-            with anyio.CancelScope(shield=True):
-                await self._close()
-            raise
+        # Nothing is awaited from here on: nobody leaves what was never entered, and so nothing may be left open.
+        self.host.start(self.poller.run)
         return self
 
     async def __aexit__(
@@ -328,9 +321,9 @@ class SmileSession:
             self._finished += 1
             ended(str(end.decision), end.code)
             facts = {**whose, "smile_decision": str(end.decision), "smile_code": end.code, "smile_final": end.final}
-            _log.info("job %s: %s (%s)", end.ticket.job_id, end.decision, end.code, extra=facts)
+            log.info("job %s: %s (%s)", end.ticket.job_id, end.decision, end.code, extra=facts)
             return
         if not isinstance(end, StillPending):
             self._failed += 1
         ended(type(end).__name__)
-        _log.info("%s: %s", type(end).__name__, end, extra={**whose, "smile_error": type(end).__name__})
+        log.info("%s: %s", type(end).__name__, end, extra={**whose, "smile_error": type(end).__name__})

@@ -681,7 +681,7 @@ async def test_a_session_that_closes_meanwhile_does_not_swallow_the_verdict(
     async with session:
         desk = Desk(smile_sandbox, session, smile_clock)
         await desk.submit()
-        await post(desk.receiver, build(), on_send=lambda _message: session.host._stop.set())
+        await post(desk.receiver, build(), on_send=lambda _message: session.host._shut())
     assert desk.codes == ["0820"]
 
 

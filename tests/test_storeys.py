@@ -15,7 +15,7 @@ import smile_async
 
 #: From the ground up: a file imports from its own storey and from those below it, never from one above.
 STOREYS = (
-    ("errors", "urls", "limits"),
+    ("errors", "urls", "limits", "log", "contained"),
     ("timing",),
     ("jobs",),
     ("protocol",),
@@ -35,9 +35,9 @@ LEVEL = {name: level for level, storey in enumerate(STOREYS) for name in storey}
 TABLE_OF_CONTENTS = "session"
 #: Storeys that use less than all below them.
 ONLY = {
-    "timing": {"errors"},
+    "timing": {"errors", "log"},
     "jobs": {"errors", "urls"},
-    "ledger": {"errors", "timing", "jobs", "protocol.steps"},
+    "ledger": {"errors", "log", "timing", "jobs", "protocol.steps"},
     # The provider on your desk: sharing our wire with it would prove that we agree with ourselves.
     "sandbox": {"timing.clock", "jobs.codes", "jobs.ticket"},
 }

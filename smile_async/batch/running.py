@@ -13,6 +13,7 @@ import anyio
 
 from smile_async.batch.manifest import Flaw, Row
 from smile_async.batch.planning import Plans
+from smile_async.contained import quietly
 from smile_async.errors import LedgerFailed, NotAuthorized, SessionClosed, SmileError, StillPending, Unavailable
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
@@ -116,7 +117,7 @@ class Run:
             work = await self._planner.next(rows)
             if work is None:
                 self.tally.whole = True
-                self._tell(self.tally)
+                quietly(self._tell, self.tally)
                 return
             self.tally.rows += work.rows
             self.tally.refused += len(work.problems)
@@ -124,7 +125,7 @@ class Run:
                 self._count(state, decision)
             for ticket in work.ask:
                 await self._ask(ticket)
-            self._tell(self.tally)
+            quietly(self._tell, self.tally)
             for job in work.send:
                 if self._turn is not None:
                     await self._turn()
@@ -164,7 +165,7 @@ class Run:
             self._unheard = self._unheard + 1 if isinstance(end, Unavailable) else 0
             if isinstance(end, NotAuthorized) or self._unheard >= OUTAGE_JOBS:
                 self._give_up(end)
-        self._tell(self.tally)
+        quietly(self._tell, self.tally)
 
     def _give_up(self, error: SmileError) -> None:
         # Every further row would meet the same.

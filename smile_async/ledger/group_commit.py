@@ -5,7 +5,6 @@ wait, some milliseconds later. What could not be written stays noted and is trie
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -16,11 +15,11 @@ from smile_async.errors import LedgerFailed
 from smile_async.ledger.database import words_of
 from smile_async.ledger.failpoints import failpoint
 from smile_async.ledger.write_batch import Answer, Fence, Intent, Mark, Note, WriteBatch, answer_all, moments, settle
+from smile_async.log import log
 from smile_async.timing.clock import Clock
 
 __all__ = ["DELAY", "OUTAGE", "GroupCommit"]
 
-_log = logging.getLogger("smile_async")
 
 #: Seconds a note may wait for others before they are committed together.
 DELAY = 0.02
@@ -164,7 +163,7 @@ class GroupCommit:
         for kind, notes in group.notes.items():
             self._group.notes.setdefault(kind, [])[:0] = notes
         self._group.happened[:0] = group.happened
-        _log.error("the ledger can not be written: %s", words_of(error))
+        log.error("the ledger can not be written: %s", words_of(error))
         if (self._group.notes or self._group.happened) and not self._closing:
             await asyncio.sleep(AGAIN)
             self._news.set()

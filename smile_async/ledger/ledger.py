@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Self
 
 import anyio
-import anyio.to_thread
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -86,7 +85,7 @@ class Ledger:
         """Take the lock, make or check the tables, start writing. Raises BadConfiguration or LedgerFailed."""
         if self.opened:
             raise BadConfiguration("the ledger is open already: give each session a ledger of its own, or share one")
-        await anyio.to_thread.run_sync(self.database.take)
+        await self._take()
         engine = self.database.engine()
         try:
             async with engine.begin() as connection:
@@ -102,6 +101,17 @@ class Ledger:
         self._writer = self.database.writer()
         self._thread = None if self._writer is None else ThreadPoolExecutor(1, "smile-ledger")
         self._commits.start()
+
+    async def _take(self) -> None:
+        taking = asyncio.ensure_future(asyncio.to_thread(self.database.take))
+        try:
+            await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            # No thread can be cancelled: what it will have taken is given back first.
+            await asyncio.wait([taking])
+            if taking.exception() is None:
+                self.database.release()
+            raise
 
     async def aclose(self) -> None:
         """Write what is noted, and let the next process have the ledger."""

@@ -4,14 +4,12 @@ A machine whose clock is a day off would sign requests that are refused as stale
 how much, and the next request is signed with the server's time.
 """
 
-import logging
-
+from smile_async.log import log
 from smile_async.timing.backoff import http_date
 from smile_async.timing.clock import Clock
 
 __all__ = ["SKEW_SECONDS", "ServerClock"]
 
-_log = logging.getLogger("smile_async")
 
 #: A Date header counts whole seconds and may lag behind; only more than this is a wrong clock.
 SKEW_SECONDS = 5.0
@@ -45,4 +43,4 @@ class ServerClock:
             return
         if abs(skew - self.skew) >= SKEW_SECONDS:
             self.skew = skew if abs(skew) >= SKEW_SECONDS else 0.0
-            _log.warning("this machine's clock is %.0f s off; signing with the server's time", -skew)
+            log.warning("this machine's clock is %.0f s off; signing with the server's time", -skew)

@@ -7,11 +7,9 @@ one query for it is under way, and no more than one a second follow each other f
 
 import hashlib
 import hmac
-import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
-from functools import partial
 
 import anyio
 
@@ -19,16 +17,16 @@ from smile_async.errors import ForgedReply, JobNotFound, SessionClosed, SmileErr
 from smile_async.jobs.codes import Decision, classify
 from smile_async.jobs.ticket import MAX_ID_LENGTH, UNKNOWN_JOB_TYPE, Ticket
 from smile_async.jobs.verdict import JobStatus, Verdict
+from smile_async.log import log
 from smile_async.protocol.steps import Ask, Fault
 from smile_async.protocol.v1.judging import judge_callback
 from smile_async.timing.clock import Clock
 from smile_async.traffic.driver import Driver
 from smile_async.traffic.poller import Poller
-from smile_async.traffic.tasks import Host
+from smile_async.traffic.tasks import TaskHost
 
 __all__ = ["Confirmer"]
 
-_log = logging.getLogger("smile_async")
 
 #: Seconds between further queries while status is behind a callback: doubled from 1, ten minutes in all.
 FIRST_AGAIN, AGAIN_FOR = 1.0, 600.0
@@ -49,7 +47,7 @@ Key = tuple[str, str]
 class Confirmer:
     """Judges callbacks for one session and confirms them by its driver."""
 
-    def __init__(self, driver: Driver, poller: Poller, host: Host, clock: Clock) -> None:
+    def __init__(self, driver: Driver, poller: Poller, host: TaskHost, clock: Clock) -> None:
         self._driver = driver
         self._poller = poller
         self._host = host
@@ -119,7 +117,7 @@ class Confirmer:
         behind = self._behind.get(key)
         if behind is None:
             behind = _Behind()
-            self._host.run(partial(self._again, key, claim.ticket, behind))
+            self._host.spawn(self._again, key, claim.ticket, behind)
             self._behind[key] = behind
         if len(behind.claims) < CLAIMS:
             behind.claims.add(claim.code)
@@ -142,7 +140,7 @@ class Confirmer:
                 due = self._clock.monotonic() + pause
             if behind.claims:
                 claims = ", ".join(sorted(behind.claims))
-                _log.warning("a callback for job %s was never confirmed (%s)", ticket.job_id, claims)
+                log.warning("a callback for job %s was never confirmed (%s)", ticket.job_id, claims)
         finally:
             self._behind.pop(key, None)
 
@@ -150,7 +148,7 @@ class Confirmer:
         try:
             verdict = _settled(tuple(behind.claims), await self._asked(ticket))
         except SmileError as error:
-            _log.debug("confirming job %s: %s", ticket.job_id, type(error).__name__)
+            log.debug("confirming job %s: %s", ticket.job_id, type(error).__name__)
             return
         if verdict is None:
             return
@@ -168,7 +166,7 @@ class Confirmer:
         if query is None:
             query = _Query()
             # A task of the session's own: the one who asked first may be cancelled, the others still want the answer.
-            self._host.run(partial(self._query, key, ticket, query))
+            self._host.spawn(self._query, key, ticket, query)
             self._asking[key] = query
         await query.done.wait()
         if isinstance(query.answer, JobStatus):
@@ -187,7 +185,7 @@ class Confirmer:
             query.answer = fault.error
             query.answer.ticket = ticket
         except Exception as error:  # noqa: BLE001 - as in the poller
-            _log.exception("a reply about job %s could not be handled: please report it", ticket.job_id)
+            log.exception("a reply about job %s could not be handled: please report it", ticket.job_id)
             query.answer = UnreadableReply(f"the /job_status reply could not be handled ({type(error).__name__})")
         finally:
             self._asking.pop(key, None)
@@ -203,7 +201,7 @@ def _settled(codes: Collection[str], status: JobStatus) -> Verdict | None:
         # Judged as a code of the job's own type: the type that a callback names is the sender's to choose.
         late = classify(code, verdict.ticket.job_type) is Decision.PROVISIONAL
         if verdict.final and code != verdict.code and not late:
-            _log.warning(
+            log.warning(
                 "a callback for job %s claims %s, but status says %s: status is believed",
                 verdict.ticket.job_id,
                 code,

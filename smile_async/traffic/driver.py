@@ -4,7 +4,6 @@ One call is one attempt. What went wrong becomes a Fault that says whether anyth
 attempt may help, and what the caller should be told; whether to go on is the story's business.
 """
 
-import logging
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -19,6 +18,7 @@ from smile_async.errors import (
 )
 from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import JobStatus
+from smile_async.log import log
 from smile_async.protocol.signature import SignedStamp, Signer, Stamps, format_timestamp
 from smile_async.protocol.steps import Answer, Ask, Conversation, Fault, Pause, Prepare, Put, Sent, Slot, insist
 from smile_async.protocol.v1.archive import Archive
@@ -40,7 +40,6 @@ from smile_async.urls import upload_url_flaw
 
 __all__ = ["Driver"]
 
-_log = logging.getLogger("smile_async")
 
 #: Awaited before an upload.
 BeforePut = Callable[[], Awaitable[None]]
@@ -161,7 +160,7 @@ class Driver:
         if self._clock.monotonic() + wait >= deadline or not (taken or fault.throttled or fault.echo):
             raise fault
         self.retries += 1
-        _log.warning(
+        log.warning(
             "retry %d of job %s: %s",
             pause.attempt,
             job_id,

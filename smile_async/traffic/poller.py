@@ -6,13 +6,14 @@ poller never waits for a listener, only for the clock.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
-from typing import Literal, NoReturn
+from typing import Literal
 
+from smile_async.contained import contained, quietly
 from smile_async.errors import ForgedReply, JobNotFound, SmileError, StillPending, UnreadableReply
 from smile_async.jobs.ticket import Ticket, same_job
 from smile_async.jobs.verdict import Verdict
+from smile_async.log import log
 from smile_async.protocol.steps import Ask, Fault, Sent
 from smile_async.timing.clock import Clock
 from smile_async.timing.pacing import Rhythm
@@ -24,7 +25,6 @@ from smile_async.transport.engine import API_SECONDS
 
 __all__ = ["Listener", "Poller", "Until", "Watch"]
 
-_log = logging.getLogger("smile_async")
 
 Until = Literal["decision", "final"]
 Key = tuple[str, str]
@@ -33,6 +33,10 @@ Key = tuple[str, str]
 GIVEN_UP = 100_000
 #: Seconds: polls due within the same few milliseconds leave together, so that timers do not outnumber requests.
 COALESCE = 0.01
+#: Seconds, real ones, before the poller goes on after something that should not have happened.
+STUMBLE = 0.1
+#: Times in a row; a clock that never works again is the end of the session.
+STUMBLES = 5
 
 
 class Listener:
@@ -79,11 +83,12 @@ class Watch:
 class Poller:
     """Watches jobs for their listeners; `run` is its one coroutine."""
 
-    def __init__(self, driver: Driver, rhythm: Rhythm, clock: Clock, at_once: int) -> None:
+    def __init__(self, driver: Driver, rhythm: Rhythm, clock: Clock, at_once: int, spawn: Callable[..., None]) -> None:
         self._driver = driver
         self._rhythm = rhythm
         self._clock = clock
         self._at_once = at_once
+        self._spawn = spawn
         self._watches: dict[Key, Watch] = {}
         self._polls: TimerHeap[Watch] = TimerHeap()
         self._deadlines: TimerHeap[Listener] = TimerHeap()
@@ -184,27 +189,34 @@ class Poller:
             self._rouse(0.0)
 
     async def run(self) -> None:
-        """Poll for ever; queries run beside it, and end with it."""
-        # asyncio's group and not anyio's: a task costs 3 µs in it instead of 24, and each job takes two or more.
-        async with asyncio.TaskGroup() as queries:
-            await self._poll(queries)
-
-    async def _poll(self, queries: asyncio.TaskGroup) -> NoReturn:
+        """Poll until cancelled; the queries are tasks of their own. Raises what goes wrong STUMBLES times in a row."""
+        stumbled = 0
         while True:
-            now = self._clock.monotonic()
-            while (late := self._deadlines.pop_due(now)) is not None:
-                self._expire(late)
-            while self._asking < self._at_once and (watch := self._polls.pop_due(now + COALESCE)) is not None:
-                watch.entry = None
-                watch.asking = True
-                self._asking += 1
-                queries.create_task(self._ask(watch))
-            moments = [self._deadlines.next_at()]
-            if self._asking < self._at_once:
-                moments.append(self._polls.next_at())
-            due = [moment for moment in moments if moment is not None]
-            self._wake.clear()
-            await self._clock.wait(self._wake, max(0.0, min(due) - self._clock.monotonic()) if due else None)
+            error = await contained(self._poll)
+            stumbled = stumbled + 1 if error is not None else 0
+            if error is None:
+                continue
+            if stumbled == STUMBLES:
+                raise error
+            # A clock that fails, say: the jobs that wait are not to pay for it.
+            log.error("the poller stumbled (%s) and goes on", type(error).__name__, exc_info=error)
+            await asyncio.sleep(STUMBLE)
+
+    async def _poll(self) -> None:
+        now = self._clock.monotonic()
+        while (late := self._deadlines.pop_due(now)) is not None:
+            self._expire(late)
+        while self._asking < self._at_once and (watch := self._polls.pop_due(now + COALESCE)) is not None:
+            watch.entry = None
+            watch.asking = True
+            self._asking += 1
+            self._spawn(self._ask, watch)
+        moments = [self._deadlines.next_at()]
+        if self._asking < self._at_once:
+            moments.append(self._polls.next_at())
+        due = [moment for moment in moments if moment is not None]
+        self._wake.clear()
+        await self._clock.wait(self._wake, max(0.0, min(due) - self._clock.monotonic()) if due else None)
 
     async def _ask(self, watch: Watch) -> None:
         asked_at = self._clock.monotonic()
@@ -216,7 +228,7 @@ class Poller:
         except Fault as fault:
             self._missed(watch, fault, asked_at)
         except Exception as error:  # noqa: BLE001 - one odd reply must not end the waiting for all other jobs
-            _log.exception("a reply about job %s could not be handled: please report it", watch.ticket.job_id)
+            log.exception("a reply about job %s could not be handled: please report it", watch.ticket.job_id)
             unreadable = UnreadableReply(f"the /job_status reply could not be handled ({type(error).__name__})")
             self._missed(watch, Fault(unreadable, Sent.ANSWERED), asked_at)
         else:
@@ -238,7 +250,7 @@ class Poller:
             watch.pending_job.missed(self._clock.monotonic() - asked_at)
         unknown_yet = isinstance(fault.error, JobNotFound) and self._driver.has_just_sent(watch.ticket)
         if fault.transient or unknown_yet:
-            _log.debug("poll of job %s failed: %s", watch.ticket.job_id, fault.error)
+            log.debug("poll of job %s failed: %s", watch.ticket.job_id, fault.error)
             return
         for listener in tuple(watch.listeners):
             self.leave(listener)
@@ -287,7 +299,7 @@ class Poller:
         for watch in tuple(self._watches.values()):
             for listener in tuple(watch.listeners):
                 self.leave(listener)
-                listener.fail(make(watch.ticket))
+                quietly(listener.fail, make(watch.ticket))
 
 
 def _told(listener: Listener, verdict: Verdict) -> bool:

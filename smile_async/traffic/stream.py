@@ -14,16 +14,18 @@ from typing import Self
 
 import anyio
 
+from smile_async.contained import is_ours
 from smile_async.errors import InvalidJob, SessionClosed, SmileError
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import Verdict
 from smile_async.limits import Limits
+from smile_async.log import log
 from smile_async.protocol.v1.submission import Submission
 from smile_async.timing.clock import Clock
 from smile_async.traffic.poller import Listener, Poller, Until
 from smile_async.traffic.sender import Sender
-from smile_async.traffic.tasks import Host
+from smile_async.traffic.tasks import TaskHost
 
 __all__ = ["Failed", "Finished", "Outcome", "Stream"]
 
@@ -83,7 +85,7 @@ class Stream:
         until: Until,
         patience: float,
         *,
-        host: Host,
+        host: TaskHost,
         sender: Sender,
         poller: Poller,
         clock: Clock,
@@ -122,7 +124,7 @@ class Stream:
     async def __aenter__(self) -> Self:
         if self._entered:
             raise SessionClosed("a stream is entered once: call session.stream(jobs) again")
-        self._host.run(self._run)
+        self._host.spawn(self._run, done=self._done)
         self._entered = True
         return self
 
@@ -214,9 +216,13 @@ class Stream:
             self._sending.add(submission)
             try:
                 ticket = await self._sender.send(submission, self._clock.monotonic() + self._submit_seconds)
-            except SmileError as error:
+            except BaseException as error:
+                if is_ours(error):
+                    raise
                 self._sending.discard(submission)
-                self.over(None, Failed(job, error.ticket, error))
+                failure = error if isinstance(error, SmileError) else _unforeseen(error, submission)
+                self.over(None, Failed(job, failure.ticket, failure))
+                del failure
             else:
                 self._sending.discard(submission)
                 listener = _JobListener(self, job.spent(), self._clock.monotonic() + self._patience)
@@ -241,7 +247,10 @@ class Stream:
                 job = await self._pull()
             except (StopIteration, StopAsyncIteration):
                 job = None
-            except Exception as error:  # noqa: BLE001 - the source's own error is the reader's to see
+            except BaseException as error:
+                if is_ours(error):
+                    raise
+                # The source's own error, a stray CancelledError included, is the reader's to see.
                 self._error, job = error, None
             if job is None:
                 self._dry = True
@@ -258,6 +267,14 @@ class Stream:
         if not isinstance(job, Job):
             raise InvalidJob(f"the source gave {type(job).__name__}: it must give Job objects")
         return job
+
+
+def _unforeseen(error: BaseException, submission: Submission) -> SmileError:
+    """One job's failure is an outcome, whatever it was."""
+    job = submission.job
+    log.error("job %s could not be sent: please report it", job.job_id, exc_info=error)
+    ticket = submission.ticket if submission.left else None
+    return SmileError(f"job {job.job_id} could not be sent ({type(error).__name__})", job=job, ticket=ticket)
 
 
 _END: Job = object()  # type: ignore[assignment]  # next()'s default, told apart by identity

@@ -69,6 +69,8 @@ class Follow(Listener):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._poller.leave(self)
+        if not self._over and self._error is None:
+            self.fail(SessionClosed("the block of this follow was left", ticket=self._ticket))
 
     def __aiter__(self) -> Self:
         return self

@@ -4,7 +4,6 @@ A transport that a user brings (a mock, a recorder, a proxy's) is driven itself,
 logs every URL, and a presigned one is a credential.
 """
 
-import asyncio
 from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +11,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
+from smile_async.contained import is_ours
 from smile_async.errors import BadConfiguration
 from smile_async.protocol.steps import Sent
 from smile_async.transport.engine import (
@@ -58,12 +58,12 @@ class HttpxEngine:
                 return await _reply_of(response)
             finally:
                 await response.aclose()
-        except (NoReply, asyncio.CancelledError) as told:
+        except NoReply as told:
             failure = told
         except _UNSENT as error:
             failure = _unconnected(error)
-        except Exception as error:  # noqa: BLE001 - foreign transports raise what they like
-            failure = NoReply(Sent.AMBIGUOUS, type(error).__name__)
+        except BaseException as error:  # noqa: BLE001 - foreign transports raise what they like
+            failure = error if is_ours(error) else NoReply(Sent.AMBIGUOUS, type(error).__name__)
         # Raised here, without context: frames below hold the request, whose repr shows a presigned URL.
         del url, body
         failure.__context__ = None

@@ -6,18 +6,18 @@ no more and is closed when its last request is back, and another opens in its pl
 """
 
 import asyncio
-import logging
 from operator import attrgetter
 from time import monotonic
 
 import anyio
 
+from smile_async.contained import contained
+from smile_async.log import log
 from smile_async.protocol.steps import Sent
 from smile_async.transport.engine import Body, Engine, EngineFactory, NoReply, Reply
 
 __all__ = ["Pool"]
 
-_log = logging.getLogger("smile_async")
 
 #: Below the 100 streams that servers commonly allow, with room for those that cancelled requests leak.
 REQUESTS_AT_ONCE = 80
@@ -115,7 +115,10 @@ class Pool:
             idlest = min(self._shards, key=_busy)
             if idlest.busy < REQUESTS_AT_ONCE or not self._sharded:
                 return idlest
-        shard = _Shard(self._make(self.http2))
+        try:
+            shard = _Shard(self._make(self.http2))
+        except BaseException as error:  # noqa: BLE001 - an application's factory raises what it likes
+            raise NoReply(Sent.UNSENT, f"no connection could be made ({type(error).__name__})") from None
         self._shards.append(shard)
         return shard
 
@@ -125,8 +128,8 @@ class Pool:
         shard.retired = True
         self.retired += 1
         self._shards.remove(shard)
-        level = logging.DEBUG if why == WORN else logging.WARNING
-        _log.log(level, "connection retired (%s)", why, extra={"smile_why": why, "smile_requests": shard.served})
+        say = log.debug if why == WORN else log.warning
+        say("connection retired (%s)", why, extra={"smile_why": why, "smile_requests": shard.served})
 
     async def _look_after(self, shard: _Shard) -> None:
         if shard.abandoned >= CANCELLED_AT_MOST:
@@ -146,7 +149,7 @@ class Pool:
 
 
 async def _hang_up(shard: _Shard) -> None:
-    try:
-        await shard.engine.aclose()
-    except Exception as error:  # noqa: BLE001 - a user's transport; the replies that have come, and the other shards, count for more
-        _log.warning("a connection could not be closed (%s)", type(error).__name__)
+    # It may be a user's transport; the replies that have come, and the other shards, count for more.
+    error = await contained(shard.engine.aclose)
+    if error is not None:
+        log.warning("a connection could not be closed (%s)", type(error).__name__)

@@ -4,7 +4,6 @@ Whatever happens to it, the ledger stays right: its claims run out by themselves
 token of the claim. So it needs no goodbye; a clean stop only spares the others the wait for its leases.
 """
 
-import logging
 import os
 import socket
 from collections import Counter
@@ -14,10 +13,12 @@ from dataclasses import dataclass, field
 import anyio
 from anyio.abc import TaskGroup
 
+from smile_async.contained import quietly
 from smile_async.errors import LedgerFailed, NotAuthorized, SmileError
 from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
 from smile_async.ledger.chunks import Chunks, Held
+from smile_async.log import log
 from smile_async.session import SmileSession
 from smile_async.workers.chunk_run import PARK_AFTER, ChunkRun, Ending, Orders, insist
 from smile_async.workers.queue import Queue
@@ -25,7 +26,6 @@ from smile_async.workers.rate import SharedRateLimiter
 
 __all__ = ["Worker", "WorkerStats"]
 
-_log = logging.getLogger("smile_async")
 
 #: Seconds a claim lasts unless it is renewed.
 LEASE = 60.0
@@ -129,7 +129,7 @@ class Worker:
             try:
                 await self._queue.listen(self._delivered, self._concurrency)
             except LedgerFailed as error:
-                _log.warning("%s; trying again", error)
+                log.warning("%s; trying again", error)
             await anyio.sleep(1.0)
 
     async def _sweep(self) -> None:
@@ -140,7 +140,7 @@ class Worker:
                     await self._queue.clear()
                     await self._queue.put(await self._chunks.forgotten(SWEPT))
             except LedgerFailed as error:
-                _log.debug("no sweep: %s", error)
+                log.debug("no sweep: %s", error)
             await anyio.sleep(self._lease / 2)
 
     async def _watch(self) -> None:
@@ -167,7 +167,7 @@ class Worker:
                     await self._claimed(chunk)
         except LedgerFailed as error:
             # Nothing was claimed, or the lease runs out: the sweep will find the chunk.
-            _log.warning("chunk %d was let go: %s", chunk, error)
+            log.warning("chunk %d was let go: %s", chunk, error)
         finally:
             ended.set()
 
@@ -217,8 +217,8 @@ class Worker:
         self.stats.rows += tally.fresh
         self.stats.failed += tally.failed
         self.stats.decisions.update(tally.decisions)
-        _log.info("chunk %d of batch %s: %s", drive.held.id, drive.held.batch, ending)
-        self._tell(drive.held, ending)
+        log.info("chunk %d of batch %s: %s", drive.held.id, drive.held.batch, ending)
+        quietly(self._tell, drive.held, ending)
         error = drive.run.trouble
         if error is None or isinstance(error, LedgerFailed):
             self._pause = 0.0
@@ -240,7 +240,7 @@ class Worker:
                 with anyio.move_on_after(self._lease / 3) as in_time:
                     kept = await self._chunks.renew([drive.held for drive in drives])
             except LedgerFailed as error:
-                _log.debug("no renewal: %s", error)
+                log.debug("no renewal: %s", error)
                 continue
             if in_time.cancelled_caught:
                 continue

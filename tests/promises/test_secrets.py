@@ -289,16 +289,21 @@ def test_nothing_shows_of_bad_input(make: Callable[[Pictures], Any], pictures: P
 async def test_nothing_shows_when_the_session_crashes(
     smile: ScriptedSmile, pictures: Pictures, canary: Canary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The log of a crash of the host task and the errors it causes show nothing."""
+    """The log of a defect in the poller, and of its end, and the errors they cause show nothing."""
     async with session_of(smile) as session:
         ticket = await session.submit(pictures.job())
 
         def defect(*_: object) -> None:
             raise ZeroDivisionError(KEY[:3])
 
-        smile.fault("job_status", say(404))
+        smile.fault("job_status", *[say(404)] * 500)
         monkeypatch.setattr(session.poller, "_missed", defect)
-        error = await _caught(session.wait(ticket))  # type: ignore[arg-type]
+        waiting = asyncio.create_task(_caught(session.wait(ticket)))  # type: ignore[arg-type]
+        await until(lambda: session.poller.polls > 0)
+        assert not waiting.done()
+        (poller,) = (task for task in asyncio.all_tasks() if task.get_name() == "smile_async poller")
+        poller.cancel()
+        error = await waiting
         assert error is not None
         canary.look_at_error(error)
         await until(lambda: not session.host.open)

@@ -20,7 +20,7 @@ from smile_async.protocol.steps import Ask, Fault, Sent
 from smile_async.traffic.confirming import AGAIN_FOR, CLAIMS, QUERIES_AT_ONCE, Confirmer
 from smile_async.traffic.pending import PendingJob
 from smile_async.traffic.poller import Listener, Poller, Until
-from smile_async.traffic.tasks import Host
+from smile_async.traffic.tasks import TaskHost
 
 TICKET = Ticket("ada", "j1", 2, "0000000001")
 #: What Smile ID may say of one job, in this order: nothing, under review, under review for another reason, the end.
@@ -100,15 +100,15 @@ class Rig:
         self.clock = HandClock(now=0.0)
         self.driver = FakeDriver(self.clock)
         whoever: Any = self.driver
-        self.poller = Poller(whoever, pace.rhythm(), self.clock, 100)
-        self.host = Host(lambda: None, nothing)
+        self.host = TaskHost(lambda: None, nothing)
+        self.poller = Poller(whoever, pace.rhythm(), self.clock, 100, self.host.spawn)
         self.confirmer = Confirmer(whoever, self.poller, self.host, self.clock)
         self.later: list[tuple[float, str]] = []
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         self.host.bind()
-        await self.host.start(self.poller.run)
+        self.host.start(self.poller.run)
         try:
             yield
         finally:

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import anyio
 import pytest
 from hand_clock import HandClock, settle
 
@@ -25,6 +24,7 @@ from smile_async.timing.timers import TimerHeap
 from smile_async.traffic import poller
 from smile_async.traffic.driver import FORGETFUL_FOR
 from smile_async.traffic.poller import COALESCE, Listener, Poller, Until
+from smile_async.traffic.tasks import TaskHost
 
 FAR = float("inf")
 
@@ -104,20 +104,27 @@ class FakeDriver:
         return [when for when, _ in self.asked]
 
 
+async def nothing() -> None:
+    """Nothing to close."""
+
+
 class Rig:
     def __init__(self, *, at_once: int = 100, latency: float = 0.0, pace: Pace = Pace.fixed(2.0, 3, 4.0)) -> None:  # noqa: B008
         self.clock = HandClock(now=0.0)
         self.driver = FakeDriver(self.clock, latency)
         whoever: Any = self.driver
-        self.poller = Poller(whoever, pace.rhythm(), self.clock, at_once)
+        self.host = TaskHost(lambda: None, nothing)
+        self.poller = Poller(whoever, pace.rhythm(), self.clock, at_once, self.host.spawn)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self.poller.run)
-            await settle()
+        self.host.bind()
+        self.host.start(self.poller.run)
+        await settle()
+        try:
             yield
-            tasks.cancel_scope.cancel()
+        finally:
+            await self.host.aclose()
 
     def ear(self, until: Until = "decision", deadline: float = FAR) -> Ear:
         return Ear(self.clock, until, deadline)
