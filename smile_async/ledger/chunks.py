@@ -14,16 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from smile_async.ledger.failpoints import failpoint
 from smile_async.ledger.ledger import Ledger
-from smile_async.ledger.schema import OPEN_STATES, State, batches, chunks, jobs
+from smile_async.ledger.schema import NOW, OPEN_STATES, State, batches, chunks, jobs
 from smile_async.ledger.write_batch import Fence
 
 __all__ = ["CHUNK_JOBS", "Chunks", "Held", "chunked"]
 
 #: Jobs of one chunk: enough that claiming costs each little, few enough that two workers end at the same time.
 CHUNK_JOBS = 100
-
-#: Seconds since 1970 by the database's clock; not now(), which stands still within a transaction.
-_NOW = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +51,14 @@ async def chunked(
     revive = (
         chunks.update()
         .where(chunks.c.id.in_({chunk for chunk in were.values() if chunk is not None}), chunks.c.done_at.is_(None))
-        .values(due_at=_NOW, planned_at=_NOW, parks=0)
+        .values(due_at=NOW, planned_at=NOW, parks=0)
         .returning(chunks.c.id)
     )
     still_open = set((await connection.execute(revive)).scalars())
     await connection.execute(_anew(list(ids)))
     fresh = [job_id for job_id in ids if were.get(job_id) not in still_open]
     made: list[int] = []
-    insert = chunks.insert().values(batch=batch, token=0, parks=0, due_at=_NOW, planned_at=_NOW).returning(chunks.c.id)
+    insert = chunks.insert().values(batch=batch, token=0, parks=0, due_at=NOW, planned_at=NOW).returning(chunks.c.id)
     for start in range(0, len(fresh), at_once):
         chunk = (await connection.execute(insert)).scalar_one()
         which = jobs.c.job_id.in_(fresh[start : start + at_once])
@@ -92,8 +89,8 @@ class Chunks:
         """Take a chunk that is open, due and in nobody's hands; None if it is not."""
         change = (
             chunks.update()
-            .where(chunks.c.id == chunk, chunks.c.due_at <= _NOW, *_FREE)
-            .values(token=chunks.c.token + 1, holder=self._holder, lease_until=_NOW + self._lease)
+            .where(chunks.c.id == chunk, chunks.c.due_at <= NOW, *_FREE)
+            .values(token=chunks.c.token + 1, holder=self._holder, lease_until=NOW + self._lease)
             .returning(chunks.c.token, chunks.c.batch, chunks.c.parks)
         )
         async with self._ledger.writing() as connection:
@@ -112,7 +109,7 @@ class Chunks:
                 chunks.update()
                 # Not one that is being given back at this very moment.
                 .where(chunks.c.holder == self._holder, sa.or_(*(_held(each) for each in held)))
-                .values(lease_until=_NOW + self._lease)
+                .values(lease_until=NOW + self._lease)
                 .returning(chunks.c.id)
             )
             kept = set((await connection.execute(change)).scalars())
@@ -121,7 +118,7 @@ class Chunks:
 
     async def give_back(self, held: Held, after: float = 0.0, *, park: bool = False) -> bool:
         """Let anybody claim it again in *after* seconds; whether it was still ours. *park*: it was put aside."""
-        change: dict[str, Any] = {"holder": None, "lease_until": None, "due_at": _NOW + after}
+        change: dict[str, Any] = {"holder": None, "lease_until": None, "due_at": NOW + after}
         if park:
             failpoint("chunk parking")
             change["parks"] = chunks.c.parks + 1
@@ -133,7 +130,7 @@ class Chunks:
     async def finish(self, held: Held) -> bool:
         """Nothing is left to do with it; whether it was still ours."""
         failpoint("chunk ending")
-        ours = await self._changed(held, {"holder": None, "lease_until": None, "done_at": _NOW})
+        ours = await self._changed(held, {"holder": None, "lease_until": None, "done_at": NOW})
         failpoint("chunk done")
         return ours
 
@@ -160,7 +157,7 @@ class Chunks:
         accepted = sa.and_(jobs.c.chunk == chunks.c.id, jobs.c.accepted_at.is_not(None))
         async with self._ledger.reading() as connection:
             left = (await connection.execute(sa.select(unsent).where(*open_jobs))).scalar_one()
-            query = sa.select(_NOW - since).select_from(jobs.join(chunks, accepted)).where(*open_jobs)
+            query = sa.select(NOW - since).select_from(jobs.join(chunks, accepted)).where(*open_jobs)
             waited = (await connection.execute(query)).scalar_one()
         return int(left), None if waited is None else float(waited)
 
@@ -173,18 +170,18 @@ class Chunks:
 
     async def forgotten(self, at_most: int) -> list[int]:
         """Chunks that anybody could claim now, and that the queue (of `workers`) will hand to nobody now."""
-        query = sa.select(chunks.c.id).where(chunks.c.due_at <= _NOW, *_FREE, sa.text(_NOT_QUEUED))
+        query = sa.select(chunks.c.id).where(chunks.c.due_at <= NOW, *_FREE, sa.text(_NOT_QUEUED))
         async with self._ledger.reading() as connection:
             return list((await connection.execute(query.order_by(chunks.c.id).limit(at_most))).scalars())
 
     async def reserve(self, batch: str, starts: int, rate: float) -> float:
         """Reserve *starts* new jobs of *batch*, at *rate* a second for all workers: seconds until the first of them."""
-        begins = sa.func.greatest(sa.func.coalesce(batches.c.next_start, 0.0), _NOW)
+        begins = sa.func.greatest(sa.func.coalesce(batches.c.next_start, 0.0), NOW)
         change = (
             batches.update()
             .where(batches.c.name == batch)
             .values(next_start=begins + starts / rate)
-            .returning(batches.c.next_start - starts / rate - _NOW)
+            .returning(batches.c.next_start - starts / rate - NOW)
         )
         async with self._ledger.writing() as connection:
             return float((await connection.execute(change)).scalar_one())
@@ -192,7 +189,7 @@ class Chunks:
 
 _FREE = (
     chunks.c.done_at.is_(None),
-    sa.or_(chunks.c.lease_until.is_(None), chunks.c.lease_until < _NOW),
+    sa.or_(chunks.c.lease_until.is_(None), chunks.c.lease_until < NOW),
 )
 
 #: Procrastinate's table; its partial index over queueing_lock serves this.

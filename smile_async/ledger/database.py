@@ -8,6 +8,8 @@ import contextlib
 import errno
 import os
 import sqlite3
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +35,12 @@ NO_IDLING = "SET idle_in_transaction_session_timeout = '5s'"
 class Database:
     """A file or a database; *where* is a path, `sqlite:///path` or `postgresql://…`. Raises BadConfiguration."""
 
-    def __init__(self, where: str | os.PathLike[str], *, read_only: bool = False) -> None:
+    def __init__(
+        self, where: str | os.PathLike[str], *, read_only: bool = False, clock: Callable[[], float] = time.time
+    ) -> None:
         text = os.fspath(where)
         self.read_only = read_only
+        self._clock = clock
         self.path: Path | None = None
         self._lock: int | None = None
         if text.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
@@ -136,6 +141,7 @@ class Database:
         connection.commit()
 
     def _tune(self, connection: Any, _record: object) -> None:
+        connection.create_function("smile_now", 0, self._clock)
         with contextlib.closing(connection.cursor()) as cursor:
             if self.read_only:
                 cursor.execute("PRAGMA query_only=ON")

@@ -49,8 +49,8 @@ class Ledger:
         read_only: bool = False,
         clock: Clock | None = None,
     ) -> None:
-        self.database = Database(where, read_only=read_only)
         self._clock = clock or SystemClock()
+        self.database = Database(where, read_only=read_only, clock=self._clock.time)
         self._engine: AsyncEngine | None = None
         self._writer: sa.Engine | None = None
         self._thread: ThreadPoolExecutor | None = None

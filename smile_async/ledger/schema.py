@@ -14,12 +14,14 @@ from smile_async.errors import BadConfiguration
 
 __all__ = [
     "MIGRATIONS",
+    "NOW",
     "OPEN_STATES",
     "VERSION",
     "State",
     "batches",
     "chunks",
     "events",
+    "id_info",
     "jobs",
     "meta",
     "prepare",
@@ -27,12 +29,15 @@ __all__ = [
 ]
 
 #: Raised by every change of the tables; each raise adds a step to MIGRATIONS.
-VERSION = 2
+VERSION = 3
 #: Key of the PostgreSQL advisory lock under which tables are made: two machines may be the first at once.
 _MAKING = 0x736D696C65
 
 _metadata = sa.MetaData()
 _OPEN = sa.text("done_at IS NULL")
+#: Seconds since 1970 UTC by the one clock that everybody who writes here shares: a file's ledger has its own `Clock`, a
+#: server its own time, since machines disagree. An SQL function, so that tests can replace it.
+NOW: sa.ColumnElement[float] = sa.func.smile_now(type_=Float)
 _Serial = sa.BigInteger().with_variant(Integer, "sqlite")
 
 
@@ -66,7 +71,14 @@ jobs = sa.Table(
     #: `conversation.Reach`: how far it may have come at Smile ID.
     Column("reach", Integer, nullable=False),
     Column("smile_job_id", Text),
+    #: Raised by each `begin`: what an earlier attempt has to say of it does not count any more.
     Column("attempts", Integer, nullable=False),
+    #: Which of the provider's APIs it went to (null: v1), its product where job_type does not tell, the API's own key.
+    Column("api", Text),
+    Column("product", Text),
+    Column("provider_id", Text),
+    #: HMAC-SHA-256 of the id fields it was sent with, by which a later run knows whether they have changed.
+    Column("id_digest", Text),
     # The row of a manifest: how to make the job again, and size and age of its files when they were last looked at.
     Column("batch", Text),
     Column("row_key", Text),
@@ -108,6 +120,7 @@ events = sa.Table(
     Column("at", Float, nullable=False),
     Column("kind", Text, nullable=False),
     Column("detail", Text, nullable=False),
+    Column("user_id", Text),
 )
 
 batches = sa.Table(
@@ -144,6 +157,14 @@ chunks = sa.Table(
     sa.Index("smile_chunks_open", "due_at", sqlite_where=_OPEN, postgresql_where=_OPEN),
 )
 
+#: Id fields of jobs that are not over: deleted with the job's last word, so that no id number outlives its purpose.
+id_info = sa.Table(
+    "smile_id_info",
+    _metadata,
+    Column("job_id", Text, primary_key=True),
+    Column("fields", Text, nullable=False),
+)
+
 #: Rows of a manifest that became no job: their line, and why.
 problems = sa.Table(
     "smile_problems",
@@ -153,6 +174,8 @@ problems = sa.Table(
     Column("run", Integer, nullable=False),
     Column("line", Integer, nullable=False),
     Column("why", Text, nullable=False),
+    #: Whose row it was, as far as it could be read.
+    Column("user_id", Text),
 )
 
 
@@ -164,8 +187,32 @@ def _to_2(connection: sa.Connection) -> None:
     chunks.create(connection)
 
 
+def _to_3(connection: sa.Connection) -> None:
+    """Room for other products and APIs, and one clock."""
+    for column in ("api", "product", "provider_id", "id_digest"):
+        connection.execute(sa.text(f"ALTER TABLE smile_jobs ADD COLUMN {column} TEXT"))
+    for table in ("smile_problems", "smile_events"):
+        connection.execute(sa.text(f"ALTER TABLE {table} ADD COLUMN user_id TEXT"))
+    id_info.create(connection)
+
+
 #: From each version, the step to the next one.
-MIGRATIONS: Mapping[int, Callable[[sa.Connection], None]] = {1: _to_2}
+MIGRATIONS: Mapping[int, Callable[[sa.Connection], None]] = {1: _to_2, 2: _to_3}
+
+
+def _with_clock(connection: sa.Connection) -> None:
+    """Make NOW, unless it is there; a file's connections get theirs when they are opened."""
+    if connection.dialect.name == "postgresql":
+        known = connection.execute(sa.text("SELECT to_regprocedure('smile_now()')")).scalar()
+        if known is None:
+            connection.execute(sa.text(_CLOCK))
+
+
+#: Not now(), which stands still within a transaction.
+_CLOCK = """
+CREATE FUNCTION smile_now() RETURNS double precision LANGUAGE sql VOLATILE
+AS 'SELECT extract(epoch FROM clock_timestamp())::double precision'
+"""
 
 
 def prepare(connection: sa.Connection, *, write: bool = True) -> None:
@@ -178,6 +225,8 @@ def prepare(connection: sa.Connection, *, write: bool = True) -> None:
     elif write:
         # Of itself sqlite3 begins a transaction before a change of rows only, and each table would stand by itself.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+    if write:
+        _with_clock(connection)
     found = set(sa.inspect(connection).get_table_names())
     if meta.name not in found:
         if not write:

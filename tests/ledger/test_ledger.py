@@ -283,7 +283,7 @@ async def test_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         await ledger_at(tmp_path / "l").open()
     steps = []
     monkeypatch.setattr(schema, "MIGRATIONS", {n: lambda _c, n=n: steps.append(n) for n in (2, 3)})
-    with pytest.raises(BadConfiguration, match="version 2, this library 4: run the batch"):
+    with pytest.raises(BadConfiguration, match="version 3, this library 4: run the batch"):
         await ledger_at(tmp_path / "l", read_only=True).open()
     async with ledger_at(tmp_path / "l") as ledger:
         assert (await row_of(ledger))["state"] == State.SENDING

@@ -197,7 +197,7 @@ async def test_a_file_of_version_1(tmp_path: Path) -> None:
         for statement in ledger_of_version_1():
             old.execute(statement)
     old.close()
-    with pytest.raises(BadConfiguration, match="version 1, this library 2: run the batch"):
+    with pytest.raises(BadConfiguration, match="version 1, this library 3: run the batch"):
         await Ledger(tmp_path / "l", read_only=True).open()
     assert await known(tmp_path / "l") == [{"job_id": "j1", "created_at": 7.5, "chunk": None}]
     async with Ledger(tmp_path / "l", read_only=True) as ledger:
