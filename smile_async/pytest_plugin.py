@@ -81,7 +81,7 @@ def smile_settings(smile_sandbox: "Sandbox", smile_clock: "Clock") -> Mapping[st
         "base_url": IN_PROCESS_URL,
         "http": _in_process(smile_sandbox, smile_clock),
         "clock": smile_clock,
-        "reader": _read_at_once,
+        "in_thread": _at_once,
     }
 
 
@@ -143,11 +143,9 @@ def _check_scripted(sandbox: "Sandbox") -> None:
         )
 
 
-async def _read_at_once(job: Any) -> Any:
+async def _at_once(work: Callable[..., Any], *args: Any) -> Any:
     """Let the session read pictures in the event loop: threads end in any order, and so would the test."""
-    from smile_async.traffic.payload import read  # noqa: PLC0415
-
-    return read(job)
+    return work(*args)
 
 
 def _without_threads(sandbox: "Sandbox") -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 import anyio
 import anyio.to_thread
 
+from smile_async.contained import contained
 from smile_async.errors import (
     BadConfiguration,
     InvalidJob,
@@ -34,8 +35,8 @@ from smile_async.timing.clock import Clock, SystemClock
 from smile_async.timing.pacing import Pace
 from smile_async.traffic.confirming import Confirmer
 from smile_async.traffic.driver import Driver
-from smile_async.traffic.payload import Reader, read_in_thread
 from smile_async.traffic.poller import Poller, Until
+from smile_async.traffic.readers import InThread
 from smile_async.traffic.sender import Sender, ledger_of
 from smile_async.traffic.stream import Stream
 from smile_async.traffic.tasks import TaskHost
@@ -56,6 +57,8 @@ __all__ = ["SmileSession"]
 PATIENCE = 120.0
 #: Seconds for one `status` call with its retries.
 STATUS_SECONDS = 60.0
+#: Seconds for each thing that a session closes when it is left.
+CLOSE_SECONDS = 5.0
 
 
 class SmileSession:
@@ -86,7 +89,7 @@ class SmileSession:
         previous_api_keys: Sequence[str | Secret] = (),
         trust_env: bool = False,
         clock: Clock | None = None,
-        reader: Reader = read_in_thread,
+        in_thread: InThread | None = None,
     ) -> None:
         # Wrapped first: no frame of a later traceback may hold a key.
         key, previous = Secret(api_key), [Secret(older) for older in previous_api_keys]
@@ -114,7 +117,7 @@ class SmileSession:
         self._limiter = Limiter(limits.requests, self._clock)
         self._driver = Driver(self._settings, self._api, self._storage, self._limiter, self._clock)
         self._ledger, self._closes_ledger = ledger_of(ledger)
-        self.sender = Sender(self._driver, limits, self._clock, self._ledger, reader)
+        self.sender = Sender(self._driver, limits, self._clock, self._ledger, in_thread)
         self.host = TaskHost(self._end, self._close)
         self.poller = Poller(self._driver, pace.rhythm(), self._clock, limits.requests, self.host.spawn)
         self.poller.on_news = None if self._ledger is None else self._ledger.heard
@@ -162,12 +165,13 @@ class SmileSession:
         self.poller.fail_all(lambda ticket: SessionClosed(self.host.closed_because, ticket=ticket))
 
     async def _close(self) -> None:
-        try:
-            if self._ledger is not None and self._closes_ledger:
-                await self._ledger.aclose()
-        finally:
-            await self._storage.aclose()
-            await self._api.aclose()
+        self.sender.close()
+        ledger = [self._ledger.aclose] if self._ledger is not None and self._closes_ledger else []
+        for close in (*ledger, self._storage.aclose, self._api.aclose):
+            with anyio.move_on_after(CLOSE_SECONDS):
+                error = await contained(close)
+                if error is not None:
+                    log.error("the session could not close everything (%s)", type(error).__name__, exc_info=error)
 
     def now(self) -> float:
         """Seconds of the session clock's monotonic scale."""

@@ -371,7 +371,7 @@ async def test_a_place_among_the_uploads_is_waited_for_with_patience(smile: Scri
     async with session_of(smile, limits=Limits(uploads=1)) as session:
         first = asyncio.create_task(session.submit(pictures.job()))
         await until(lambda: smile.asked["upload"])
-        with pytest.raises(Unavailable, match="no upload slot in time") as caught:
+        with pytest.raises(Unavailable, match="no upload place was free") as caught:
             await session.submit(pictures.job(), patience=0.1)
         assert (caught.value.ticket, caught.value.retryable) == (None, True)
         first.cancel()

@@ -205,7 +205,7 @@ class Driver:
     async def _put(self, payload: Payload, slot: Slot, deadline: float) -> None:
         info = info_json(
             payload.job,
-            [(picture.name, picture.content if picture.inline else None) for picture in payload.pictures],
+            [(picture.name, picture.inline) for picture in payload.pictures],
             slot,
             partner_id=self.signer.partner_id,
             stamp=self._stamp(),

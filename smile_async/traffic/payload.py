@@ -7,7 +7,7 @@ be writing to. A `Payload` is the only thing that holds image content, and it li
 import hashlib
 import os
 import stat
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 import anyio.to_thread
 
@@ -17,17 +17,21 @@ from smile_async.jobs.job import Job
 from smile_async.protocol.v1.archive import Member, members
 from smile_async.traffic.fetching import fetch, is_uri, presentable
 
-__all__ = ["Payload", "Reader", "read", "read_in_thread"]
+__all__ = ["Payload", "read", "read_in_thread"]
+
+#: Bytes; hashing fewer takes less than a millisecond, and few jobs need it.
+HASHED_FROM = 1_000_000
 
 
 class Payload:
     """The pictures of one job, in memory; its repr shows their number and size alone."""
 
-    __slots__ = ("job", "pictures")
+    __slots__ = ("_digest", "job", "pictures")
 
     def __init__(self, job: Job, pictures: Sequence[Member]) -> None:
         self.job = job
         self.pictures = pictures
+        self._digest: bytes | None = None
 
     def __repr__(self) -> str:
         size = sum(len(picture.content) for picture in self.pictures)
@@ -35,23 +39,24 @@ class Payload:
 
     def digest(self) -> bytes:
         """SHA-256 over all pictures: whether another call carries the same faces."""
-        whole = hashlib.sha256()
-        for picture in self.pictures:
-            whole.update(hashlib.sha256(picture.content).digest())
-        return whole.digest()
-
-
-#: Reads the pictures of a job; tests may want it done without threads.
-Reader = Callable[[Job], Awaitable[Payload]]
+        if self._digest is None:
+            whole = hashlib.sha256()
+            for picture in self.pictures:
+                whole.update(hashlib.sha256(picture.content).digest())
+            self._digest = whole.digest()
+        return self._digest
 
 
 async def read_in_thread(job: Job) -> Payload:
-    """What `read` gives, without blocking the event loop."""
+    """What `read` gives, where nobody waits for a job."""
     return await anyio.to_thread.run_sync(read, job)
 
 
-def read(job: Job) -> Payload:
-    """The payload of *job*; raises InvalidJob naming the file, what is wrong with it, and the cure."""
+def read(job: Job, hashed: bool = False) -> Payload:
+    """The payload of *job*; *hashed*: with its digest made. Raises InvalidJob naming the file, its flaw, and the cure.
+
+    Blocking, for a thread.
+    """
     contents = []
     for name, image in job.named_images():
         if image.content is not None:
@@ -67,7 +72,11 @@ def read(job: Job) -> Payload:
             raise InvalidJob(
                 f"job {job.job_id} of user {job.user_id}: {name} has no content any more: make the job anew", job=job
             )
-    return Payload(job, members(job, contents))
+    payload = Payload(job, members(job, contents))
+    # What is hashed later is hashed in the event loop.
+    if hashed or sum(map(len, contents)) > HASHED_FROM:
+        payload.digest()
+    return payload
 
 
 def _read(path: str) -> tuple[bytes, str]:

@@ -5,7 +5,10 @@ cut short is a digest of its pictures, so that calling again with the same job r
 the same job_id is refused by Smile ID as it should be.
 """
 
+import asyncio
 from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,7 +21,9 @@ from smile_async.protocol.steps import Fault, Reach, Sent
 from smile_async.protocol.v1.submission import Submission
 from smile_async.timing.clock import Clock
 from smile_async.traffic.driver import Driver
-from smile_async.traffic.payload import Payload, Reader, read_in_thread
+from smile_async.traffic.fetching import is_uri
+from smile_async.traffic.payload import Payload, read
+from smile_async.traffic.readers import InThread, Readers
 from smile_async.traffic.telemetry import span
 from smile_async.transport.limiter import RateLimiter
 
@@ -27,13 +32,31 @@ if TYPE_CHECKING:
 
 __all__ = ["Sender", "ledger_of"]
 
+Key = tuple[str, str]
+_CURE = "call again with the same job, or raise patience (or the Limits, if this is so for many jobs)"
+
 #: Bytes; glibc gives freed blocks back to the kernel above a size that it learns from the largest block ever freed
 #: (mallopt(3), M_MMAP_THRESHOLD). One of this size, never written to, saves a usual zip 110 page faults: 0.2 ms. Each
 #: thread's arena keeps up to twice as much: with 4 MiB a long stream held 15 MB more, with 1 MiB it faulted again.
 LARGEST_BLOCK = 2_097_152
 
+#: Seconds; requests have the same deadline, and know better whether anything has left: they are to speak first.
+GRACE = 0.25
+#: Threads that read pictures from here, and as many from elsewhere: those that hang are left behind, and count.
+THREADS = 64
+
 #: Unfinished submissions that are remembered, the newest of them: 10,000 of about 300 bytes.
 REMEMBERED = 10_000
+
+
+class _Lane:
+    """Jobs whose pictures are read, or were and wait for a place: those that come from one kind of source."""
+
+    def __init__(self, at_once: int, in_thread: InThread | None) -> None:
+        self._readers = Readers(max(THREADS, at_once))
+        self.in_thread = in_thread or self._readers
+        self.turns = anyio.Semaphore(at_once, fast_acquire=True)
+        self.close = self._readers.close
 
 
 class Sender:
@@ -45,74 +68,110 @@ class Sender:
         limits: Limits,
         clock: Clock,
         ledger: "Ledger | None" = None,
-        reader: Reader = read_in_thread,
+        in_thread: InThread | None = None,
     ) -> None:
         self._ledger = ledger
         self._driver = driver
-        self._reader = reader
         self._clock = clock
+        self._here = _Lane(limits.uploads, in_thread)
+        self._elsewhere = _Lane(limits.uploads, in_thread)
         self._places = anyio.Semaphore(limits.uploads, fast_acquire=True)
         self._rate = RateLimiter(limits.jobs_per_second, clock)
-        self._unfinished: OrderedDict[tuple[str, str], tuple[bytes, Reach]] = OrderedDict()
+        self._unfinished: OrderedDict[Key, tuple[bytes, Reach]] = OrderedDict()
+        #: Jobs on their way, and what is set when each has come to an end.
+        self._sending: dict[Key, asyncio.Event] = {}
         #: Jobs accepted so far.
         self.submitted = 0
         bytes(LARGEST_BLOCK)
+
+    def close(self) -> None:
+        """Read no more."""
+        self._here.close()
+        self._elsewhere.close()
 
     async def send(self, submission: Submission, deadline: float) -> Ticket:
         """The ticket of the accepted job, before *deadline* (monotonic seconds); raises any SmileError, explained.
 
         Cancelling abandons the request under way; `submission` then says how far the job may have come.
         """
-        await self._place(submission, deadline)
+        with anyio.move_on_after(max(0.0, deadline - self._clock.monotonic() + GRACE)):
+            async with self._alone(submission):
+                return await self._sent(submission, deadline)
+        job, ticket = submission.job, submission.ticket if submission.left else None
+        why = f"job {job.job_id} of user {job.user_id}: {submission.stage} before its patience was over: {_CURE}"
+        late = Unavailable(why, job=job, ticket=ticket, retryable=True)
+        self._note_failure(submission, late)
+        raise late
+
+    @asynccontextmanager
+    async def _alone(self, submission: Submission) -> AsyncIterator[None]:
+        """Who sends the same job meanwhile, by a double click, comes to its end first: then there is one to resume."""
+        key = (submission.job.user_id, submission.job.job_id)
+        while (other := self._sending.get(key)) is not None:
+            submission.stage = "another call was still sending it"
+            await other.wait()
+        ended = self._sending[key] = asyncio.Event()
         try:
-            payload = await self._loaded(submission)
-            if self._ledger is not None and await self._recalled(self._ledger, submission, payload, deadline):
+            yield
+        finally:
+            del self._sending[key]
+            ended.set()
+
+    async def _sent(self, submission: Submission, deadline: float) -> Ticket:
+        payload = await self._loaded(submission)
+        try:
+            if self._ledger is not None and await self._recalled(self._ledger, submission, payload):
                 return submission.ticket
             return await self._walk(submission, payload, deadline)
         finally:
             self._places.release()
 
-    async def _place(self, submission: Submission, deadline: float) -> None:
-        if self._places.value and not self._rate.gap and self._clock.monotonic() < deadline:
+    async def _loaded(self, submission: Submission) -> Payload:
+        """The pictures, and a place to send them from: as many jobs again as have one may be read ahead.
+
+        A storage that hangs holds up the jobs whose pictures it has, and no others.
+        """
+        job = submission.job
+        lane = self._elsewhere if any(is_uri(image.path or "") for image in job.images) else self._here
+        submission.stage = "its pictures were not read"
+        async with lane.turns:
+            hashed = self._ledger is not None or (job.user_id, job.job_id) in self._unfinished
+            try:
+                payload = await lane.in_thread(read, job, hashed)
+            except InvalidJob as error:
+                self._note_failure(submission, error)
+                raise
+            submission.stage = "no upload place was free"
+            await self._place()
+        return payload
+
+    async def _place(self) -> None:
+        if self._places.value and not self._rate.gap:
             # As nearly always in a stream, which has as many workers as there are places.
             self._places.acquire_nowait()
             return
-        with anyio.move_on_after(deadline - self._clock.monotonic()):
-            await self._places.acquire()
-            try:
-                # Last: turns that were taken before a place was free would be used up all at once.
-                await self._rate.turn()
-            except BaseException:
-                self._places.release()
-                raise
-            return
-        whose = f"job {submission.job.job_id} of user {submission.job.user_id}"
-        raise Unavailable(
-            f"{whose} got no upload slot in time: raise the Limits, or patience", job=submission.job, retryable=True
-        )
-
-    async def _loaded(self, submission: Submission) -> Payload:
+        await self._places.acquire()
         try:
-            return await self._reader(submission.job)
-        except InvalidJob as error:
-            self._note_failure(submission, error)
+            # Last: turns that were taken before a place was free would be used up all at once.
+            await self._rate.turn()
+        except BaseException:
+            self._places.release()
             raise
 
-    async def _recalled(self, ledger: "Ledger", submission: Submission, payload: Payload, deadline: float) -> bool:
+    async def _recalled(self, ledger: "Ledger", submission: Submission, payload: Payload) -> bool:
         """Whether the job was accepted before; if not, it is durably on record now that it is about to be sent."""
-        with anyio.move_on_after(deadline - self._clock.monotonic()):
-            known = await ledger.begin(submission.job, payload.digest())
-            if known is None:
-                return False
-            if known.ticket is not None:
-                submission.ticket, submission.known, submission.recalled = known.ticket, known.verdict, True
-            submission.resume(known.reach)
-            return known.ticket is not None
-        whose = f"job {submission.job.job_id} of user {submission.job.user_id}"
-        raise LedgerFailed(f"{whose} was not written to the ledger in time: raise patience", retryable=True)
+        submission.stage = "the ledger did not write it down"
+        known = await ledger.begin(submission.job, payload.digest())
+        if known is None:
+            return False
+        if known.ticket is not None:
+            submission.ticket, submission.known, submission.recalled = known.ticket, known.verdict, True
+        submission.resume(known.reach)
+        return known.ticket is not None
 
     async def _walk(self, submission: Submission, payload: Payload, deadline: float) -> Ticket:
         self._resume(submission, payload)
+        submission.stage = "smile id did not take it"
         try:
             with span("upload", job_id=submission.job.job_id, job_type=int(submission.job.job_type)):
                 before_put = None if self._ledger is None else partial(self._about_to_put, self._ledger, submission)

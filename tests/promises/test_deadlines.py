@@ -11,7 +11,7 @@ import pytest
 from fault_proxy import FaultProxy, Trouble
 from street import ENGINES, Pictures, session_of
 
-from smile_async import Failed, Limits, SmileSession
+from smile_async import Failed, Job, Limits, SmileSession
 from smile_async.errors import SmileError, StillPending, Unavailable
 from smile_async.sandbox import RunningSandbox
 
@@ -166,3 +166,39 @@ async def test_no_deadline_is_needed_to_leave(running: RunningSandbox, pictures:
         await session.__aexit__(None, None, None)
         assert time.monotonic() - started < BOUND
     assert len(ends) == 1
+
+
+class SilentLedger:
+    """A ledger whose database says nothing any more, from the first call or from the mark before the PUT."""
+
+    def __init__(self, silent_from: str) -> None:
+        self._silent = {"begin": ("begin", "mark"), "mark": ("mark",)}[silent_from]
+
+    async def begin(self, job: Job, digest: bytes) -> Any:
+        """Perhaps on record."""
+        if "begin" in self._silent:
+            await anyio.sleep_forever()
+
+    async def mark(self, *_: object) -> None:
+        """Never on record."""
+        await anyio.sleep_forever()
+
+    def failed(self, *_: object, **__: object) -> None:
+        """Noted."""
+
+
+@pytest.mark.parametrize("silent_from", ["begin", "mark"])
+async def test_a_silent_ledger_costs_no_more_than_patience(
+    silent_from: str, running: RunningSandbox, pictures: Pictures
+) -> None:
+    """Verify and stream end in time with a ledger that never answers; the ticket says whether anything left."""
+    async with session_of(running) as session:
+        session.sender._ledger = SilentLedger(silent_from)  # type: ignore[assignment]
+        started = time.monotonic()
+        with pytest.raises(Unavailable) as caught:
+            await session.verify(pictures.job(), patience=PATIENCE)
+        assert time.monotonic() - started < BOUND
+        assert caught.value.retryable
+        assert (caught.value.ticket is None) == (silent_from == "begin")
+        leaving = time.monotonic()
+    assert time.monotonic() - leaving < 1

@@ -6,7 +6,7 @@ what goes to a sandbox in the same process. Both times the provider's own books 
 
 import asyncio
 import random
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,8 +28,6 @@ from smile_async.protocol.steps import Ask, Fault, Pause, Prepare, Put, Reach, S
 from smile_async.protocol.v1.submission import Submission
 from smile_async.sandbox import Sandbox
 from smile_async.timing.pacing import Pace
-from smile_async.traffic import payload
-from smile_async.traffic.payload import Payload
 from smile_async.traffic.pending import PendingJob
 
 OURS, THEIRS = "ours", "theirs"
@@ -306,9 +304,9 @@ plans = st.builds(
 SELFIE, IMPOSTOR = jpeg(), jpeg(size=(97, 80))
 
 
-async def read_at_once(job: Job) -> Payload:
+async def at_once(work: Callable[..., Any], *args: Any) -> Any:
     """Pictures are read in the loop: virtual time would run away while a thread works."""
-    return payload.read(job)
+    return work(*args)
 
 
 async def _handle(session: SmileSession, job: Job, how: str) -> Verdict | SmileError | None:
@@ -340,7 +338,7 @@ async def _story(plan: Plan) -> None:
         http=weather,
         clock=clock,
         upload_hosts="sandbox.test",
-        reader=read_at_once,
+        in_thread=at_once,
     ) as session:
         jobs = []
         for number, how in enumerate(plan.how):
@@ -420,12 +418,12 @@ def test_an_impostor_gets_no_verdict_in_any_weather(script: list[str]) -> None:
         sandbox.enroll("ada")
         weather = Weather(sandbox, [])
         settings = {"base_url": "https://sandbox.test/v1", "http": weather, "clock": clock}
-        async with SmileSession("001", "key", upload_hosts="sandbox.test", reader=read_at_once, **settings) as session:
+        async with SmileSession("001", "key", upload_hosts="sandbox.test", in_thread=at_once, **settings) as session:
             mine = Job.authenticate("ada", SELFIE, job_id="old")
             assert (await clock.run(session.verify(mine))).approved
         weather.script = list(script)
         theirs = Job.authenticate("ada", IMPOSTOR, job_id="old")
-        async with SmileSession("001", "key", upload_hosts="sandbox.test", reader=read_at_once, **settings) as session:
+        async with SmileSession("001", "key", upload_hosts="sandbox.test", in_thread=at_once, **settings) as session:
             for _ in range(3):
                 with pytest.raises(SmileError):
                     await clock.run(session.verify(theirs))

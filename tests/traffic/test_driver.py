@@ -581,7 +581,7 @@ def raw_reply_of_nothing() -> Act:
 async def test_no_time_left_is_unsent(smile: ScriptedSmile, pictures: Pictures) -> None:
     """A deadline that has passed before anything could be sent: nothing left, and calling again is safe."""
     async with session_of(smile) as session:
-        with pytest.raises(Unavailable, match="no upload slot in time") as caught:
+        with pytest.raises(Unavailable, match="before its patience was over") as caught:
             await session.submit(pictures.job(), patience=-1.0)
     assert (caught.value.ticket, caught.value.retryable) == (None, True)
     assert not smile.asked

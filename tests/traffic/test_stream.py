@@ -23,7 +23,6 @@ from smile_async.errors import (
     Unavailable,
     UserNotEnrolled,
 )
-from smile_async.protocol.v1.submission import Submission
 from smile_async.sandbox import RunningSandbox
 from smile_async.traffic.sender import Sender
 
@@ -467,7 +466,7 @@ async def test_the_rate_is_not_saved_up_while_uploads_are_slow() -> None:
     sender = Sender(driver, Limits(uploads=2, jobs_per_second=2), clock)
 
     async def send() -> None:
-        await sender._place(Submission(Job.authenticate("ada", use_enrolled_image=True)), 1000.0)
+        await sender._place()
         starts.append(clock.now)
         await clock.sleep(10 - clock.now % 10)
         sender._places.release()

@@ -5,6 +5,7 @@ descriptors, and S3 refuses a body without a Content-Length (protocol.md §5.4).
 from us and the time of day is 1980.
 """
 
+import base64
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -31,12 +32,13 @@ _HEADERS = len(_LOCAL) + len(_CENTRAL) + 2 * _MEMBER.size + _PLACE.size
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One picture of the zip, or, if *inline*, one that travels inside info.json instead."""
+    """One picture of the zip, or, if *inline* is given, one that travels inside info.json instead."""
 
     name: str
     content: bytes = field(repr=False)
     crc: int
-    inline: bool = False
+    #: The content as base64.
+    inline: str | None = field(default=None, repr=False)
 
 
 class Archive:
@@ -48,7 +50,7 @@ class Archive:
     __slots__ = ("_members", "length")
 
     def __init__(self, info: bytes, pictures: Sequence[Member] = ()) -> None:
-        files = ((picture.name, picture.content, picture.crc) for picture in pictures if not picture.inline)
+        files = ((picture.name, picture.content, picture.crc) for picture in pictures if picture.inline is None)
         self._members = tuple(
             (name.encode("ascii"), content, crc)
             for name, content, crc in (("info.json", info, zlib.crc32(info)), *files)
@@ -107,7 +109,7 @@ def members(job: Job, contents: Sequence[bytes]) -> list[Member]:
             name=f"{stem}.{'png' if media_type(content) == 'image/png' else 'jpg'}",
             content=content,
             crc=0 if image.inline else zlib.crc32(content),
-            inline=image.inline,
+            inline=base64.b64encode(content).decode() if image.inline else None,
         )
         for stem, image, content in zip(stems, job.images, contents, strict=True)
     ]

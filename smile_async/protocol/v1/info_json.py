@@ -1,6 +1,5 @@
 """info.json, the manifest of the zip, as the official Python SDK writes it (protocol.md §5.2)."""
 
-import base64
 from collections.abc import Sequence
 
 import orjson
@@ -18,7 +17,7 @@ _SELFIE, _SELFIE_INLINE, _LIVENESS, _LIVENESS_INLINE = 0, 2, 4, 6
 
 def info_json(
     job: Job,
-    pictures: Sequence[tuple[str, bytes | None]],
+    pictures: Sequence[tuple[str, str | None]],
     slot: Slot,
     *,
     partner_id: str,
@@ -27,7 +26,7 @@ def info_json(
 ) -> bytes:
     """The manifest of the zip (protocol.md §5.2), for *pictures* in the job's order.
 
-    Each is its name in the zip and None, or a name and the content that travels inline as base64.
+    Each is its name in the zip and None, or a name and the base64 that travels inline.
     """
     images = []
     for position, (name, inline) in enumerate(pictures):
@@ -36,7 +35,7 @@ def info_json(
             images.append({"image_type_id": _SELFIE if selfie else _LIVENESS, "image": "", "file_name": name})
         else:
             kind = _SELFIE_INLINE if selfie else _LIVENESS_INLINE
-            images.append({"image_type_id": kind, "image": base64.b64encode(inline).decode(), "file_name": ""})
+            images.append({"image_type_id": kind, "image": inline, "file_name": ""})
     return orjson.dumps(
         {
             "package_information": {

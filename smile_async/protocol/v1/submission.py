@@ -34,7 +34,7 @@ __all__ = ["Submission"]
 class Submission:
     """One job on its way, and how far it may have come: what a caller must know if it is cut short."""
 
-    __slots__ = ("job", "known", "left", "reach", "recalled", "ticket")
+    __slots__ = ("job", "known", "left", "reach", "recalled", "stage", "ticket")
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -45,6 +45,8 @@ class Submission:
         #: A ledger knows that it was accepted before, and the latest verdict that has come since.
         self.recalled = False
         self.known: Verdict | None = None
+        #: What it had to wait for last, as it stands in a message.
+        self.stage = "it was not begun"
 
     def resume(self, reach: Reach) -> None:
         """Take note that an earlier submission of the same pictures under the same job_id may have come so far."""
