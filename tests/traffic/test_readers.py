@@ -36,7 +36,7 @@ def silent_storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]
 async def test_a_picture_that_never_comes_costs_patience_and_nobody_elses(
     silent_storage: threading.Event, running: RunningSandbox, pictures: Pictures
 ) -> None:
-    """Fifty jobs whose pictures hang end in time, unsent; a job with its picture at hand passes, and leaving is quick."""
+    """Fifty jobs whose pictures hang end in time, unsent; one with its picture at hand passes, and leaving is quick."""
     async with session_of(running, limits=Limits(uploads=4)) as session:
         late = [
             asyncio.create_task(session.verify(Job.authenticate("ada", f"s3://silent/{n}.jpg"), patience=PATIENCE))
