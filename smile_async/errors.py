@@ -2,7 +2,7 @@
 
 They answer three questions a caller has when money or a login hangs on the answer: whose job was it (`.job`), was
 anything submitted (`.ticket`; None means that no request left), and is it safe and useful to call again with the same
-`Job` (`.retryable`). A rejected face is not an error: it is a `Verdict`.
+`Job` (`.retryable`). A rejected face is not an error: it is a `Verdict`. All of it survives a copy and a pickle.
 
     SmileError
     + BadConfiguration (ValueError)      the session's own settings are wrong
@@ -26,7 +26,7 @@ anything submitted (`.ticket`; None means that no request left), and is it safe 
     x WrongLoop (RuntimeError)           used from another event loop than the one it was entered on
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from smile_async.jobs.job import Job
@@ -80,6 +80,17 @@ class SmileError(Exception):
         self.job = job
         self.ticket = ticket
         self.retryable = retryable
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception is copied by calling its class with its message alone, which is not all that a leaf needs.
+        return _revived, (type(self), self.args), self.__dict__
+
+
+def _revived(kind: type[SmileError], args: tuple[Any, ...]) -> SmileError:
+    """An error of *kind* as it comes out of a copy or another process, before what it knows is put back."""
+    error = kind.__new__(kind)
+    error.args = args
+    return error
 
 
 class BadConfiguration(SmileError, ValueError):

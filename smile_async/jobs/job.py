@@ -55,6 +55,19 @@ class Job:
             raise InvalidJob(f"job {self.job_id} of user {self.user_id}: {why}", job=self)
         object.__setattr__(self, "partner_params", MappingProxyType(dict(self.partner_params)))
 
+    def __getstate__(self) -> dict[str, Any]:
+        params = self.partner_params
+        # A mappingproxy neither pickles nor copies. What was refused may hold anything, and travels with its error.
+        plain = dict(params) if isinstance(params, MappingProxyType) else params
+        return {name: getattr(self, name) for name in self.__dataclass_fields__} | {"partner_params": plain}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        params = state["partner_params"]
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
+        if isinstance(params, dict):
+            object.__setattr__(self, "partner_params", MappingProxyType(params))
+
     @classmethod
     def authenticate(
         cls,

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection
+from copy import copy
 from dataclasses import replace
 
 import anyio
@@ -171,7 +172,8 @@ class Confirmer:
         await query.done.wait()
         if isinstance(query.answer, JobStatus):
             return query.answer
-        raise query.answer or SessionClosed(self._host.closed_because, ticket=ticket)
+        # A copy for each who asked: they write into what they raise.
+        raise copy(query.answer) or SessionClosed(self._host.closed_because, ticket=ticket)
 
     async def _query(self, key: Key, ticket: Ticket, query: "_Query") -> None:
         watch = self._poller.watch_of(ticket)

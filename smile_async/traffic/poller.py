@@ -7,6 +7,7 @@ poller never waits for a listener, only for the clock.
 
 import asyncio
 from collections.abc import Callable
+from copy import copy
 from typing import Literal
 
 from smile_async.contained import contained, quietly
@@ -314,8 +315,7 @@ def _told(listener: Listener, verdict: Verdict) -> bool:
 
 def _about(error: SmileError, ticket: Ticket) -> SmileError:
     """A copy of *error* for one listener: tasks that raise one object write into each other's traceback and job."""
-    own = type(error).__new__(type(error), *error.args)
-    own.__dict__.update(error.__dict__)
+    own = copy(error)
     own.ticket = ticket
     return own
 

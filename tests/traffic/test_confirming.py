@@ -355,6 +355,26 @@ async def test_an_error_names_the_job() -> None:
     assert caught.value.ticket == TICKET
 
 
+async def test_each_who_asked_gets_an_error_of_their_own() -> None:
+    """A question that many share and that fails gives each an error that nobody else writes into."""
+    rig = Rig()
+    rig.driver.latency = 3.0
+    rig.driver.answer = lambda: Unavailable("down")
+    got: list[SmileError] = []
+
+    async def claim() -> None:
+        with pytest.raises(Unavailable, match="down") as caught:
+            await rig.claim("1221")
+        got.append(caught.value)
+
+    async with rig.running(), anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(claim)
+        await rig.clock.advance(4)
+    assert len({id(error) for error in got}) == 3
+    assert {error.ticket for error in got} == {TICKET}
+
+
 async def test_leaving_the_session_ends_every_question() -> None:
     """Who waits for an answer gets SessionClosed; the questions to come are dropped without a word."""
     rig = Rig()
