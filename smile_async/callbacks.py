@@ -21,6 +21,7 @@ from smile_async.jobs.verdict import Verdict
 from smile_async.log import log
 from smile_async.protocol.signature import Secret, Signer
 from smile_async.protocol.v1.judging import FRESH_FOR, judge_callback
+from smile_async.settings import checked_flag
 from smile_async.timing.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -100,8 +101,8 @@ class CallbackReceiver:
     ) -> None:
         self._session = session
         self._on_verdict = on_verdict
-        self._confirm = confirm
-        self._require_token = require_token
+        self._confirm = checked_flag("confirm", confirm)
+        self._require_token = checked_flag("require_token", require_token)
         try:
             self._allowed = None if allow_from is None else [ipaddress.ip_network(name) for name in allow_from]
         except ValueError as error:

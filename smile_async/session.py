@@ -30,7 +30,7 @@ from smile_async.log import log
 from smile_async.protocol.signature import Secret
 from smile_async.protocol.steps import Ask, Fault
 from smile_async.protocol.v1.submission import Submission
-from smile_async.settings import Settings, environment_settings
+from smile_async.settings import Settings, checked_flag, environment_settings
 from smile_async.timing.clock import Clock, SystemClock
 from smile_async.timing.pacing import Pace
 from smile_async.traffic.confirming import Confirmer
@@ -107,8 +107,9 @@ class SmileSession:
         self._ca_file = None if ca_file is None else os.fspath(ca_file)
         if self._ca_file is not None and not os.path.isfile(self._ca_file):  # noqa: PTH113 - may be bytes-free text
             raise BadConfiguration(f"ca_file {self._ca_file!r} is not a file: give a PEM file of CA certificates")
+        proxies = checked_flag("trust_env", trust_env)
         factory, sharded = engine_factory(
-            http, ca_file=self._ca_file, trust_env=trust_env, base_url=self._settings.base_url
+            http, ca_file=self._ca_file, trust_env=proxies, base_url=self._settings.base_url
         )
         self._needs_tls = http in ("httpx", "httpx2") if isinstance(http, str) else False
         self._clock = clock or SystemClock()
@@ -194,8 +195,9 @@ class SmileSession:
         waiting, not the job: `await session.wait(job.ticket)` finds it again.
         """
         waiter = Waiter(checked_until(until), self.now() + checked_patience(patience))
+        asked = {"history": checked_flag("history", history), "image_links": checked_flag("image_links", image_links)}
         sent = await self._sent(job, waiter.deadline)
-        return await self._heard(sent.ticket, waiter, sent=sent, history=history, image_links=image_links)
+        return await self._heard(sent.ticket, waiter, sent=sent, **asked)
 
     async def submit(self, job: Job, patience: float = PATIENCE) -> Ticket:
         """Upload *job* and return at once; the verdict comes by callback or by `wait`. Raises any SmileError."""
@@ -211,8 +213,9 @@ class SmileSession:
         """One signed query: how far the job is. Raises JobNotFound, ForgedReply, Unavailable, …"""
         self.host.check()
         ticket = checked_ticket(ticket)
+        ask = Ask(ticket, checked_flag("history", history), checked_flag("image_links", image_links))
         try:
-            return await self._driver.query(Ask(ticket, history, image_links), self.now() + STATUS_SECONDS)
+            return await self._driver.query(ask, self.now() + STATUS_SECONDS)
         except Fault as fault:
             error = fault.error
         error.ticket, error.retryable = ticket, True

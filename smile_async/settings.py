@@ -13,7 +13,7 @@ from smile_async.errors import BadConfiguration
 from smile_async.protocol.signature import Secret, Signer
 from smile_async.urls import DEFAULT_UPLOAD_HOSTS, url_flaw
 
-__all__ = ["ENVIRONMENTS", "Settings", "environment_settings"]
+__all__ = ["ENVIRONMENTS", "Settings", "checked_flag", "environment_settings"]
 
 #: protocol.md §1.
 ENVIRONMENTS = {
@@ -72,6 +72,13 @@ class Settings:
             callback_url=callback_url or "",
             upload_hosts=_hosts(upload_hosts),
         )
+
+
+def checked_flag(name: str, value: object) -> bool:
+    """*value* of the flag *name*, if it is one; raises BadConfiguration: the text "false" would count as true."""
+    if isinstance(value, bool):
+        return value
+    raise BadConfiguration(f"{name} is {type(value).__name__}: give True or False")
 
 
 def _hosts(given: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -394,6 +394,15 @@ def test_allow_from_is_checked_when_built(wrong: Any) -> None:
         CallbackReceiver(SmileSession("001", "key"), allow_from=wrong)
 
 
+@pytest.mark.parametrize("name", ["confirm", "require_token"])
+def test_a_flag_of_the_receiver_is_true_or_false(name: str) -> None:
+    """Neither a None nor a 0 from a configuration file takes away confirmation or token unnoticed."""
+    session = SmileSession("001", "key")
+    for flag in (None, 0, "no"):
+        with pytest.raises(BadConfiguration, match=f"{name} is {type(flag).__name__}: give True or False"):
+            CallbackReceiver(session, **{name: flag})  # type: ignore[arg-type]
+
+
 # --- what status says
 
 

@@ -611,7 +611,7 @@ async def test_a_job_just_uploaded_may_be_unknown_for_a_moment(
 
 
 NO_TICKETS: list[Any] = ['{"user_id": "ada"}', None, Ticket(b"ada", "j1", 2), Ticket("ada", "\ud800", 2)]  # type: ignore[arg-type]
-NO_TICKETS += [Ticket("ada", "j1", None), Ticket("ada", "j1", 2, 7)]  # type: ignore[arg-type]
+NO_TICKETS += [Ticket("ada", "j1", 2, 7)]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("ticket", NO_TICKETS)
@@ -643,6 +643,27 @@ async def test_how_to_wait_is_checked_before_anything_is_sent(
     with pytest.raises(UnreadableReply, match="got dict: give a Verdict"):
         await session.deliver({})  # type: ignore[arg-type]
     assert not running.sandbox.jobs
+
+
+@pytest.mark.parametrize("name", ["history", "image_links"])
+async def test_what_to_ask_for_is_true_or_false(
+    name: str, session: SmileSession, running: RunningSandbox, pictures: Pictures
+) -> None:
+    """A flag of verify() or status() that is no bool is refused by name, before the job is billed."""
+    for flag in ("false", 1, None):
+        words = f"{name} is {type(flag).__name__}: give True or False"
+        with pytest.raises(BadConfiguration, match=words):
+            await session.verify(pictures.job(), **{name: flag})  # type: ignore[arg-type]
+        with pytest.raises(BadConfiguration, match=words):
+            await session.status(Ticket("ada", "j1", 2), **{name: flag})  # type: ignore[arg-type]
+    assert not running.sandbox.jobs
+    assert session.stats.polls == 0
+
+
+def test_a_flag_of_the_session_is_true_or_false() -> None:
+    """SMILE's "false" from somebody's environment must not mean that proxies are used."""
+    with pytest.raises(BadConfiguration, match="trust_env is str: give True or False"):
+        SmileSession("085", "key", trust_env="false")  # type: ignore[arg-type]
 
 
 async def test_following_is_entered_once_and_before_it_is_read(session: SmileSession, pictures: Pictures) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from smile_async.errors import InvalidJob
 from smile_async.jobs.image import Image, flaw
-from smile_async.jobs.ticket import MAX_ID_LENGTH, JobType, Ticket
+from smile_async.jobs.ticket import MAX_ID_LENGTH, UNKNOWN_JOB_TYPE, JobType, Ticket, job_type_flaw
 from smile_async.urls import url_flaw
 
 __all__ = ["ImageSource", "Job"]
@@ -24,6 +24,7 @@ ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | Image
 
 _ONE_PICTURE = (str, bytes, bytearray, memoryview, os.PathLike, Image)
 _RESERVED = ("user_id", "job_id", "job_type")
+_FLAGS = ("use_enrolled_image", "allow_new_enroll")
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -31,8 +32,8 @@ class Job:
     """One selfie job; make it with `Job.authenticate` or `Job.register`.
 
     Immutable, and cheap to keep: a path is read only when the upload starts. Raises InvalidJob at once for ids that
-    are empty, longer than 255 characters or hold control characters, for partner_params that are not text, for a
-    callback_url that is not https, and for bytes that are not a colour JPEG or PNG.
+    are empty, longer than 255 characters or hold control characters, for partner_params that are not text, for flags
+    that are not bool, for a callback_url that is not https, and for bytes that are not a colour JPEG or PNG.
     """
 
     user_id: str
@@ -221,6 +222,14 @@ def _encodes(text: str) -> bool:
 
 
 def _options_flaw(job: Job) -> str:
+    why = job_type_flaw(job.job_type) or ("is 0: give a JobType" if job.job_type == UNKNOWN_JOB_TYPE else "")
+    if why:
+        return f"job_type {why}"
+    for name in _FLAGS:
+        flag: object = getattr(job, name)
+        # The text "false" of a form counts as true, and would put a stranger's face in the place of an enrolled one.
+        if not isinstance(flag, bool):
+            return f"{name} is {type(flag).__name__}: give True or False"
     if job.selfie is None and not job.use_enrolled_image:
         return "there is no selfie: give one, or set use_enrolled_image"
     if job.callback_url is not None:

@@ -11,11 +11,13 @@ from smile_async.errors import InvalidJob
 
 __all__ = [
     "MAX_ID_LENGTH",
+    "MAX_JOB_TYPE",
     "UNKNOWN_JOB_TYPE",
     "JobType",
     "Ticket",
     "checked_ticket",
     "job_type",
+    "job_type_flaw",
     "known_job_type",
     "same_job",
 ]
@@ -25,6 +27,8 @@ MAX_ID_LENGTH = 255
 
 #: The type of a job about which only its ids are believed: a status reply then says which it is.
 UNKNOWN_JOB_TYPE = 0
+#: Far above any known, and all that an Integer column of a ledger holds.
+MAX_JOB_TYPE = 2**31 - 1
 
 
 class JobType(IntEnum):
@@ -45,13 +49,19 @@ class JobType(IntEnum):
 class Ticket:
     """The stub that finds a job again: keep it in your database, it is small and JSON.
 
-    `user_id` and `job_id` are what Smile ID asks for; `smile_job_id` is its own number, None until it is known.
+    `user_id` and `job_id` are what Smile ID asks for; `smile_job_id` is its own number, None until it is known. Raises
+    InvalidJob for a job_type that is no whole number.
     """
 
     user_id: str
     job_id: str
     job_type: int
     smile_job_id: str | None = None
+
+    def __post_init__(self) -> None:
+        why = job_type_flaw(self.job_type)
+        if why:
+            raise InvalidJob(f"job_type {why}")
 
     def to_json(self) -> str:
         """One line of JSON that `from_json` reads."""
@@ -102,10 +112,18 @@ def checked_ticket(given: object) -> Ticket:
 
 def job_type(value: object) -> int:
     """*value* (an int, or a text such as "2": Smile ID sends both) as a JobType, or as an int if it is a new one."""
-    number = int(value) if isinstance(value, int | str) and not isinstance(value, bool) else -1
-    if number < 0:
-        raise InvalidJob(f"job_type is {type(value).__name__}: give a JobType")
+    number: Any = int(value) if isinstance(value, str) else value
+    why = job_type_flaw(number)
+    if why:
+        raise InvalidJob(f"job_type {why}")
     return JobType(number) if number in JobType.__members__.values() else number
+
+
+def job_type_flaw(value: object) -> str:
+    """What is wrong with *value* as a job_type, and the cure; "" for a JobType, or the number of a new one."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return f"is {type(value).__name__}: give a JobType"
+    return "" if 0 <= value <= MAX_JOB_TYPE else "is not a number of 31 bits: give a JobType"
 
 
 def known_job_type(value: object) -> int | None:

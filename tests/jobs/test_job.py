@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from smile_async.errors import InvalidJob
 from smile_async.jobs.image import Image
 from smile_async.jobs.job import Job
-from smile_async.jobs.ticket import MAX_ID_LENGTH, UNKNOWN_JOB_TYPE, JobType, Ticket, job_type
+from smile_async.jobs.ticket import MAX_ID_LENGTH, MAX_JOB_TYPE, UNKNOWN_JOB_TYPE, JobType, Ticket, job_type
 
 GREY = jpeg(1)
 MAKERS = (Job.authenticate, Job.register)
@@ -314,8 +314,52 @@ def test_a_ticket_exists_from_birth() -> None:
     assert Job.register("ada", jpeg(), job_id="x").ticket.job_type == 4
 
 
+NO_BOOLS = ["false", "true", "", 1, 0, None, [True]]
+
+
+@pytest.mark.parametrize("flag", NO_BOOLS)
+@pytest.mark.parametrize(
+    ("make", "name"), [(Job.authenticate, "use_enrolled_image"), (Job.register, "allow_new_enroll")]
+)
+def test_a_flag_is_true_or_false(make: Maker, name: str, flag: object) -> None:
+    """A form's text "false" would count as true and replace an enrolled face: what is no bool is refused by name."""
+    words = f"job 7f3e of user ada: {name} is {type(flag).__name__}: give True or False"
+    with pytest.raises(InvalidJob, match=words):
+        make("ada", jpeg(), job_id="7f3e", **{name: flag})
+    with pytest.raises(InvalidJob, match=words):
+        Job("ada", 4, Image.from_bytes(jpeg()), job_id="7f3e", **{name: flag})  # type: ignore[arg-type]
+
+
+NO_TYPES = [
+    (None, "job_type is NoneType: give a JobType"),
+    (True, "job_type is bool: give a JobType"),
+    (2.0, "job_type is float: give a JobType"),
+    ("2", "job_type is str: give a JobType"),
+    (-1, "job_type is not a number of 31 bits"),
+    (2**31, "job_type is not a number of 31 bits"),
+    (10**30, "job_type is not a number of 31 bits"),
+]
+
+
+@pytest.mark.parametrize(("kind", "words"), NO_TYPES)
+def test_a_job_type_is_a_small_whole_number(kind: Any, words: str) -> None:
+    """A ticket and a job say what is wrong with their type at once, not when a ledger can not write it down."""
+    with pytest.raises(InvalidJob, match=words):
+        Ticket("ada", "7f3e", kind)
+    with pytest.raises(InvalidJob, match=f"job 7f3e of user ada: {words}"):
+        Job("ada", kind, Image.from_bytes(jpeg()), job_id="7f3e")
+
+
+def test_a_type_that_is_new_is_sent_and_one_that_is_unknown_is_not() -> None:
+    """A number without a name is a product we do not know yet; 0 stands for not knowing, and only a ticket may."""
+    assert Job("ada", MAX_JOB_TYPE, Image.from_bytes(jpeg())).ticket.job_type == MAX_JOB_TYPE
+    assert Ticket("ada", "7f3e", UNKNOWN_JOB_TYPE).job_type == 0
+    with pytest.raises(InvalidJob, match="job_type is 0: give a JobType"):
+        Job("ada", UNKNOWN_JOB_TYPE, Image.from_bytes(jpeg()))
+
+
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
-TICKETS = st.builds(Ticket, TEXTS, TEXTS, st.integers(0, 2**53), st.none() | TEXTS)
+TICKETS = st.builds(Ticket, TEXTS, TEXTS, st.integers(0, MAX_JOB_TYPE), st.none() | TEXTS)
 
 
 @given(TICKETS)
@@ -353,6 +397,7 @@ def test_a_known_job_type_comes_back_by_its_name() -> None:
         '{"user_id":"ada","job_id":"x","job_type":-1}',
         '{"user_id":"ada","job_id":"x","job_type":null}',
         '{"user_id":"ada","job_id":"x","job_type":2.0}',
+        '{"user_id":"ada","job_id":"x","job_type":4294967298}',
         '{"user_id":"ada","job_id":"x","job_type":2,"smile_job_id":123}',
         '{"user_id":"ada","job_id":"x","job_type":2,"smile_job_id":0}',
         '{"user_id":"ada","job_id":"x","job_type":2,"smile_job_id":false}',
@@ -395,7 +440,7 @@ def test_a_job_type_is_a_number_or_a_text(value: object, expected: int) -> None:
     assert job_type(value) == expected
 
 
-@pytest.mark.parametrize("value", [None, 2.0, [2], "-1", -1, b"2", "", "two"])
+@pytest.mark.parametrize("value", [None, 2.0, [2], "-1", -1, b"2", "", "two", True, 10**30, str(10**30)])
 def test_anything_else_is_no_job_type(value: object) -> None:
     """What is neither raises a ValueError, never another error."""
     with pytest.raises(ValueError):
