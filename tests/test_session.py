@@ -625,6 +625,10 @@ async def test_what_is_no_ticket_is_refused_at_once(ticket: Any, session: SmileS
     assert session.stats.polls == 0
 
 
+NO_PATIENCE: list[tuple[Any, str]] = [(None, "NoneType"), ("60", "str"), (True, "bool"), (float("nan"), "nan")]
+NO_PATIENCE += [(float("inf"), "inf"), (float("-inf"), "-inf"), (10**400, "inf"), (10**5000, "inf")]
+
+
 async def test_how_to_wait_is_checked_before_anything_is_sent(
     session: SmileSession, running: RunningSandbox, pictures: Pictures
 ) -> None:
@@ -634,12 +638,13 @@ async def test_how_to_wait_is_checked_before_anything_is_sent(
         await session.verify(pictures.job(), until="Final")  # type: ignore[arg-type]
     with pytest.raises(BadConfiguration, match="until"):
         await session.wait(ticket, until=None)  # type: ignore[arg-type]
-    for patience in (None, float("nan"), "60", True):
+    for patience, what in NO_PATIENCE:
         for call in (session.verify, session.submit):
-            with pytest.raises(BadConfiguration, match="patience is"):
+            with pytest.raises(BadConfiguration, match=f"^patience is {what}: give a .*number of seconds$"):
                 await call(pictures.job(), patience=patience)  # type: ignore[operator]
-    with pytest.raises(BadConfiguration, match="patience"):
-        session.follow(ticket, patience=float("nan"))
+    for patience, what in NO_PATIENCE[1:]:
+        with pytest.raises(BadConfiguration, match=f"^patience is {what}"):
+            session.follow(ticket, patience=patience)
     with pytest.raises(UnreadableReply, match="got dict: give a Verdict"):
         await session.deliver({})  # type: ignore[arg-type]
     assert not running.sandbox.jobs

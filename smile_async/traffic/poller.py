@@ -322,4 +322,6 @@ def _about(error: SmileError, ticket: Ticket) -> SmileError:
 
 def _still_pending(ticket: Ticket, waited: float) -> str:
     whose = f"user {ticket.user_id}, job {ticket.job_id}"
-    return f"still pending after {waited:.3g} s ({whose}): await session.wait(error.ticket)"
+    # Never in the manner of 7.2e+03.
+    seconds = f"{round(waited, 3):.3g}" if waited < 100 else f"{waited:.0f}"
+    return f"still pending after {seconds} s ({whose}): await session.wait(error.ticket)"

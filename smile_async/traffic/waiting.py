@@ -108,7 +108,13 @@ def checked_until(until: object) -> Until:
 
 
 def checked_patience(seconds: object) -> float:
-    """*seconds*, if one can wait for so long; raises BadConfiguration."""
-    if isinstance(seconds, int | float) and not isinstance(seconds, bool) and not math.isnan(seconds):
-        return seconds
-    raise BadConfiguration(f"patience is {seconds!r}: give a number of seconds")
+    """*seconds*, if one can wait for so long (0 or less: not at all); raises BadConfiguration."""
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        raise BadConfiguration(f"patience is {type(seconds).__name__}: give a number of seconds")
+    try:
+        patience = float(seconds)
+    except OverflowError:
+        patience = math.inf
+    if not math.isfinite(patience):
+        raise BadConfiguration(f"patience is {patience}: give a finite number of seconds")
+    return patience
