@@ -16,6 +16,8 @@ from smile_async.protocol.signature import Secret
 
 __all__ = [
     "ATTEMPTS",
+    "FORGETFUL_FOR",
+    "FORGETFUL_GAPS",
     "Answer",
     "Ask",
     "Conversation",
@@ -27,11 +29,15 @@ __all__ = [
     "Sent",
     "Slot",
     "Step",
+    "Wait",
     "insist",
 ]
 
 #: Attempts a leg, the first included (guarantee G4).
 ATTEMPTS = 3
+#: Seconds between questions about a job that was made just now and that /job_status does not know yet; and in all.
+FORGETFUL_GAPS = (0.25, 0.5, 1.0, 2.0, 3.0, 3.25)
+FORGETFUL_FOR = sum(FORGETFUL_GAPS)
 
 
 class Sent(StrEnum):
@@ -107,7 +113,14 @@ class Pause:
     fault: Fault = field(repr=False)
 
 
-Step = Prepare | Put | Ask | Pause
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Let so many *seconds* pass; answered by whether there was the time for it."""
+
+    seconds: float
+
+
+Step = Prepare | Put | Ask | Pause | Wait
 Answer = TypeVar("Answer")
 Conversation = Generator[Step, Any, Answer]
 

@@ -20,7 +20,20 @@ from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import JobStatus
 from smile_async.log import log
 from smile_async.protocol.signature import SignedStamp, Signer, Stamps, format_timestamp
-from smile_async.protocol.steps import Answer, Ask, Conversation, Fault, Pause, Prepare, Put, Sent, Slot, insist
+from smile_async.protocol.steps import (
+    FORGETFUL_FOR,
+    Answer,
+    Ask,
+    Conversation,
+    Fault,
+    Pause,
+    Prepare,
+    Put,
+    Sent,
+    Slot,
+    Wait,
+    insist,
+)
 from smile_async.protocol.v1.archive import Archive
 from smile_async.protocol.v1.info_json import info_json
 from smile_async.protocol.v1.judging import judge_status
@@ -45,8 +58,6 @@ __all__ = ["Driver"]
 BeforePut = Callable[[], Awaitable[None]]
 
 _JSON = [("Content-Type", "application/json"), ("Accept", "application/json")]
-#: Seconds in which /job_status may not know a job that we have just uploaded.
-FORGETFUL_FOR = 10.0
 #: The very type the presigned URL was signed for; S3 answers 403 to any other (protocol.md §5.4).
 _ZIP = [("Content-Type", "application/zip")]
 
@@ -118,7 +129,7 @@ class Driver:
         deadline: float,
         before_put: BeforePut | None = None,
     ) -> Answer:
-        answer: Slot | JobStatus | None = None
+        answer: Slot | JobStatus | bool | None = None
         fault: Fault | None = None
         taken = 0
         while True:
@@ -132,6 +143,8 @@ class Driver:
             try:
                 if isinstance(step, Pause):
                     taken += await self._pause(step, job_id, deadline)
+                elif isinstance(step, Wait):
+                    answer = await self._wait(step.seconds, deadline)
                 elif isinstance(step, Ask):
                     answer = await self.ask(step, deadline)
                 elif payload is not None:
@@ -169,6 +182,12 @@ class Driver:
         )
         await self._clock.sleep(0 if fault.throttled else wait)
         return taken
+
+    async def _wait(self, seconds: float, deadline: float) -> bool:
+        if self._clock.monotonic() + seconds >= deadline:
+            return False
+        await self._clock.sleep(seconds)
+        return True
 
     async def _prepare(self, payload: Payload, deadline: float, *, retry: bool) -> Slot:
         where = f"{self._settings.base_url}/upload"

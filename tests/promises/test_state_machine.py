@@ -24,7 +24,7 @@ from smile_async.errors import JobExists, JobNotFound, Unavailable, UnreadableRe
 from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import JobStatus
 from smile_async.protocol.signature import Secret
-from smile_async.protocol.steps import Ask, Fault, Pause, Prepare, Put, Reach, Sent, Slot, Step
+from smile_async.protocol.steps import Ask, Fault, Pause, Prepare, Put, Reach, Sent, Slot, Step, Wait
 from smile_async.protocol.v1.submission import Submission
 from smile_async.sandbox import Sandbox
 from smile_async.timing.pacing import Pace
@@ -97,8 +97,8 @@ class Walk:
             except StopIteration as end:
                 ticket: Ticket = end.value
                 return ticket
-            if isinstance(step, Pause):
-                send, value = steps.send, None
+            if isinstance(step, Pause | Wait):
+                send, value = steps.send, True
                 continue
             try:
                 send, value = steps.send, self._perform(step, next(script, "ok"))

@@ -25,6 +25,8 @@ from smile_async.jobs.verdict import JobStatus, Verdict
 from smile_async.protocol.signature import Secret
 from smile_async.protocol.steps import (
     ATTEMPTS,
+    FORGETFUL_FOR,
+    FORGETFUL_GAPS,
     Ask,
     Conversation,
     Fault,
@@ -35,6 +37,7 @@ from smile_async.protocol.steps import (
     Sent,
     Slot,
     Step,
+    Wait,
     insist,
 )
 from smile_async.protocol.v1.submission import Submission
@@ -115,7 +118,7 @@ class Play:
 
     @property
     def told(self) -> str:
-        """The steps, in short: `prepare`, `prepare!` with retry, `put`, `ask`, `pauseN`."""
+        """The steps, in short: `prepare`, `prepare!` with retry, `put`, `ask`, `wait`, `pauseN`."""
         return " ".join(_short(step) for step in self.steps)
 
 
@@ -125,8 +128,12 @@ def _short(step: Step) -> str:
     return f"pause{step.attempt}" if isinstance(step, Pause) else type(step).__name__.lower()
 
 
+#: There is no time left for a Wait, which otherwise has it.
+LATE = object()
+
+
 def play(story: Conversation[Any], *answers: Any) -> Play:
-    """Drive *story* with *answers*, a Fault to be thrown or a value to be sent, one for each step but a pause."""
+    """Drive *story* with *answers*, a Fault to be thrown or a value to be sent, for each step but pause and wait."""
     played, waiting = Play(), list(answers)
     answer: Any = None
     while True:
@@ -139,7 +146,11 @@ def play(story: Conversation[Any], *answers: Any) -> Play:
             played.fault = fault
             break
         played.steps.append(step)
-        answer = None if isinstance(step, Pause) else waiting.pop(0)
+        if isinstance(step, Wait):
+            answer = waiting[:1] != [LATE]
+            waiting = waiting[not answer :]
+        else:
+            answer = None if isinstance(step, Pause) else waiting.pop(0)
     assert waiting == [], f"after {played.told!r} nobody asked for the rest"
     return played
 
@@ -268,9 +279,59 @@ def test_an_impostor_never_gets_an_old_verdict(status: JobStatus) -> None:
     assert story.ticket == TICKET
 
 
-def test_a_job_that_exists_and_is_not_found_is_somebody_elses() -> None:
-    """2215 and then 2304 (the job is another user's) is JobExists."""
-    played, _ = submit(lost(), exists(), not_found())
+ASKED_FOR_TEN_SECONDS = " ".join(["ask"] + ["wait ask"] * len(FORGETFUL_GAPS))
+
+
+def not_known() -> list[Fault]:
+    """2304 to all that is asked within ten seconds."""
+    return [not_found() for _ in range(len(FORGETFUL_GAPS) + 1)]
+
+
+@pytest.mark.parametrize("times", [1, 3, len(FORGETFUL_GAPS)])
+@pytest.mark.parametrize("before", [Reach.NOTHING, Reach.RESERVED])
+def test_our_own_job_may_not_be_known_for_a_moment(times: int, before: Reach) -> None:
+    """After our own lost /upload, of this call or an earlier one, 2215 and then 2304 is asked again for ten seconds,
+    and what is known by then goes on: nobody calls our job somebody else's.
+    """
+    first = [lost()] if before is Reach.NOTHING else []
+    played, story = submit(*first, exists(), *not_known()[:times], NO_ZIP, slot(), None, reach=before)
+    assert played.told.endswith("prepare " + "ask wait " * times + "ask prepare! put")
+    assert [step.seconds for step in played.steps if isinstance(step, Wait)] == list(FORGETFUL_GAPS[:times])
+    assert (played.ended, story.reach) == (NUMBERED, Reach.UPLOADED)
+
+
+def test_a_moment_is_ten_seconds() -> None:
+    """As long as the poller has patience with a job that was uploaded just now."""
+    assert FORGETFUL_FOR == sum(FORGETFUL_GAPS) == 10.0
+
+
+@pytest.mark.parametrize("reach", [Reach.NOTHING, Reach.RESERVED, Reach.UPLOADED])
+@pytest.mark.parametrize("answers", [not_known(), [not_found(), LATE], [not_found(), not_found(), LATE]])
+def test_whose_job_it_is_may_stay_unknown(answers: list[Any], reach: Reach) -> None:
+    """If /job_status never knows the job, or there is no time to ask it, nothing is sent and nobody is blamed: calling
+    again with the same job is safe, may succeed, and begins where this story ended.
+    """
+    first = [lost()] if reach is Reach.NOTHING else []
+    played, story = submit(*first, exists(), *answers, reach=reach)
+    if LATE not in answers:
+        assert played.told.endswith(f"prepare {ASKED_FOR_TEN_SECONDS}")
+    assert "prepare!" not in played.told
+    assert played.fault is not None
+    assert type(played.fault.error) is Unavailable
+    assert str(played.fault.error) == (
+        "job 7f3e of user ada exists, but is not known to /job_status yet: call again with the same Job"
+    )
+    assert (played.fault.transient, played.fault.sent) == (True, Sent.ANSWERED)
+    assert (story.reach, story.left) == (max(reach, Reach.RESERVED), True)
+
+
+def test_a_strangers_job_is_not_insisted_on() -> None:
+    """2215 to a first attempt is JobExists at once, and so is a zip that is there and was not sent by us, even if
+    /job_status knew nothing of it for a moment.
+    """
+    assert submit(exists())[0].told == "prepare"
+    played, _ = submit(lost(), exists(), not_found(), DONE)
+    assert played.told == "prepare pause1 prepare ask wait ask"
     assert played.fault is not None
     assert isinstance(played.fault.error, JobExists)
 
@@ -290,11 +351,13 @@ def test_a_question_that_fails_ends_the_story() -> None:
 
 
 def test_doubts_are_bounded() -> None:
-    """A server that keeps saying 2215 and "no zip yet" is not asked for ever."""
+    """A server that keeps saying 2215 and "no zip yet" is not asked for ever; the job may be ours all the same."""
     played, _ = submit(lost(), *([exists(), NO_ZIP] * ATTEMPTS), exists())
     assert played.told == "prepare pause1 prepare ask prepare! ask prepare! ask prepare!"
     assert played.fault is not None
-    assert isinstance(played.fault.error, JobExists)
+    assert type(played.fault.error) is Unavailable
+    assert "exists, but is refused a new upload URL" in str(played.fault.error)
+    assert played.fault.transient
 
 
 # -- resuming ---------------------------------------------------------------------------------------------------------
@@ -358,11 +421,22 @@ def test_a_lost_zip_that_landed_is_not_sent_again(status: JobStatus) -> None:
     assert (played.ended, story.reach) == (NUMBERED, Reach.UPLOADED)
 
 
-@pytest.mark.parametrize("answer", [NO_ZIP, not_found])
-def test_a_lost_zip_that_did_not_land_is_sent_again(answer: Any) -> None:
-    """If Smile ID has no zip, or has not heard of the job yet, the PUT is repeated."""
-    played, _ = submit(slot(), lost(), answer() if callable(answer) else answer, None)
+def test_a_lost_zip_that_did_not_land_is_sent_again() -> None:
+    """If Smile ID has no zip the PUT is repeated, and also if it has not heard of the job after ten seconds."""
+    played, _ = submit(slot(), lost(), NO_ZIP, None)
     assert played.told == "prepare put ask pause1 put"
+    played, _ = submit(slot(), lost(), *not_known(), None)
+    assert played.told == f"prepare put {ASKED_FOR_TEN_SECONDS} pause1 put"
+
+
+def test_a_lost_zip_that_landed_may_not_be_known_for_a_moment() -> None:
+    """2304 right after a lost PUT says nothing: it is asked again, and a zip that is there is not sent twice."""
+    played, story = submit(slot(), lost(), not_found(), DONE)
+    assert played.told == "prepare put ask wait ask"
+    assert (played.ended, story.reach) == (NUMBERED, Reach.UPLOADED)
+    played, _ = submit(slot(), unsent(), unsent(), lost(), not_found(), not_found(), DONE)
+    assert played.told.endswith("pause2 put ask wait ask wait ask")
+    assert played.ended == NUMBERED
 
 
 def test_every_lost_zip_is_asked_about_the_last_too() -> None:
@@ -508,6 +582,8 @@ class World:
         """What a driver would answer, or the Fault it would throw."""
         if isinstance(step, Pause):
             return None
+        if isinstance(step, Wait):
+            return self.choose(["time", "time", "late"]) == "time"
         if self.late and self.choose(["now", "later"]) == "now":
             self.late, self.zip = False, "ours"
         fate = self.choose(["done", "done", "unsent", "lost before", "lost after", "busy", "refused"])
@@ -536,7 +612,7 @@ class World:
                 return expired() if how == "expired" else broken()
             self.late, self.zip = how == "late", self.zip or ("" if how == "late" else "ours")
             return lost() if how == "late" else None
-        if not self.owner:
+        if not self.owner or self.choose(["known", "known", "not yet"]) == "not yet":
             return not_found()
         return WORKING if self.zip else NO_ZIP
 
@@ -563,7 +639,7 @@ def tell(story: Submission, world: World, cut: Callable[[], bool]) -> tuple[str,
         answer = world.perform(step)
         if isinstance(step, Put) and isinstance(answer, Fault) and answer.sent is Sent.AMBIGUOUS:
             world.in_doubt = True
-        if not isinstance(step, Pause) and cut():
+        if not isinstance(step, Pause | Wait) and cut():
             world.in_doubt = world.in_doubt or isinstance(step, Put)
             steps.close()
             return "cut", None

@@ -486,6 +486,39 @@ async def test_a_wrong_clock_does_not_hide_that_an_upload_may_have_arrived(
     assert (smile.jobs["j1"].created, len(smile.jobs["j1"].zips)) == (1, 1)
 
 
+UNKNOWN = say(404, {"error": "Job not found", "code": "2304"})
+
+
+async def test_our_own_job_is_waited_for_until_it_is_known(smile: ScriptedSmile, pictures: Pictures) -> None:
+    """After a lost /upload our job exists, and /job_status does not know it for a moment: it is asked again, and the
+    job goes on as the one that it is.
+    """
+    smile.fault("upload", reset_after_reading, effect=True)
+    smile.fault("job_status", UNKNOWN, UNKNOWN)
+    begun = time.monotonic()
+    await success(smile, pictures.job(job_id="j1"))
+    assert time.monotonic() - begun >= 0.75
+    assert len(smile.jobs["j1"].zips) == 1
+
+
+async def test_a_job_that_stays_unknown_ends_with_patience(smile: ScriptedSmile, pictures: Pictures) -> None:
+    """If /job_status does not know our job for as long as we have patience, the error does not call it somebody else's:
+    calling again with the same job finishes it.
+    """
+    job = pictures.job(job_id="j1")
+    async with session_of(smile) as session:
+        smile.fault("upload", reset_after_reading, effect=True)
+        smile.fault("job_status", *[UNKNOWN] * 7)
+        begun = time.monotonic()
+        with pytest.raises(Unavailable, match="exists, but is not known to /job_status yet") as caught:
+            await session.submit(job, patience=2.0)
+        assert time.monotonic() - begun < 3.0
+        smile._faults["job_status"].clear()
+        assert (caught.value.ticket, caught.value.retryable) == (job.ticket, True)
+        assert (await session.verify(job, patience=20)).approved
+    assert (smile.jobs["j1"].created, len(smile.jobs["j1"].zips)) == (1, 1)
+
+
 async def test_what_was_refused_for_a_wrong_clock_did_leave(
     smile: ScriptedSmile, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
 ) -> None:

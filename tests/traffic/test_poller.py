@@ -19,10 +19,9 @@ from smile_async.errors import (
     Unavailable,
     UnreadableReply,
 )
-from smile_async.protocol.steps import Ask, Fault, Sent
+from smile_async.protocol.steps import FORGETFUL_FOR, Ask, Fault, Sent
 from smile_async.timing.timers import TimerHeap
 from smile_async.traffic import poller
-from smile_async.traffic.driver import FORGETFUL_FOR
 from smile_async.traffic.poller import COALESCE, Listener, Poller, Until
 from smile_async.traffic.tasks import TaskHost
 

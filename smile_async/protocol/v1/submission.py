@@ -7,15 +7,18 @@ driver performs and answers, or throws a `Fault` back; the story knows what may 
   `/job_status` is asked, and only "no zip yet" (2314) lets us go on, with `retry: true`. A zip that this story did not
   send belongs to somebody else's selfie, and the story ends with JobExists, never with that job's verdict.
 * A PUT that may have arrived is followed by `/job_status` before it is repeated.
+* `/job_status` may not know a job that was made a moment ago (2304): it is asked for ten seconds. If it still does not,
+  nobody can tell whose job it is, and calling again may.
 * A URL that has expired is replaced by a fresh one for the same job.
 """
 
-from smile_async.errors import JobExists, JobNotFound
+from smile_async.errors import JobExists, JobNotFound, Unavailable
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
-from smile_async.jobs.verdict import Verdict
+from smile_async.jobs.verdict import JobStatus, Verdict
 from smile_async.protocol.steps import (
     ATTEMPTS,
+    FORGETFUL_GAPS,
     Ask,
     Conversation,
     Fault,
@@ -25,6 +28,7 @@ from smile_async.protocol.steps import (
     Reach,
     Sent,
     Slot,
+    Wait,
     insist,
 )
 
@@ -72,7 +76,9 @@ class Submission:
                     self.reach = before
                 if fault.sent is Sent.UNSENT:
                     self.left = left
-                if isinstance(fault.error, JobExists) and before > Reach.NOTHING and doubted < ATTEMPTS:
+                if isinstance(fault.error, JobExists) and before > Reach.NOTHING:
+                    if doubted == ATTEMPTS:
+                        raise self._doubtful("is refused a new upload URL") from None
                     if (yield from self._arrived(fault)):
                         return None
                     retry, doubted = True, doubted + 1
@@ -88,12 +94,9 @@ class Submission:
 
     def _arrived(self, exists: Fault) -> Conversation[bool]:
         """Whether our own zip is there already; raises *exists* if the zip that is there is not ours."""
-        try:
-            status = yield from insist(Ask(self.ticket))
-        except Fault as fault:
-            if isinstance(fault.error, JobNotFound):
-                raise exists from None
-            raise
+        status = yield from self._status()
+        if status is None:
+            raise self._doubtful("is not known to /job_status yet")
         if status.waiting_for_zip:
             return False
         if self.reach < Reach.UPLOADED:
@@ -127,13 +130,27 @@ class Submission:
 
     def _landed(self) -> Conversation[bool]:
         """Whether a PUT of which we heard nothing has arrived after all."""
-        try:
-            status = yield from insist(Ask(self.ticket))
-        except Fault as fault:
-            if isinstance(fault.error, JobNotFound):
-                return False
-            raise
-        return not status.waiting_for_zip
+        status = yield from self._status()
+        return status is not None and not status.waiting_for_zip
+
+    def _status(self) -> Conversation[JobStatus | None]:
+        """What `/job_status` says of a job that must be there; None if it goes on not knowing it."""
+        for gap in (0.0, *FORGETFUL_GAPS):
+            if gap and not (yield Wait(gap)):
+                break
+            try:
+                return (yield from insist(Ask(self.ticket)))
+            except Fault as fault:
+                if not isinstance(fault.error, JobNotFound):
+                    raise
+        return None
+
+    def _doubtful(self, why: str) -> Fault:
+        """The end of a story whose job exists and may be our own."""
+        whose = f"job {self.job.job_id} of user {self.job.user_id}"
+        return Fault(
+            Unavailable(f"{whose} exists, but {why}: call again with the same Job"), Sent.ANSWERED, transient=True
+        )
 
     def _numbered(self, smile_job_id: str | None) -> None:
         if smile_job_id is not None:
