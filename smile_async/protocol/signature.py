@@ -93,8 +93,14 @@ def _usable(key: object) -> bool:
 
 
 def format_timestamp(now: float) -> str:
-    """*now* (seconds since 1970 UTC) as the official Python SDK writes it: microseconds and `+00:00`."""
-    return datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds")
+    """*now* (seconds since 1970 UTC) as the official Python SDK writes it: microseconds and `+00:00`.
+
+    Raises BadConfiguration for a moment outside of the years 1 to 9999.
+    """
+    try:
+        return datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds")
+    except (ValueError, OverflowError, OSError):
+        raise BadConfiguration(f"{now:.6g} s since 1970 is no date to sign for: set this machine's clock") from None
 
 
 def parse_timestamp(text: str) -> float | None:

@@ -13,6 +13,9 @@ __all__ = ["SKEW_SECONDS", "ServerClock"]
 
 #: A Date header counts whole seconds and may lag behind; only more than this is a wrong clock.
 SKEW_SECONDS = 5.0
+#: No certificate is good for more than 398 days (CA/Browser Forum, Baseline Requirements §6.3.2): with a clock that is
+#: further off we had not connected, so it is the Date that is wrong. Who believed the year 9999 could never sign again.
+MOST_SECONDS_OFF = 398 * 86_400.0
 
 
 class ServerClock:
@@ -31,7 +34,7 @@ class ServerClock:
         return self._clock.time() + self.skew
 
     def hear(self, date: str) -> None:
-        """Take note of a Date header that has just come; nonsense changes nothing."""
+        """Take note of a Date header that has just come; nonsense, or a date more than a year away, changes nothing."""
         now = self._clock.time()
         # Parsing it takes 10 µs: once for each of the server's seconds, unless our own clock has jumped meanwhile.
         if date == self._heard[0] and 0 <= now - self._heard[1] < SKEW_SECONDS:
@@ -41,6 +44,6 @@ class ServerClock:
             skew = http_date(date) - now
         except (ValueError, TypeError, OverflowError):
             return
-        if abs(skew - self.skew) >= SKEW_SECONDS:
+        if abs(skew) <= MOST_SECONDS_OFF and abs(skew - self.skew) >= SKEW_SECONDS:
             self.skew = skew if abs(skew) >= SKEW_SECONDS else 0.0
             log.warning("this machine's clock is %.0f s off; signing with the server's time", -skew)

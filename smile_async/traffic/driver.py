@@ -93,7 +93,10 @@ class Driver:
         return self._stamps is not None and timestamp in self._stamps
 
     def _stamp(self) -> SignedStamp:
-        text = format_timestamp(self.server_clock.now())
+        try:
+            text = format_timestamp(self.server_clock.now())
+        except SmileError as error:
+            raise Fault(error, Sent.UNSENT) from None
         if self._stamps is not None:
             self._stamps.add(text)
         return SignedStamp(text, self.signer.sign(text))

@@ -1,11 +1,13 @@
 """A wrong local clock is corrected from the server's Date header, in one extra request (guarantee G9)."""
 
 import time
+from email.utils import formatdate
 
 import pytest
+from scripted import ScriptedSmile
 from street import ENGINES, Pictures, session_of
 
-from smile_async.errors import ForgedReply, StaleReply
+from smile_async.errors import BadConfiguration, ForgedReply, StaleReply
 from smile_async.sandbox import RunningSandbox
 from smile_async.timing.clock import SystemClock
 from smile_async.timing.server_clock import ServerClock
@@ -75,6 +77,44 @@ async def test_an_old_reply_is_stale_by_the_servers_clock(running: RunningSandbo
             await session.status(ticket)
         assert isinstance(caught.value, ForgedReply)
         assert not (await session.status(ticket)).complete
+
+
+NONSENSE = ["Fri, 31 Dec 9999 23:59:59 GMT", "Thu, 01 Jan 1970 00:00:00 GMT", "Mon, 01 Jan 0001 00:00:00 GMT"]
+
+
+@pytest.mark.parametrize("date", NONSENSE)
+async def test_a_date_of_another_age_is_not_believed(date: str, smile: ScriptedSmile, pictures: Pictures) -> None:
+    """A reply from the year 9999, or from 1970, ends no signing and costs no request: the next job goes on."""
+    smile.headers["Date"] = date
+    async with session_of(smile) as session:
+        for _ in range(2):
+            assert (await session.verify(pictures.job(), patience=30)).approved
+        assert session._driver.server_clock.skew == 0.0
+        assert session.stats.retries == 0
+    assert len(smile.asked["upload"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("days", "heard"), [(1, True), (-1, True), (397, True), (-397, True), (399, False), (-399, False)]
+)
+def test_a_clock_is_corrected_by_a_year_at_most(days: int, heard: bool) -> None:
+    """What a clock may be off while certificates still verify is corrected; a Date beyond that leaves what is known."""
+    clock = ServerClock(SystemClock())
+    for known in (0.0, 3600.0):
+        clock.hear(formatdate(time.time() + known, usegmt=True))
+        before = clock.skew
+        clock.hear(formatdate(time.time() + days * DAY, usegmt=True))
+        assert abs(clock.skew - (days * DAY if heard else before)) < 2
+
+
+async def test_a_clock_that_no_calendar_has_is_named(smile: ScriptedSmile, pictures: Pictures) -> None:
+    """A machine whose own clock can not be signed for is told so, by an error about the job, of which nothing left."""
+    async with session_of(smile, clock=WrongClock(1e12)) as session:
+        with pytest.raises(BadConfiguration, match="set this machine's clock") as caught:
+            await session.verify(pictures.job(), patience=5)
+    assert caught.value.job is not None
+    assert (caught.value.ticket, caught.value.retryable) == (None, True)
+    assert not smile.asked
 
 
 async def test_a_date_without_a_zone_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:

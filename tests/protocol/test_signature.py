@@ -129,6 +129,13 @@ def test_timestamps_are_written_as_the_official_sdk_does() -> None:
     assert format_timestamp(1_767_323_045.0) == "2026-01-02T03:04:05.000000+00:00"
 
 
+@pytest.mark.parametrize("moment", [2.6e11, -7e10, 1e300, float("inf"), float("nan")])
+def test_what_no_calendar_has_is_not_signed(moment: float) -> None:
+    """A moment outside of the years 1 to 9999 is an error of this library's that says what to set."""
+    with pytest.raises(BadConfiguration, match="is no date to sign for: set this machine's clock"):
+        format_timestamp(moment)
+
+
 @given(st.floats(min_value=0, max_value=4e9))
 def test_what_we_write_we_can_date(moment: float) -> None:
     """A timestamp of ours is read back to the microsecond."""
