@@ -65,11 +65,12 @@ class SmileSession:
     """An async client of Smile ID for one partner: `async with SmileSession(partner_id, api_key) as session:`.
 
     *environment* is "sandbox" or "production"; *base_url* (ends in /v1) overrides it. *callback_url*: where Smile ID
-    posts results, unless the job says otherwise. *ca_file*: PEM of the CAs to trust instead of the system's. *http*:
-    "httpx", "httpx2", "pyreqwest", an `httpx.AsyncBaseTransport` or a factory of such. *upload_hosts*: hosts that
-    presigned URLs may name; pin your account's. *previous_api_keys* are still believed in replies. *trust_env*: use the
-    proxies of the environment. *ledger*: a path, a postgresql:// URL or a `Ledger`:
-    jobs then survive the process. Raises BadConfiguration. Bound to one event loop, safe for any number of its tasks.
+    posts results, unless the job says otherwise. *ca_file*: PEM of the CAs to trust instead of the system's (which
+    pyreqwest can not do, and so refuses but for loopback). *http*: "httpx", "httpx2", "pyreqwest", an
+    `httpx.AsyncBaseTransport` or a factory of such. *upload_hosts*: hosts that presigned URLs may name; pin your
+    account's. *previous_api_keys* are still believed in replies. *trust_env*: use the proxies of the environment.
+    *ledger*: a path, a postgresql:// URL or a `Ledger`: jobs then survive the process. Raises BadConfiguration. Bound
+    to one event loop, safe for any number of its tasks.
     """
 
     def __init__(

@@ -29,7 +29,7 @@ from smile_async.transport.engine import (
     whole,
 )
 from smile_async.transport.httpcore_engine import HttpcoreEngine
-from smile_async.transport.pyreqwest_engine import PyreqwestEngine, unconnected
+from smile_async.transport.pyreqwest_engine import PyreqwestEngine, pins, unconnected
 from smile_async.transport.tls import tls_context
 
 __all__ = ["HttpxEngine", "engine_factory"]
@@ -37,6 +37,12 @@ __all__ = ["HttpxEngine", "engine_factory"]
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 #: For connecting alone: how long a request may take is the business of whoever sends it.
 _EXTENSIONS = {"timeout": {"connect": CONNECT_TIMEOUT, "read": None, "write": None, "pool": None}}
+
+
+_NO_PIN = (
+    "http='pyreqwest' would trust the system's CAs beside ca_file: use 'httpx', or on Linux let SSL_CERT_FILE name that"
+    " file and unset SSL_CERT_DIR"
+)
 
 
 class HttpxEngine:
@@ -138,6 +144,8 @@ def engine_factory(
         return (lambda http2: on_httpcore(_imported("httpcore2", "httpx2"), http2)), True
     if http == "pyreqwest":
         _imported("pyreqwest", "rust")
+        if ca_file and not pins(ca_file, urlsplit(base_url).hostname or ""):
+            raise BadConfiguration(_NO_PIN)
         return (lambda http2: PyreqwestEngine(ca_file, http2=http2, proxy=proxy)), True
     raise BadConfiguration(f"http is {http!r}: give 'httpx', 'httpx2', 'pyreqwest' or an httpx.AsyncBaseTransport")
 

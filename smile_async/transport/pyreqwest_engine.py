@@ -5,6 +5,8 @@ what a small request costs.
 """
 
 import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -28,8 +30,9 @@ from smile_async.transport.engine import (
     whole,
 )
 from smile_async.transport.tls import tls_context
+from smile_async.urls import is_loopback
 
-__all__ = ["PyreqwestEngine", "unconnected"]
+__all__ = ["PyreqwestEngine", "pins", "unconnected"]
 
 #: Seconds after closing in which pyreqwest's thread lets go of Python; a millisecond was enough in 40 of 40 processes.
 DRAIN = 0.05
@@ -95,6 +98,19 @@ class PyreqwestEngine:
         await self._client.close()
         # Its thread still holds the GIL when that returns: a process that ends then dies of SIGABRT (3 to 8 of 20 did).
         await asyncio.sleep(DRAIN)
+
+
+def pins(ca_file: str, host: str) -> bool:
+    """Whether *ca_file* alone vouches for *host*, although pyreqwest can only add it to the system's CAs.
+
+    It does for loopback names, which no public CA may certify (CA/Browser Forum, Baseline Requirements §4.2.2), and on
+    Linux where the variables that name the system's CAs name that file and no other.
+    """
+    if is_loopback(host):
+        return True
+    named = os.environ.get("SSL_CERT_FILE")
+    alone = sys.platform == "linux" and named is not None and "SSL_CERT_DIR" not in os.environ
+    return alone and Path(str(named)).resolve() == Path(ca_file).resolve()
 
 
 async def _reply_of(response: Any) -> Reply:

@@ -34,10 +34,12 @@ from smile_async.protocol.steps import Sent
 from smile_async.sandbox import RunningSandbox
 from smile_async.transport.engine import MAX_REPLY_BYTES, Body, Engine, NoReply, Reply
 from smile_async.transport.engines import HttpxEngine, engine_factory
+from smile_async.transport.tls import _tls
 
 pytestmark = pytest.mark.usefixtures("tidy")
 engines = pytest.mark.parametrize("http", ENGINES)
 JSON = [("Content-Type", "application/json")]
+LOOPBACK = "https://127.0.0.1/v1"
 PATH = f"/videos/1/selfie.zip?{PRESIGNED}"
 
 
@@ -61,7 +63,7 @@ class Pieces:
 @asynccontextmanager
 async def engine_of(http: Any, http2: bool = False, **settings: Any) -> AsyncIterator[Engine]:
     """An engine of the kind *http*, closed at the end."""
-    make, _ = engine_factory(http, **settings)
+    make, _ = engine_factory(http, **{"base_url": LOOPBACK, **settings})
     engine = make(http2)
     try:
         yield engine
@@ -224,9 +226,7 @@ async def test_proxies_of_the_environment_are_ignored(
 
 
 @engines
-async def test_proxies_of_the_environment_are_used_when_asked_for(
-    http: str, authority: Authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_proxies_of_the_environment_are_used_when_asked_for(http: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """trust_env: the API leg asks the environment's proxy for a tunnel."""
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
@@ -234,7 +234,7 @@ async def test_proxies_of_the_environment_are_used_when_asked_for(
         for name in ("https_proxy", "HTTPS_PROXY"):
             monkeypatch.setenv(name, proxy.url)
         asked: dict[str, Any] = {"trust_env": True, "base_url": "https://api.example/v1"}
-        async with engine_of(http, ca_file=authority.ca_file, **asked) as engine:
+        async with engine_of(http, **asked) as engine:
             await refused(engine, "https://api.example/v1/upload")
     assert [(request.method, request.target) for request in proxy.requests] == [("CONNECT", "api.example:443")]
 
@@ -258,6 +258,68 @@ async def test_a_foreign_certificate_is_refused(http: str, served: Any, foreign_
     server, engine = await served(http, say(200), ca_file=foreign_authority.ca_file)
     assert (await refused(engine, server.url + PATH)).sent is Sent.UNSENT
     assert not server.requests
+
+
+ELSEWHERE = "https://smile.example/v1"
+
+
+@pytest.fixture
+def system_trusts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """To be called with the file of the only CA that this machine's settings name."""
+
+    def name(ca_file: str) -> None:
+        _tls.cache_clear()
+        monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+        monkeypatch.setenv("SSL_CERT_FILE", ca_file)
+
+    yield name
+    _tls.cache_clear()
+
+
+@engines
+async def test_what_the_system_trusts_is_not_added_to_the_ca_file(
+    http: str, authority: Authority, foreign_authority: Authority, system_trusts: Callable[[str], None]
+) -> None:
+    """With ca_file a server that only the system's CAs vouch for gets nothing; an engine that would serve it is refused
+    before there is a session.
+    """
+    system_trusts(foreign_authority.ca_file)
+    async with ScriptedServer(say(200), foreign_authority.context) as server:
+        async with engine_of(http, base_url=ELSEWHERE) as engine:
+            assert (await engine.send("POST", server.url + PATH, JSON, b"{}")).status == 200
+        server.requests.clear()
+        if http == "pyreqwest":
+            with pytest.raises(BadConfiguration, match="would trust the system's CAs beside ca_file: use 'httpx'"):
+                engine_factory(http, ca_file=authority.ca_file, base_url=ELSEWHERE)
+        else:
+            async with engine_of(http, ca_file=authority.ca_file, base_url=ELSEWHERE) as engine:
+                assert (await refused(engine, server.url + PATH)).sent is Sent.UNSENT
+        assert not server.requests
+
+
+@engines
+async def test_a_file_that_is_all_the_system_trusts_is_a_pin_on_every_engine(
+    http: str,
+    authority: Authority,
+    foreign_authority: Authority,
+    system_trusts: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where SSL_CERT_FILE names the ca_file and nothing names other CAs, pyreqwest trusts it alone as the others do."""
+    system_trusts(authority.ca_file)
+    pinned = {"ca_file": authority.ca_file, "base_url": ELSEWHERE}
+    async with (
+        ScriptedServer(say(200), foreign_authority.context) as foreign,
+        ScriptedServer(say(200), authority.context) as server,
+        engine_of(http, **pinned) as engine,
+    ):
+        assert (await engine.send("POST", server.url + PATH, JSON, b"{}")).status == 200
+        assert (await refused(engine, foreign.url + PATH)).sent is Sent.UNSENT
+        assert not foreign.requests
+    monkeypatch.setenv("SSL_CERT_DIR", str(Path(foreign_authority.ca_file).parent))
+    if http == "pyreqwest":
+        with pytest.raises(BadConfiguration, match="unset SSL_CERT_DIR"):
+            engine_factory(http, **pinned)
 
 
 @engines
@@ -467,7 +529,7 @@ def test_a_ca_file_that_is_none_is_refused(http: str, tmp_path: Path) -> None:
     nonsense.write_text("-----BEGIN NONSENSE-----")
     for path in (nonsense, tmp_path / "missing.pem"):
         with pytest.raises(BadConfiguration, match=path.name):
-            engine_factory(http, ca_file=str(path))[0](False)
+            engine_factory(http, ca_file=str(path), base_url=LOOPBACK)[0](False)
 
 
 def test_a_reply_over_an_unknown_version_says_so() -> None:
