@@ -14,7 +14,6 @@ from smile_async.errors import (
     SmileError,
     Unavailable,
     UnreadableReply,
-    UploadFailed,
 )
 from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import JobStatus
@@ -40,6 +39,7 @@ from smile_async.protocol.v1.judging import judge_status
 from smile_async.protocol.v1.refusals import refusal
 from smile_async.protocol.v1.replies import read_complaint, read_slot
 from smile_async.protocol.v1.requests import prepare_body, status_body
+from smile_async.protocol.v1.storage import put_refusal
 from smile_async.protocol.v1.submission import Submission
 from smile_async.settings import Settings
 from smile_async.timing.backoff import RetryBudget, backoff, retry_after
@@ -241,13 +241,9 @@ class Driver:
             reply = await self._storage.send("PUT", slot.upload_url.reveal(), _ZIP, archive, within)
         except NoReply as told:
             raise _unheard(told, about) from None
-        if reply.status == 200:
-            return
-        # S3 says SlowDown with 503 and InternalError with 500; a 4xx is about this URL or this body.
-        transient = reply.status >= 500 or reply.status in (408, 429)
-        error = UploadFailed(f"the storage refused {about}: HTTP {reply.status}")
-        sent = Sent.AMBIGUOUS if reply.status >= 500 else Sent.ANSWERED
-        raise Fault(error, sent, transient=transient, expired=reply.status == 403)
+        refused = put_refusal(reply.status, reply.body, about)
+        if refused is not None:
+            raise refused
 
     async def ask(self, ask: Ask, deadline: float) -> JobStatus:
         """One signed status query, its answer believed. Raises Fault."""

@@ -375,6 +375,37 @@ async def test_an_expired_url_is_replaced(smile: ScriptedSmile, pictures: Pictur
     assert error.retryable
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "urls"),
+    [
+        (400, "RequestTimeout", 1),
+        (409, "OperationAborted", 1),
+        (400, "ExpiredToken", 2),
+        (400, "TokenRefreshRequired", 2),
+    ],
+)
+async def test_what_passes_with_a_4xx_of_the_storage_passes(
+    status: int, code: str, urls: int, smile: ScriptedSmile, pictures: Pictures
+) -> None:
+    """A slow connection and an old token cost a second PUT, with a fresh URL where that helps, and no second job."""
+    smile.fault("put", say(status, f"<Error><Code>{code}</Code></Error>".encode()))
+    await success(smile, pictures.job())
+    assert (len(smile.asked["upload"]), len(smile.asked["put"])) == (urls, 2)
+    smile.fault("put", say(status, f"<Error><Code>{code}</Code></Error>".encode()), always=True)
+    error = await failure(smile, pictures.job())
+    assert type(error) is UploadFailed
+    assert str(error).endswith(f"HTTP {status} {code}")
+    assert error.retryable
+
+
+@pytest.mark.parametrize("status", [201, 204])
+async def test_a_storage_may_say_created(status: int, smile: ScriptedSmile, pictures: Pictures) -> None:
+    """Not only 200 is success: what a storage says that made the object, or has nothing to say, is taken."""
+    smile.fault("put", say(status), effect=True)
+    await success(smile, pictures.job())
+    assert len(smile.asked["put"]) == 1
+
+
 async def test_throttling_is_waited_out(smile: ScriptedSmile, pictures: Pictures) -> None:
     """429 with Retry-After closes the limiter for as long as asked; the job then goes through with one provider job."""
     for leg in ("upload", "job_status"):
