@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import gc
 import itertools
 import pickle
 import time
@@ -349,6 +350,55 @@ async def test_a_cancelled_verify_can_be_taken_up(leg: Any, smile: ScriptedSmile
             assert session.stats.in_flight == 0
             assert (await session.verify(job)).approved
     assert (smile.jobs["j1"].created, len(smile.jobs["j1"].zips)) == (1, 1)
+
+
+async def too_late(session: SmileSession, job: Job) -> Ticket | None:
+    """The ticket of the error of a call that ends before anything of it could leave."""
+    with pytest.raises(Unavailable, match="no upload slot in time") as caught:
+        await session.submit(job, patience=-1)
+    assert caught.value.job is job
+    return caught.value.ticket
+
+
+@pytest.mark.parametrize("end", ["accepted", "lost", "refused", "cancelled"])
+async def test_what_left_in_an_earlier_call_is_not_forgotten(
+    end: str, smile: ScriptedSmile, pictures: Pictures
+) -> None:
+    """However an earlier call ended of which a request left, a later call of the same job that sends nothing has the
+    ticket: it is None only if no request left for the job. Another selfie under that job_id is another job.
+    """
+    job = pictures.job(job_id="j1")
+    acts = {"lost": [reset_after_reading] * 3, "refused": [say(400, {"code": "2204"})], "cancelled": [silence]}
+    smile.fault("upload", *acts.get(end, []))
+    async with session_of(smile) as session:
+        assert await too_late(session, job) is None
+        call = asyncio.create_task(session.submit(job))
+        if end == "cancelled":
+            await until(lambda: smile.asked["upload"])
+            call.cancel()
+        await asyncio.wait({call})
+        assert await too_late(session, job) == job.ticket
+        assert await too_late(session, Job.authenticate("ada", pictures.other, job_id="j1")) is None
+
+
+async def test_a_picture_that_has_gone_takes_no_ticket_with_it(
+    smile: ScriptedSmile, pictures: Pictures, tmp_path: Path
+) -> None:
+    """A job that was cut short and whose picture is away at the second call is InvalidJob, with its ticket."""
+    face = tmp_path / "face.jpg"
+    face.write_bytes(pictures.selfie)
+    job = Job.authenticate("ada", face)
+    smile.fault("upload", *[reset_after_reading] * 3)
+    async with session_of(smile) as session:
+        with pytest.raises(Unavailable):
+            await session.submit(job)
+        face.unlink()
+        with pytest.raises(InvalidJob, match="can not be opened") as caught:
+            await session.submit(job)
+        assert (caught.value.ticket, caught.value.job) == (job.ticket, job)
+        del job
+        gc.collect()
+        assert len(session.sender._left) == 1, "the error's own"
 
 
 async def test_what_is_remembered_is_bounded(

@@ -11,10 +11,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 import anyio
 
 from smile_async.errors import BadConfiguration, InvalidJob, LedgerFailed, SmileError, Unavailable
+from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
 from smile_async.limits import Limits
 from smile_async.protocol.steps import Fault, Reach, Sent
@@ -80,6 +82,9 @@ class Sender:
         self._unfinished: OrderedDict[Key, tuple[bytes, Reach]] = OrderedDict()
         #: Jobs on their way, and what is set when each has come to an end.
         self._sending: dict[Key, asyncio.Event] = {}
+        #: Jobs of which a request may have left in any call: the very objects, since another of the same ids may be
+        #: about another person's pictures, and nobody is to wait for the verdict of those.
+        self._left: WeakSet[Job] = WeakSet()
         #: Jobs accepted so far.
         self.submitted = 0
         bytes(LARGEST_BLOCK)
@@ -94,14 +99,25 @@ class Sender:
 
         Cancelling abandons the request under way; `submission` then says how far the job may have come.
         """
-        with anyio.move_on_after(max(0.0, deadline - self._clock.monotonic() + GRACE)):
-            async with self._alone(submission):
-                return await self._sent(submission, deadline)
-        job, ticket = submission.job, submission.ticket if submission.left else None
-        why = f"job {job.job_id} of user {job.user_id}: {submission.stage} before its patience was over: {_CURE}"
-        late = Unavailable(why, job=job, ticket=ticket, retryable=True)
+        try:
+            with anyio.move_on_after(max(0.0, deadline - self._clock.monotonic() + GRACE)):
+                async with self._alone(submission):
+                    return await self._sent(submission, deadline)
+            raise self._late(submission)
+        except SmileError as error:
+            error.job = error.job or submission.job
+            if submission.left or submission.job in self._left:
+                error.ticket = submission.ticket
+            raise
+        finally:
+            if submission.left:
+                self._left.add(submission.job)
+
+    def _late(self, submission: Submission) -> SmileError:
+        whose = f"job {submission.job.job_id} of user {submission.job.user_id}"
+        late = Unavailable(f"{whose}: {submission.stage} before its patience was over: {_CURE}", retryable=True)
         self._note_failure(submission, late)
-        raise late
+        return late
 
     @asynccontextmanager
     async def _alone(self, submission: Submission) -> AsyncIterator[None]:
@@ -178,7 +194,7 @@ class Sender:
                 ticket = await self._driver.walk(submission, payload, deadline, before_put)
         except Fault as fault:
             self._remember(submission, payload)
-            error = _explained(fault, submission)
+            error = _explained(fault)
             self._note_failure(submission, error)
         except BaseException:
             self._remember(submission, payload)
@@ -229,9 +245,7 @@ def ledger_of(given: object) -> "tuple[Ledger | None, bool]":
     return as_ledger(given)
 
 
-def _explained(fault: Fault, submission: Submission) -> SmileError:
+def _explained(fault: Fault) -> SmileError:
     error = fault.error
-    error.job = submission.job
-    error.ticket = submission.ticket if submission.left else None
     error.retryable = fault.transient or fault.expired or fault.sent is Sent.UNSENT
     return error.with_traceback(None)

@@ -29,9 +29,11 @@ from smile_async.errors import (
 from smile_async.ledger import Ledger, State, as_ledger, database, failpoints, schema
 from smile_async.ledger.batches import Batches
 from smile_async.ledger.database import Database
-from smile_async.protocol.steps import Reach
+from smile_async.protocol.steps import Reach, Sent
 from smile_async.sandbox import RunningSandbox
 from smile_async.traffic.payload import read_in_thread
+from smile_async.transport.engine import NoReply
+from smile_async.transport.pool import Pool
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -565,8 +567,10 @@ async def test_a_slow_ledger_does_not_outlast_patience(
 ) -> None:
     """A ledger that does not answer costs the caller his patience and no more."""
     async with ledger_at(tmp_path / "l") as ledger, session_of(running, ledger=ledger) as session, ledger._turn:
-        with pytest.raises(LedgerFailed, match="in time"):
-            await session.submit(pictures.job(), patience=0.2)
+        job = pictures.job()
+        with pytest.raises(LedgerFailed, match="in time") as caught:
+            await session.submit(job, patience=0.2)
+        assert (caught.value.job, caught.value.ticket) == (job, None)
 
 
 async def test_a_ledger_belongs_to_one_account(running: RunningSandbox, pictures: Pictures, tmp_path: Path) -> None:
@@ -597,9 +601,15 @@ async def test_a_provisional_on_record_is_told_and_followed_up(
 
 
 async def test_an_upload_cut_short_is_resumed_after_a_restart(
-    smile: ScriptedSmile, pictures: Pictures, tmp_path: Path
+    smile: ScriptedSmile, pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A job whose /upload got no answer is on record as perhaps arrived, and another process resumes it."""
+    """A job whose /upload got no answer is on record as perhaps arrived: another process has its ticket even if it can
+    send nothing itself, and resumes it.
+    """
+
+    async def nothing_leaves(*_: Any) -> Any:
+        raise NoReply(Sent.UNSENT, "no route to host")
+
     job = pictures.job(job_id="j1")
     smile.fault("upload", cut(), cut(), cut(), effect=True)
     async with session_of(smile, ledger=tmp_path / "l") as session, session.stream([job]) as outcomes:
@@ -607,4 +617,9 @@ async def test_an_upload_cut_short_is_resumed_after_a_restart(
     assert isinstance(outcome, Failed)
     assert isinstance(outcome.error, Unavailable)
     async with session_of(smile, ledger=tmp_path / "l") as session:
+        monkeypatch.setattr(Pool, "send", nothing_leaves)
+        with pytest.raises(Unavailable) as caught:
+            await session.verify(job)
+        assert (caught.value.ticket, caught.value.retryable) == (job.ticket, True)
+        monkeypatch.undo()
         assert (await session.verify(job)).approved
