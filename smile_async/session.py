@@ -35,7 +35,8 @@ from smile_async.timing.clock import Clock, SystemClock
 from smile_async.timing.pacing import Pace
 from smile_async.traffic.confirming import Confirmer
 from smile_async.traffic.driver import Driver
-from smile_async.traffic.poller import Poller, Until
+from smile_async.traffic.listening import Until
+from smile_async.traffic.poller import Poller
 from smile_async.traffic.readers import InThread
 from smile_async.traffic.sender import Sender, ledger_of
 from smile_async.traffic.stream import Stream

@@ -21,7 +21,7 @@ from smile_async.jobs.verdict import Verdict
 from smile_async.ledger import Ledger, State
 from smile_async.protocol.steps import Reach
 from smile_async.session import SmileSession
-from smile_async.traffic.poller import Listener, Until
+from smile_async.traffic.listening import Listener, Until
 from smile_async.traffic.stream import Failed, Outcome
 
 __all__ = ["Run", "Tally"]

@@ -3,6 +3,7 @@
 A few numbers, no socket and no clock: a hundred thousand of them are cheap.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, Ticket
@@ -85,6 +86,13 @@ class PendingJob:
             return False
         self.verdict = verdict
         return True
+
+    def whole(self, status: JobStatus) -> Verdict | None:
+        """The latest word, with the history and the links that came with *status*."""
+        known, said = self.verdict, status.verdict
+        if known is None or (said is not None and (said.code, said.final) == (known.code, known.final)):
+            return said
+        return replace(known, history=status.history, image_links=status.image_links)
 
     def missed(self, latency: float) -> None:
         """Take note of a query that failed after *latency* seconds."""

@@ -7,27 +7,25 @@ poller never waits for a listener, only for the clock.
 
 import asyncio
 from collections.abc import Callable
-from copy import copy
-from typing import Literal
 
 from smile_async.contained import contained, quietly
-from smile_async.errors import ForgedReply, JobNotFound, SmileError, StillPending, UnreadableReply
+from smile_async.errors import JobNotFound, SmileError, StillPending, UnreadableReply
 from smile_async.jobs.ticket import Ticket, same_job
-from smile_async.jobs.verdict import Verdict
+from smile_async.jobs.verdict import JobStatus, Verdict
 from smile_async.log import log
 from smile_async.protocol.steps import Ask, Fault, Sent
 from smile_async.timing.clock import Clock
 from smile_async.timing.pacing import Rhythm
-from smile_async.timing.timers import Entry, TimerHeap
+from smile_async.timing.timers import TimerHeap
 from smile_async.traffic.driver import Driver
+from smile_async.traffic.listening import Listener, Watch, falls_short, own_copy, still_pending
 from smile_async.traffic.pending import PendingJob
 from smile_async.traffic.telemetry import span, waited
 from smile_async.transport.engine import API_SECONDS
 
-__all__ = ["Listener", "Poller", "Until", "Watch"]
+__all__ = ["Poller"]
 
 
-Until = Literal["decision", "final"]
 Key = tuple[str, str]
 
 #: Jobs out of patience that are counted as pending, the latest of them.
@@ -38,47 +36,6 @@ COALESCE = 0.01
 STUMBLE = 0.1
 #: Times in a row; a clock that never works again is the end of the session.
 STUMBLES = 5
-
-
-class Listener:
-    """Somebody who waits for verdicts of one job, until *deadline* (monotonic seconds)."""
-
-    __slots__ = ("_entry", "deadline", "ticket", "until", "watch")
-
-    def __init__(self, until: Until, deadline: float) -> None:
-        self.until = until
-        self.deadline = deadline
-        self.watch: Watch | None = None
-        #: The job it means, as far as it knows it.
-        self.ticket: Ticket | None = None
-        self._entry: Entry[Listener] | None = None
-
-    def tell(self, verdict: Verdict) -> bool:
-        """Take a new verdict; True if that is enough."""
-        raise NotImplementedError
-
-    def fail(self, error: SmileError) -> None:
-        """Take note that no verdict will come to this listener any more."""
-        raise NotImplementedError
-
-
-class Watch:
-    """One job somebody waits for."""
-
-    __slots__ = ("asking", "entry", "history", "image_links", "listeners", "pending_job")
-
-    def __init__(self, pending_job: PendingJob) -> None:
-        self.pending_job = pending_job
-        self.listeners: list[Listener] = []
-        self.history = False
-        self.image_links = False
-        self.asking = False
-        self.entry: Entry[Watch] | None = None
-
-    @property
-    def ticket(self) -> Ticket:
-        """The job's ticket, as complete as it is known."""
-        return self.pending_job.ticket
 
 
 class Poller:
@@ -137,26 +94,28 @@ class Poller:
         else:
             watch.pending_job.join(ticket)
         listener.ticket = ticket
-        watch.history |= history
-        watch.image_links |= image_links
+        listener.history, listener.image_links = history, image_links
         if known is not None:
             watch.pending_job.advance(known)
         known = watch.pending_job.verdict
-        if known is not None and _told(listener, known):
+        wanting = known is not None and falls_short(known, listener)
+        if known is not None and not wanting and listener.told(known):
             self._forget_if_idle(watch)
             return
         listener.watch = watch
         watch.listeners.append(listener)
         if listener.deadline < float("inf"):
-            listener._entry = self._deadlines.add(listener.deadline, listener)  # noqa: SLF001 - ours to keep
+            listener.entry = self._deadlines.add(listener.deadline, listener)
             self._rouse(listener.deadline)
+        if wanting:
+            self.hurry(ticket)
 
     def leave(self, listener: Listener) -> None:
         """Let *listener* hear no more; the others go on."""
         watch, listener.watch = listener.watch, None
         if watch is None:
             return
-        self._deadlines.cross_out(listener._entry)  # noqa: SLF001
+        self._deadlines.cross_out(listener.entry)
         watch.listeners.remove(listener)
         self._forget_if_idle(watch)
 
@@ -172,7 +131,7 @@ class Poller:
         if watch is None:
             self._given_up.pop((verdict.ticket.user_id, verdict.ticket.job_id), None)
             return
-        if (watch.history and not verdict.history) or (watch.image_links and not verdict.image_links):
+        if falls_short(verdict, watch):
             self.hurry(verdict.ticket)
             return
         if not watch.pending_job.told(verdict, self._clock.monotonic(), self._rhythm):
@@ -233,17 +192,29 @@ class Poller:
             unreadable = UnreadableReply(f"the /job_status reply could not be handled ({type(error).__name__})")
             self._missed(watch, Fault(unreadable, Sent.ANSWERED), asked_at)
         else:
-            news = watch.pending_job.heard(status, asked_at, self._rhythm)
-            if news is not None:
-                if self.on_news is not None:
-                    self.on_news(news)
-                self._spread(watch, news)
+            if not falls_short(ask, watch):
+                self._answered(watch, status, asked_at)
         finally:
             self._asking -= 1
             watch.asking = False
             if watch.listeners:
                 self._schedule(watch, self._clock.monotonic())
+            if falls_short(ask, watch):
+                self.hurry(watch.ticket)
             self._rouse(0.0)
+
+    def _answered(self, watch: Watch, status: JobStatus, asked_at: float) -> None:
+        news = watch.pending_job.heard(status, asked_at, self._rhythm)
+        if news is not None:
+            if self.on_news is not None:
+                self.on_news(news)
+            self._spread(watch, news)
+            return
+        whole = watch.pending_job.whole(status)
+        for listener in tuple(watch.listeners):
+            # Who came when the word was known, and wants more than the word.
+            if whole is not None and (listener.history or listener.image_links) and listener.told(whole):
+                self.leave(listener)
 
     def _missed(self, watch: Watch, fault: Fault, asked_at: float) -> None:
         # A query that got no turn says nothing about the API that the limiter does not know.
@@ -255,13 +226,13 @@ class Poller:
             return
         for listener in tuple(watch.listeners):
             self.leave(listener)
-            listener.fail(_about(fault.error, watch.ticket))
+            listener.fail(own_copy(fault.error, watch.ticket))
 
     def _spread(self, watch: Watch, verdict: Verdict) -> None:
         if watch.pending_job.ours:
             waited(self._clock.monotonic() - watch.pending_job.since, str(verdict.decision))
         for listener in tuple(watch.listeners):
-            if _told(listener, verdict):
+            if listener.told(verdict):
                 self.leave(listener)
 
     def _expire(self, listener: Listener) -> None:
@@ -269,7 +240,7 @@ class Poller:
         if watch is None:
             return
         waited = self._clock.monotonic() - watch.pending_job.since
-        error = StillPending(_still_pending(watch.ticket, waited), ticket=watch.ticket)
+        error = StillPending(still_pending(watch.ticket, waited), ticket=watch.ticket)
         error.verdict = watch.pending_job.verdict
         self.leave(listener)
         if not watch.listeners:
@@ -301,27 +272,3 @@ class Poller:
             for listener in tuple(watch.listeners):
                 self.leave(listener)
                 quietly(listener.fail, make(watch.ticket))
-
-
-def _told(listener: Listener, verdict: Verdict) -> bool:
-    """Let *listener* take *verdict*, if it is about the job it means; True if that was the last it hears."""
-    if listener.ticket is None or same_job(listener.ticket, verdict.ticket):
-        return listener.tell(verdict)
-    about = f"job {verdict.ticket.job_id} of user {verdict.ticket.user_id}"
-    message = f"the reply gives {about} another job type or SmileJobID than the ticket"
-    listener.fail(ForgedReply(message, ticket=listener.ticket))
-    return True
-
-
-def _about(error: SmileError, ticket: Ticket) -> SmileError:
-    """A copy of *error* for one listener: tasks that raise one object write into each other's traceback and job."""
-    own = copy(error)
-    own.ticket = ticket
-    return own
-
-
-def _still_pending(ticket: Ticket, waited: float) -> str:
-    whose = f"user {ticket.user_id}, job {ticket.job_id}"
-    # Never in the manner of 7.2e+03.
-    seconds = f"{round(waited, 3):.3g}" if waited < 100 else f"{waited:.0f}"
-    return f"still pending after {seconds} s ({whose}): await session.wait(error.ticket)"

@@ -23,7 +23,8 @@ from smile_async.limits import Limits
 from smile_async.log import log
 from smile_async.protocol.v1.submission import Submission
 from smile_async.timing.clock import Clock
-from smile_async.traffic.poller import Listener, Poller, Until
+from smile_async.traffic.listening import Listener, Until
+from smile_async.traffic.poller import Poller
 from smile_async.traffic.sender import Sender
 from smile_async.traffic.tasks import TaskHost
 

@@ -11,7 +11,8 @@ import anyio
 from smile_async.errors import BadConfiguration, SessionClosed, SmileError
 from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import Verdict
-from smile_async.traffic.poller import Listener, Poller, Until
+from smile_async.traffic.listening import Listener, Until
+from smile_async.traffic.poller import Poller
 
 __all__ = ["Follow", "Waiter", "checked_patience", "checked_until"]
 

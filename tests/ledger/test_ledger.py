@@ -452,6 +452,26 @@ async def test_a_session_keeps_its_jobs(running: RunningSandbox, pictures: Pictu
     assert (record.prep_uploads, record.uploads, record.polls, list(record.refusals)) == seen
 
 
+async def test_a_job_on_record_is_asked_about_for_what_no_record_has(
+    running: RunningSandbox, pictures: Pictures, tmp_path: Path
+) -> None:
+    """History and links are not written down: who asks for them of a job on record gets them, by one status query."""
+    job = pictures.job(partner_params={"sandbox_result": "2"})
+    async with session_of(running, ledger=tmp_path / "l") as session:
+        await session.verify(job)
+        running.sandbox.review(job.job_id, "approve")
+        await session.verify(job, until="final")
+    record = running.sandbox.jobs[job.job_id]
+    seen = (record.prep_uploads, record.uploads, record.polls)
+    async with session_of(running, ledger=tmp_path / "l") as session:
+        verdict = await session.verify(job, history=True)
+        assert [past.code for past in verdict.history] == ["1220", "0822"]
+        assert not verdict.image_links
+        assert (await session.verify(job, image_links=True)).image_links
+    assert verdict.approved
+    assert (record.prep_uploads, record.uploads, record.polls) == (seen[0], seen[1], seen[2] + 2)
+
+
 async def test_nothing_secret_is_written(running: RunningSandbox, pictures: Pictures, tmp_path: Path) -> None:
     """No key, picture, link or raw reply is in any file of the ledger."""
     async with session_of(running, ledger=tmp_path / "l") as session:

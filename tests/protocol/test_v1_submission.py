@@ -1,7 +1,7 @@
 """conversation.py: the life of a job, played without an event loop by a driver that says what it is told to say."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -773,6 +773,19 @@ def test_a_final_word_stays() -> None:
         assert not pending_job.advance(late.verdict)
         assert pending_job.heard(late, 102.0, rhythm) is None
         assert pending_job.verdict is FINAL.verdict
+
+
+def test_the_latest_word_may_be_asked_for_whole() -> None:
+    """The latest word comes with the history and the links of an answer, whatever else that answer says."""
+    links, past = {"selfie_image": "https://x"}, (approved("0822"),)
+    for late in (NO_ZIP, said("0822"), said("1220", final=False)):
+        pending_job, rhythm = pursue()
+        assert pending_job.whole(late) is late.verdict
+        pending_job.heard(FINAL, 101.0, rhythm)
+        whole = pending_job.whole(replace(late, history=past, image_links=links))
+        assert whole is not None
+        assert (whole.code, whole.final, whole.history, whole.image_links) == ("1220", True, past, links)
+        assert pending_job.whole(FINAL) is FINAL.verdict
 
 
 ANSWERS = [NO_ZIP, said("0822"), said("0824"), said("0899", Decision.UNKNOWN), FINAL, DONE]

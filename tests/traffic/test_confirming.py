@@ -18,8 +18,9 @@ from smile_async.errors import JobNotFound, SessionClosed, SmileError, Unavailab
 from smile_async.protocol.signature import Secret, Signer
 from smile_async.protocol.steps import Ask, Fault, Sent
 from smile_async.traffic.confirming import AGAIN_FOR, CLAIMS, QUERIES_AT_ONCE, Confirmer
+from smile_async.traffic.listening import Listener, Until
 from smile_async.traffic.pending import PendingJob
-from smile_async.traffic.poller import Listener, Poller, Until
+from smile_async.traffic.poller import Poller
 from smile_async.traffic.tasks import TaskHost
 
 TICKET = Ticket("ada", "j1", 2, "0000000001")

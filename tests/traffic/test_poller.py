@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,7 +23,8 @@ from smile_async.errors import (
 from smile_async.protocol.steps import FORGETFUL_FOR, Ask, Fault, Sent
 from smile_async.timing.timers import TimerHeap
 from smile_async.traffic import poller
-from smile_async.traffic.poller import COALESCE, Listener, Poller, Until
+from smile_async.traffic.listening import Listener, Until
+from smile_async.traffic.poller import COALESCE, Poller
 from smile_async.traffic.tasks import TaskHost
 
 FAR = float("inf")
@@ -96,7 +98,12 @@ class FakeDriver:
             raise said
         ticket = self.subject(ask.ticket)
         verdict = verdict_of(ticket, said) if said else None
-        return JobStatus(ticket, "2302", verdict is not None, verdict)
+        more: dict[str, Any] = {
+            "history": (verdict_of(ticket, "0822"),) if ask.history else (),
+            "image_links": {"selfie_image": "https://x"} if ask.image_links else {},
+        }
+        whole = None if verdict is None else replace(verdict, **more)
+        return JobStatus(ticket, "2302", verdict is not None, whole, **more)
 
     @property
     def times(self) -> list[float]:
@@ -525,6 +532,54 @@ async def test_a_verdict_from_elsewhere_without_what_was_asked_for_is_asked_agai
         await rig.clock.advance(1)
     assert rig.driver.asked == [(0, Ask(ticket_of(), image_links=True))]
     assert len(ear.heard) == 1
+
+
+@pytest.mark.parametrize("said", ["0820", "0822", ""])
+async def test_what_is_known_without_what_was_asked_for_is_asked_about(said: str) -> None:
+    """Who asked for history and links of a job whose verdict a ledger knows gets them with the answer to one question,
+    even one that is behind: what is known is never taken back.
+    """
+    rig = Rig(pace=Pace.fixed(100.0, 1, 100.0))
+    rig.driver.answer = lambda _ticket: said
+    known = verdict_of(ticket_of(), "0820")
+    async with rig.running():
+        ear = rig.ear()
+        rig.poller.listen(ticket_of(), ear, ours=False, history=True, image_links=True, known=known)
+        assert not ear.heard
+        await rig.clock.advance(1)
+    assert rig.driver.asked == [(0, Ask(ticket_of(), history=True, image_links=True))]
+    ((_, verdict),) = ear.heard
+    assert (verdict.code, verdict.final, [past.code for past in verdict.history]) == ("0820", True, ["0822"])
+    assert verdict.image_links
+    assert len(rig.poller) == 0
+
+
+async def test_who_comes_while_a_smaller_question_is_out_is_asked_for_at_once() -> None:
+    """A question that is out asks for less than a newcomer wants: another follows at once, and each hears once."""
+    rig = Rig(latency=1.0, pace=Pace.fixed(100.0, 1, 100.0))
+    async with rig.running():
+        early, late = rig.listen(ours=False), rig.ear()
+        await rig.clock.advance(0.5)
+        rig.poller.listen(ticket_of(), late, ours=False, history=True)
+        await rig.clock.advance(5)
+    assert rig.driver.asked == [(0, Ask(ticket_of())), (1, Ask(ticket_of(), history=True))]
+    assert [(when, bool(verdict.history)) for when, verdict in early.heard + late.heard] == [(2, True)] * 2
+
+
+async def test_a_provisional_is_told_once_though_somebody_wants_more_of_it() -> None:
+    """A follower who has heard the provisional does not hear it again when another asks for the history; a wish that
+    leaves with its listener is asked for no more.
+    """
+    rig = Rig(pace=Pace.fixed(100.0, 1, 100.0))
+    rig.driver.answer = lambda _ticket: "0822"
+    async with rig.running():
+        follower, asker = rig.listen(until="final", ours=False), rig.ear()
+        await rig.clock.advance(10)
+        rig.poller.listen(ticket_of(), asker, ours=False, history=True)
+        await rig.clock.advance(190)
+    assert [when for when, _ in follower.heard] == [0]
+    assert [(when, bool(verdict.history)) for when, verdict in asker.heard] == [(10, True)]
+    assert [(when, ask.history) for when, ask in rig.driver.asked] == [(0, False), (10, True), (110, False)]
 
 
 async def test_a_query_that_got_no_turn_is_no_failure() -> None:
