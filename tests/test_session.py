@@ -354,7 +354,7 @@ async def test_a_cancelled_verify_can_be_taken_up(leg: Any, smile: ScriptedSmile
 
 async def too_late(session: SmileSession, job: Job) -> Ticket | None:
     """The ticket of the error of a call that ends before anything of it could leave."""
-    with pytest.raises(Unavailable, match="no upload slot in time") as caught:
+    with pytest.raises(Unavailable, match="before its patience was over") as caught:
         await session.submit(job, patience=-1)
     assert caught.value.job is job
     return caught.value.ticket
