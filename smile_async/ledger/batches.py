@@ -114,7 +114,7 @@ class Batches:
         async with self._ledger.writing() as connection:
             last = (await connection.execute(sa.select(batches.c.run).where(batches.c.name == name))).scalar()
             if last is None:
-                about = {"name": name, "run": 1, "options": text, "created_at": self._ledger.now()}
+                about = {"name": name, "run": 1, "options": text}
                 await connection.execute(batches.insert(), about)
                 return 1
             change = batches.update().where(batches.c.name == name).values(run=last + 1, options=text, lines=None)
@@ -149,11 +149,10 @@ class Batches:
         transaction, whose numbers are returned.
         """
         failpoint("planning")
-        at = self._ledger.now()
         async with self._ledger.writing() as connection:
             if new:
                 insert = dialect_insert(connection)(jobs).on_conflict_do_nothing()
-                await connection.execute(insert, [_row_of(row, name, run, at) for row in new])
+                await connection.execute(insert, [_row_of(row, name, run) for row in new])
             if seen:
                 await connection.execute(_SEEN, [_seen_of(row, name, run) for row in seen])
             if refused:
@@ -246,7 +245,7 @@ class Batches:
         return int(gone)
 
 
-def _row_of(row: Planned, name: str, run: int, at: float) -> dict[str, Any]:
+def _row_of(row: Planned, name: str, run: int) -> dict[str, Any]:
     return {
         "job_id": row.job_id,
         "user_id": row.user_id,
@@ -260,7 +259,6 @@ def _row_of(row: Planned, name: str, run: int, at: float) -> dict[str, Any]:
         "run": run,
         "spec": row.spec,
         "marks": row.marks,
-        "created_at": at,
     }
 
 

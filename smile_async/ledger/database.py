@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import exc
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -24,12 +25,26 @@ try:
 except ImportError:  # pragma: no cover - Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["NO_IDLING", "Database", "dialect_insert", "words_of"]
+__all__ = ["NO_IDLING", "Database", "dialect_insert", "is_outage", "is_passing", "words_of"]
 
 #: Seconds to wait for somebody else's transaction: a reader that copies the file, a checkpoint.
 BUSY_SECONDS = 5.0
+#: The same for the thread that commits, which nobody can cancel: it is tried again, and meanwhile one may leave.
+WRITER_BUSY_SECONDS = 1.0
 #: A process that is stopped, or cut off, in the middle of a transaction must not keep its locks: others wait for them.
 NO_IDLING = "SET idle_in_transaction_session_timeout = '5s'"
+#: What a statement may cost that waits for another's rows, or for the disk.
+BOUNDED = "SET lock_timeout = '5s'; SET statement_timeout = '30s'"
+#: Seconds (the last: milliseconds) after which a server that can not be reached counts as away.
+REACHABLE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+#: Classes of SQLSTATE that are about what was to be written: data, constraints, limits of the program.
+_OF_THE_ROW = ("22", "23", "54")
 
 
 class Database:
@@ -115,7 +130,7 @@ class Database:
         if self.path is None or self.read_only:
             return None
         url = sa.URL.create("sqlite", database=str(self.path))
-        connect_args = {"timeout": BUSY_SECONDS, "check_same_thread": False}
+        connect_args = {"timeout": WRITER_BUSY_SECONDS, "check_same_thread": False}
         engine = sa.create_engine(url, connect_args=connect_args, poolclass=sa.StaticPool)
         sa.event.listen(engine, "connect", self._tune)
         return engine
@@ -124,7 +139,9 @@ class Database:
         """An engine on this place, durable at every commit."""
         try:
             if self.path is None:
-                engine = create_async_engine(self._url, pool_pre_ping=True, pool_size=4)
+                # What the URL says of itself counts.
+                reachable = {name: value for name, value in REACHABLE.items() if name not in self._url.query}
+                engine = create_async_engine(self._url, pool_pre_ping=True, pool_size=4, connect_args=reachable)
                 sa.event.listen(engine.sync_engine, "connect", self._bound)
                 return engine
             engine = create_async_engine(self._url, connect_args={"timeout": BUSY_SECONDS})
@@ -138,6 +155,7 @@ class Database:
     def _bound(self, connection: Any, _record: object) -> None:
         with contextlib.closing(connection.cursor()) as cursor:
             cursor.execute(NO_IDLING)
+            cursor.execute(BOUNDED)
         connection.commit()
 
     def _tune(self, connection: Any, _record: object) -> None:
@@ -154,6 +172,24 @@ class Database:
 def dialect_insert(connection: AsyncConnection) -> Any:
     """The `insert` that knows ON CONFLICT, which SQLAlchemy has for each of the two databases by itself."""
     return postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether *error* is about the database, or the way to it, and not about what was to be written."""
+    said = getattr(error, "orig", None) or error
+    state = getattr(said, "sqlstate", None)
+    if state:
+        return not state.startswith(_OF_THE_ROW)
+    kinds = (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError, OSError)
+    return isinstance(error, kinds) or type(said) is sqlite3.DatabaseError
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether *error* is an outage that may be over soon: a server that restarts, a file that somebody else locks."""
+    said = getattr(error, "orig", None)
+    if isinstance(said, sqlite3.Error):
+        return getattr(said, "sqlite_errorname", "").startswith("SQLITE_BUSY")
+    return is_outage(error)
 
 
 def words_of(error: BaseException) -> str:

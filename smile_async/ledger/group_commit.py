@@ -1,18 +1,16 @@
 """The task that writes a ledger: one commit for all that was noted since the last one.
 
 Writes are grouped: whoever must not go on before a row is durable waits for the next commit, which is one for all who
-wait, some milliseconds later. What could not be written stays noted and is tried with the next commit.
+wait, some milliseconds later. What could not be written stays noted and is tried with the next commit; what the
+database refuses for what it says is dropped, and keeps nobody else waiting.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
-
 from smile_async.errors import LedgerFailed
-from smile_async.ledger.database import words_of
+from smile_async.ledger.database import is_outage, is_passing, words_of
 from smile_async.ledger.failpoints import failpoint
 from smile_async.ledger.write_batch import Answer, Fence, Intent, Mark, Note, WriteBatch, answer_all, moments, settle
 from smile_async.log import log
@@ -28,32 +26,35 @@ DELAY = 0.02
 LEARNING = 16
 #: Seconds until notes that could not be written, and for which nobody waits, are tried again.
 AGAIN = 0.5
-#: Seconds a database server may be away (a restart) before what waits for it fails.
+#: Seconds a database may be away (a server that restarts, a file that is locked) before what waits for it fails.
 OUTAGE = 30.0
+#: Seconds for what is noted when a ledger is closed.
+CLOSING = 5.0
 #: Jobs of one commit: below the 32,766 parameters that SQLite takes in one statement.
 AT_ONCE = 5_000
+#: Notes of a kind, and events, that are kept through an outage, the newest: of a job whose ticket is not among them it
+#: is on record that it may have been sent, and the next run asks.
+KEPT = 100_000
 
 
 class GroupCommit:
     """Collects what is to be written, and has *perform* write it; *failed* makes the error for those who wait.
 
-    *delay*: seconds to wait for others. *outage*: seconds for which a commit is tried again.
+    *perform* is told whether to write one by one. *delay*: seconds to wait for others.
     """
 
     def __init__(
         self,
-        perform: Callable[[WriteBatch], Awaitable[list[Answer]]],
+        perform: Callable[[WriteBatch, bool], Coroutine[Any, Any, list[Answer]]],
         failed: Callable[[BaseException], LedgerFailed],
         clock: Clock,
         *,
         delay: float,
-        outage: float,
     ) -> None:
         self._perform = perform
         self._failed = failed
         self._clock = clock
         self._delay = delay
-        self._outage = outage
         self._task: asyncio.Task[None] | None = None
         self._group = WriteBatch()
         self._news = asyncio.Event()
@@ -68,12 +69,20 @@ class GroupCommit:
         self._task = asyncio.create_task(self._write(), name="smile_async ledger")
 
     async def aclose(self) -> None:
-        """Write what is noted, and end."""
+        """Write what is noted, for CLOSING seconds at most, and end."""
         self._closing = True
         self._news.set()
         self._full.set()
-        if self._task is not None:
-            await asyncio.wait([self._task])
+        if self._task is None:
+            return
+        await asyncio.wait([self._task], timeout=CLOSING)
+        self._task.cancel()
+        await asyncio.wait([self._task], timeout=CLOSING)
+        left, self._group, self._task = self._group, WriteBatch(), None
+        self._disappoint(left, TimeoutError("it was closed"))
+        lost = sum(map(len, left.notes.values()))
+        if lost:
+            log.error("the ledger was closed before it could be written: %d notes are lost", lost)
 
     def intend(self, intent: Intent) -> None:
         """Somebody waits until a job is on record."""
@@ -131,39 +140,68 @@ class GroupCommit:
                 self._news.set()
             try:
                 answers = await self._committed(group)
-            except Exception as error:  # noqa: BLE001 - whoever waits must hear of it, whatever it was
-                await self._give_back(group, error)
+            except BaseException as error:
+                self._give_back(group, error)
+                if not isinstance(error, Exception):
+                    raise
             else:
                 answer_all(group, answers)
+                continue
+            if (self._group.notes or self._group.happened) and not self._closing:
+                await asyncio.sleep(AGAIN)
+                self._news.set()
 
     async def _committed(self, group: WriteBatch) -> list[Answer]:
-        give_up = self._clock.monotonic() + self._outage
+        give_up = self._clock.monotonic() + OUTAGE
         pause = 0.05
+        singly = False
         while True:
             try:
-                answers = await self._perform(group)
+                answers = await self._answered(group, singly)
                 break
-            except (SQLAlchemyError, OSError) as error:
-                # Another machine may have written the same job at the same moment: then it is found the next time.
-                passing = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | IntegrityError | OSError)
-                if not passing or self._clock.monotonic() + pause > give_up:
+            except Exception as error:
+                # Or another machine has written the same job at the same moment: then it is found now.
+                alone = not singly and not is_outage(error)
+                if not alone and (not is_passing(error) or self._clock.monotonic() + pause > give_up):
                     raise
-            await self._clock.sleep(pause)
-            pause = min(2 * pause, 2.0)
+                singly = singly or alone
+            if not alone:
+                await self._clock.sleep(pause)
+                pause = min(2 * pause, 2.0)
         for moment in moments(group):
             failpoint(f"{moment} committed")
         return answers
 
-    async def _give_back(self, group: WriteBatch, error: Exception) -> None:
+    async def _answered(self, group: WriteBatch, singly: bool) -> list[Answer]:
+        # In a task of its own: a server that is silent does not let go of who is cancelled.
+        task = asyncio.create_task(self._perform(group, singly))
+        try:
+            await asyncio.wait([task], timeout=OUTAGE)
+        finally:
+            await _abandoned(task)
+        if not task.done() or task.cancelled():
+            raise TimeoutError(f"no answer in {OUTAGE:g} s")
+        return task.result()
+
+    def _give_back(self, group: WriteBatch, error: BaseException) -> None:
         # What somebody waited for is only of use to who did.
+        self._disappoint(group, error)
+        for kind, notes in group.notes.items():
+            self._group.notes[kind] = (notes + self._group.notes.get(kind, []))[-KEPT:]
+        self._group.happened = (group.happened + self._group.happened)[-KEPT:]
+        log.error("the ledger can not be written: %s", words_of(error))
+
+    def _disappoint(self, group: WriteBatch, error: BaseException) -> None:
         for each in group.asked():
             settle(each.answer, self._failed(error))
         for waiter in group.waiters:
             settle(waiter, self._failed(error))
-        for kind, notes in group.notes.items():
-            self._group.notes.setdefault(kind, [])[:0] = notes
-        self._group.happened[:0] = group.happened
-        log.error("the ledger can not be written: %s", words_of(error))
-        if (self._group.notes or self._group.happened) and not self._closing:
-            await asyncio.sleep(AGAIN)
-            self._news.set()
+
+
+async def _abandoned(task: asyncio.Task[Any]) -> None:
+    """Cancel *task*, unless it has ended, until it lets go: the driver asks a server first, who may not answer."""
+    for _ in range(8):
+        if task.done():
+            return
+        task.cancel()
+        await asyncio.wait([task], timeout=0.25)

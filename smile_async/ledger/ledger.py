@@ -9,6 +9,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -23,14 +24,17 @@ from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import Verdict
 from smile_async.ledger.database import Database, dialect_insert, words_of
 from smile_async.ledger.failpoints import failpoint
-from smile_async.ledger.group_commit import DELAY, OUTAGE, GroupCommit
-from smile_async.ledger.rows import Recall, failure_note, verdict_note
+from smile_async.ledger.group_commit import DELAY, GroupCommit
+from smile_async.ledger.rows import Begun, failure_note, ticket_note, verdict_note
 from smile_async.ledger.schema import meta, prepare
 from smile_async.ledger.write_batch import Answer, Fence, Intent, Mark, WriteBatch, commit, perform
 from smile_async.protocol.steps import Reach
 from smile_async.timing.clock import Clock, SystemClock
 
 __all__ = ["Ledger"]
+
+#: Seconds for each step of closing, after what was noted is written.
+GOODBYE = 2.0
 
 
 class Ledger:
@@ -56,8 +60,7 @@ class Ledger:
         self._thread: ThreadPoolExecutor | None = None
         self._fences: dict[str, Fence] = {}
         self._turn = asyncio.Lock()
-        outage = 0.0 if self.database.is_file else OUTAGE
-        self._commits = GroupCommit(self._perform, self._failed, self._clock, delay=delay, outage=outage)
+        self._commits = GroupCommit(self._perform, self._failed, self._clock, delay=delay)
 
     def __repr__(self) -> str:
         return f"<Ledger {self.database!r}>"
@@ -66,10 +69,6 @@ class Ledger:
     def opened(self) -> bool:
         """Whether it is open."""
         return self._engine is not None
-
-    def now(self) -> float:
-        """Seconds since 1970 UTC by the ledger's clock."""
-        return self._clock.time()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -114,16 +113,30 @@ class Ledger:
             raise
 
     async def aclose(self) -> None:
-        """Write what is noted, and let the next process have the ledger."""
-        if self._engine is None:
-            return
+        """Write what is noted, and let the next process have the ledger, within seconds even if it can not be used."""
         await self._commits.aclose()
-        if self._writer is not None and self._thread is not None:
-            self._thread.shutdown()
-            self._writer.dispose()
-        await self._engine.dispose()
-        self._engine = self._writer = self._thread = None
-        self.database.release()
+        engine, self._engine = self._engine, None
+        if engine is None:
+            return
+        with anyio.move_on_after(GOODBYE):
+            await engine.dispose()
+        with anyio.move_on_after(GOODBYE):
+            await asyncio.shield(self._let_go())
+        self._writer = self._thread = None
+
+    def _let_go(self) -> "asyncio.Future[None]":
+        """Let the writing thread, where there is one, end what it is about before anybody else may write."""
+        loop, writer, thread = asyncio.get_running_loop(), self._writer, self._thread
+
+        def leave() -> None:
+            if writer is not None:
+                writer.dispose()
+            self.database.release()
+
+        left = loop.run_in_executor(thread, leave)
+        if thread is not None:
+            thread.shutdown(wait=False)
+        return left
 
     async def join(self, account: str) -> None:
         """Serve a session of *account* (partner and host): open, if nobody has, and belong to it for good.
@@ -201,46 +214,52 @@ class Ledger:
 
     # What a session tells it.
 
-    async def begin(self, job: Job, digest: bytes) -> Recall | None:
-        """Put on record, durably, that *job* is about to be sent; None if it is new, else what is known of it.
+    async def begin(self, job: Job, digest: bytes) -> Begun:
+        """Put on record, durably, that *job* is about to be sent: the attempt's number, and what is known of the job.
 
         Raises InvalidJob if the job_id stands for another user, type or other pictures, LedgerFailed if it can not be
         written, LeaseLost if it is another worker's by now; then nothing may be sent.
         """
         self._opened_engine()
-        answer: asyncio.Future[Recall | None] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Begun] = asyncio.get_running_loop().create_future()
         self._commits.intend(Intent(job, digest.hex(), answer, self._fences.get(job.job_id)))
         failpoint("intent noted")
         return await answer
 
-    async def mark(self, ticket: Ticket, reach: Reach) -> None:
-        """Put on record, durably, how far the job may come with the next request. Raises what `begin` raises."""
+    async def mark(self, ticket: Ticket, reach: Reach, attempt: int) -> None:
+        """Put on record, durably, how far the job may come with the next request.
+
+        Raises what `begin` raises, LedgerFailed also if a later attempt has overtaken this one and goes on.
+        """
         self._opened_engine()
         failpoint("upload answered")
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._commits.mark(Mark(ticket.job_id, reach, answer, self._fences.get(ticket.job_id)))
+        self._commits.mark(Mark(ticket.job_id, reach, attempt, answer, self._fences.get(ticket.job_id)))
         await answer
 
     def accepted(self, ticket: Ticket) -> None:
         """Smile ID has the job and its pictures."""
         failpoint("put answered")
-        at = self.now()
-        about = {"b_job": ticket.job_id, "b_user": ticket.user_id, "b_number": ticket.smile_job_id, "b_at": at}
-        self._commits.note("ticket", about)
-        self._happened(ticket.job_id, "accepted", ticket.smile_job_id or "")
+        self._commits.note("ticket", ticket_note(ticket))
+        self._happened(ticket, "accepted", ticket.smile_job_id or "")
         failpoint("ticket noted")
 
-    def failed(self, ticket: Ticket, error: SmileError, reach: Reach, *, polled: bool = False) -> None:
-        """The attempt ended with *error*; *polled*: only the waiting did, for a job that was accepted."""
-        fence = self._fences.get(ticket.job_id)
-        self._commits.note("failure", failure_note(ticket, error, reach, polled=polled), fence)
-        self._happened(ticket.job_id, "failed", type(error).__name__)
+    def failed(
+        self, ticket: Ticket, error: SmileError, reach: Reach, *, attempt: int | None = None, polled: bool = False
+    ) -> None:
+        """The *attempt* ended with *error*, or what was to become one; *polled*: the waiting did, for an accepted job.
+
+        Counts only for the job's latest attempt; without a number only where nobody is sending the job.
+        """
+        kind = "lost" if polled else "flaw" if attempt is None else "failure"
+        self._commits.note(kind, failure_note(ticket, error, reach, attempt), self._fences.get(ticket.job_id))
+        self._happened(ticket, "failed", type(error).__name__)
 
     def heard(self, verdict: Verdict) -> None:
         """A confirmed verdict has come."""
         if verdict.confirmed:
-            self._commits.note("verdict", verdict_note(verdict, self.now()))
-            self._happened(verdict.ticket.job_id, str(verdict.decision), verdict.code)
+            self._commits.note("verdict", verdict_note(verdict))
+            self._happened(verdict.ticket, str(verdict.decision), verdict.code)
             failpoint("verdict noted")
 
     async def flush(self) -> None:
@@ -250,13 +269,14 @@ class Ledger:
         self._commits.wait(written)
         await written
 
-    def _happened(self, job_id: str, kind: str, detail: str) -> None:
-        self._commits.happened({"job_id": job_id, "at": self.now(), "kind": kind, "detail": detail})
+    def _happened(self, ticket: Ticket, kind: str, detail: str) -> None:
+        event = {"job_id": ticket.job_id, "user_id": ticket.user_id, "kind": kind, "detail": detail}
+        self._commits.happened(event)
 
-    async def _perform(self, group: WriteBatch) -> list[Answer]:
+    async def _perform(self, group: WriteBatch, singly: bool) -> list[Answer]:
         async with self._turn:
             if self._writer is not None and self._thread is not None:
-                loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._thread, commit, self._writer, group, self.now())
+                work = partial(commit, self._writer, group, singly=singly)
+                return await asyncio.get_running_loop().run_in_executor(self._thread, work)
             async with self._opened_engine().begin() as connection:
-                return await connection.run_sync(perform, group, self.now(), shared=True)
+                return await connection.run_sync(perform, group, shared=True, singly=singly)

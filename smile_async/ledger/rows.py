@@ -18,7 +18,7 @@ from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.ticket import job_type as as_job_type
 from smile_async.jobs.verdict import Verdict
-from smile_async.ledger.schema import State, jobs
+from smile_async.ledger.schema import NOW, State, Text, jobs, storable
 from smile_async.protocol.steps import Reach
 
 __all__ = [
@@ -26,16 +26,24 @@ __all__ = [
     "NOTES",
     "RECALL",
     "RESUME",
-    "Recall",
+    "TAKE_OVER",
+    "Begun",
     "failure_note",
     "judged",
     "new_row",
+    "ticket_note",
     "verdict_note",
     "verdict_of",
 ]
 
 _job = jobs.c.job_id == bindparam("b_job")
 _user = jobs.c.user_id == bindparam("b_user")
+_attempt = bindparam("b_attempt", type_=sa.Integer)
+_reach = bindparam("b_reach", type_=sa.Integer)
+_number = bindparam("b_number", type_=Text)
+#: How far a job may have come does not become less by what somebody knows who came less far.
+_furthest = sa.case((jobs.c.reach < _reach, _reach), else_=jobs.c.reach)
+_NO_ERROR: Mapping[str, Any] = dict.fromkeys(("error", "error_code", "error_text", "retryable"))
 
 
 def _in(*states: State) -> sa.ColumnElement[bool]:
@@ -53,45 +61,57 @@ RESUME = (
     .values(
         state=State.SENDING,
         digest=bindparam("b_digest"),
-        reach=bindparam("b_reach"),
-        attempts=jobs.c.attempts + 1,
-        sent_at=sa.func.coalesce(jobs.c.sent_at, bindparam("b_at")),
+        reach=_furthest,
+        attempts=_attempt,
+        sent_at=sa.func.coalesce(jobs.c.sent_at, NOW),
         job_type=bindparam("b_type"),
     )
 )
 
+_reaching = jobs.update().values(state=State.SENDING, reach=_furthest)
 #: How far the next request may bring a job.
-MARK = jobs.update().where(_job, jobs.c.state == State.SENDING).values(reach=bindparam("b_reach"))
+MARK = _reaching.where(_job, jobs.c.state == State.SENDING, jobs.c.attempts == _attempt)
+#: The same, for an attempt that was overtaken by others which have ended since: nobody else is sending the job.
+TAKE_OVER = _reaching.where(_job, jobs.c.state == State.FAILED, jobs.c.attempts > _attempt)
+
+
+def _failed(which: sa.ColumnElement[bool], reach: sa.ColumnElement[int] = _furthest) -> sa.Update:
+    return (
+        jobs.update()
+        .where(_job, _user, which)
+        .values(
+            state=State.FAILED,
+            reach=reach,
+            error=bindparam("b_error"),
+            error_code=bindparam("b_code"),
+            error_text=bindparam("b_text"),
+            retryable=bindparam("b_retryable"),
+        )
+    )
+
 
 #: In the order in which one commit performs them: what came before a verdict is written before it.
-NOTES: Mapping[str, Any] = {
+NOTES: Mapping[str, sa.Update] = {
+    # True whoever brings it, like a verdict: neither asks whose attempt is the latest.
     "ticket": jobs.update()
     .where(_job, _user, _in(State.SENDING, State.FAILED))
     .values(
         state=State.ACCEPTED,
         reach=int(Reach.UPLOADED),
-        smile_job_id=bindparam("b_number"),
-        accepted_at=sa.func.coalesce(jobs.c.accepted_at, bindparam("b_at")),
-        error=None,
-        error_code=None,
-        error_text=None,
-        retryable=None,
+        smile_job_id=sa.func.coalesce(_number, jobs.c.smile_job_id),
+        accepted_at=sa.func.coalesce(jobs.c.accepted_at, NOW),
+        **_NO_ERROR,
     ),
-    "failure": jobs.update()
-    .where(
-        _job,
-        _user,
-        _in(State.PLANNED, State.SENDING, State.FAILED) & (sa.literal(False) == bindparam("b_polled"))
-        | (jobs.c.state == State.ACCEPTED) & (sa.literal(True) == bindparam("b_polled")),
-    )
-    .values(
-        state=State.FAILED,
-        reach=bindparam("b_reach"),
-        error=bindparam("b_error"),
-        error_code=bindparam("b_code"),
-        error_text=bindparam("b_text"),
-        retryable=bindparam("b_retryable"),
+    # RESERVED is written down before the first request leaves: an attempt that began with NOTHING, that nobody has
+    # overtaken and that knows of a plain no may take that back, and only that.
+    "failure": _failed(
+        _in(State.SENDING, State.FAILED) & (jobs.c.attempts == _attempt),
+        sa.case(((_reach == int(Reach.NOTHING)) & (jobs.c.reach == int(Reach.RESERVED)), _reach), else_=_furthest),
     ),
+    # Of no attempt: no job can be made of the row, or its pictures can not be read.
+    "flaw": _failed(_in(State.PLANNED, State.FAILED)),
+    # Only the waiting ended, for a job that was accepted.
+    "lost": _failed(jobs.c.state == State.ACCEPTED),
     # Not for a job that was never accepted from us: what /job_status says of it may be about somebody else's selfie.
     "verdict": jobs.update()
     .where(
@@ -113,27 +133,28 @@ NOTES: Mapping[str, Any] = {
         source=bindparam("b_source"),
         timestamp=bindparam("b_timestamp"),
         actions=bindparam("b_actions"),
-        smile_job_id=sa.func.coalesce(bindparam("b_number"), jobs.c.smile_job_id),
-        decided_at=sa.func.coalesce(jobs.c.decided_at, bindparam("b_at")),
-        final_at=bindparam("b_final_at"),
-        error=None,
-        error_code=None,
-        error_text=None,
-        retryable=None,
+        smile_job_id=sa.func.coalesce(_number, jobs.c.smile_job_id),
+        decided_at=sa.func.coalesce(jobs.c.decided_at, NOW),
+        final_at=sa.case((sa.literal(True) == bindparam("b_final"), NOW)),
+        **_NO_ERROR,
     ),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Recall:
-    """What is known of a job that is submitted again: how far it came, and its ticket and verdict if it has them."""
+class Begun:
+    """An attempt to send a job: its number, and how far earlier ones may have come.
 
+    With a ticket the job was accepted before, and nothing is to be sent.
+    """
+
+    attempt: int
     reach: Reach
     ticket: Ticket | None = None
     verdict: Verdict | None = None
 
 
-def new_row(job: Job, digest: str, at: float) -> dict[str, Any]:
+def new_row(job: Job, digest: str) -> dict[str, Any]:
     """The row of a job that is first heard of when it is sent."""
     return {
         "job_id": job.job_id,
@@ -143,12 +164,10 @@ def new_row(job: Job, digest: str, at: float) -> dict[str, Any]:
         "digest": digest,
         "reach": int(Reach.RESERVED),
         "attempts": 1,
-        "created_at": at,
-        "sent_at": at,
     }
 
 
-def judged(row: Mapping[Any, Any], job: Job, digest: str) -> Recall:
+def judged(row: Mapping[Any, Any], job: Job, digest: str) -> Begun:
     """What *row* means for *job* with pictures of *digest*; raises InvalidJob if it is another job's."""
     whose = f"job {job.job_id} of user {job.user_id}"
     fresh = row["reach"] == Reach.NOTHING
@@ -164,8 +183,8 @@ def judged(row: Mapping[Any, Any], job: Job, digest: str) -> Recall:
             job=job,
         )
     if row["accepted_at"] is None:
-        return Recall(Reach(row["reach"]))
-    return Recall(Reach.UPLOADED, ticket_of(row), verdict_of(row))
+        return Begun(row["attempts"] + 1, Reach(row["reach"]))
+    return Begun(row["attempts"], Reach.UPLOADED, ticket_of(row), verdict_of(row))
 
 
 def ticket_of(row: Mapping[Any, Any]) -> Ticket:
@@ -191,11 +210,15 @@ def verdict_of(row: Mapping[Any, Any]) -> Verdict | None:
     )
 
 
-def verdict_note(verdict: Verdict, at: float) -> dict[str, Any]:
+def ticket_note(ticket: Ticket) -> dict[str, Any]:
+    """The parameters of a "ticket" note."""
+    return {"b_job": ticket.job_id, "b_user": ticket.user_id, "b_number": ticket.smile_job_id}
+
+
+def verdict_note(verdict: Verdict) -> dict[str, Any]:
     """The parameters of a "verdict" note."""
     return {
-        "b_job": verdict.ticket.job_id,
-        "b_user": verdict.ticket.user_id,
+        **ticket_note(verdict.ticket),
         "b_state": State.FINAL if verdict.final else State.PROVISIONAL,
         "b_decision": str(verdict.decision),
         "b_final": verdict.final,
@@ -204,22 +227,19 @@ def verdict_note(verdict: Verdict, at: float) -> dict[str, Any]:
         "b_confidence": verdict.confidence,
         "b_source": verdict.source,
         "b_timestamp": verdict.timestamp,
-        "b_actions": orjson.dumps(dict(verdict.actions)).decode(),
-        "b_number": verdict.ticket.smile_job_id,
-        "b_at": at,
-        "b_final_at": at if verdict.final else None,
+        "b_actions": orjson.dumps({storable(name): storable(said) for name, said in verdict.actions.items()}).decode(),
     }
 
 
-def failure_note(ticket: Ticket, error: SmileError, reach: Reach, *, polled: bool) -> dict[str, Any]:
-    """The parameters of a "failure" note."""
+def failure_note(ticket: Ticket, error: SmileError, reach: Reach, attempt: int | None) -> dict[str, Any]:
+    """The parameters of a "failure", "flaw" or "lost" note."""
     return {
         "b_job": ticket.job_id,
         "b_user": ticket.user_id,
+        "b_attempt": attempt,
         "b_reach": int(reach),
         "b_error": type(error).__name__,
         "b_code": getattr(error, "code", None) or None,
         "b_text": str(error),
         "b_retryable": error.retryable,
-        "b_polled": polled,
     }

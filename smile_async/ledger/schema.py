@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 import sqlalchemy as sa
-from sqlalchemy import Boolean, Column, Float, Integer, Text
+from sqlalchemy import Boolean, Column, Float, Integer
 
 from smile_async.errors import BadConfiguration
 
@@ -18,6 +18,7 @@ __all__ = [
     "OPEN_STATES",
     "VERSION",
     "State",
+    "Text",
     "batches",
     "chunks",
     "events",
@@ -26,6 +27,7 @@ __all__ = [
     "meta",
     "prepare",
     "problems",
+    "storable",
 ]
 
 #: Raised by every change of the tables; each raise adds a step to MIGRATIONS.
@@ -39,6 +41,24 @@ _OPEN = sa.text("done_at IS NULL")
 #: server its own time, since machines disagree. An SQL function, so that tests can replace it.
 NOW: sa.ColumnElement[float] = sa.func.smile_now(type_=Float)
 _Serial = sa.BigInteger().with_variant(Integer, "sqlite")
+
+
+def storable(text: str | None) -> str | None:
+    """*text* with escapes in place of what no database takes, and a file name or a provider may hold."""
+    if text is None or (text.isascii() and "\0" not in text):
+        return text
+    return text.replace("\0", "\\x00").encode(errors="backslashreplace").decode()
+
+
+class Text(sa.types.TypeDecorator[str]):
+    """Text of anybody's: NUL, which PostgreSQL refuses, and half a surrogate pair are stored as escapes."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def bind_processor(self, dialect: sa.Dialect) -> Callable[[str | None], str | None]:  # noqa: ARG002
+        """What each value passes through on its way into a statement."""
+        return storable
 
 
 class State(StrEnum):
@@ -103,7 +123,7 @@ jobs = sa.Table(
     Column("error_text", Text),
     Column("retryable", Boolean),
     # Seconds since 1970 UTC.
-    Column("created_at", Float, nullable=False),
+    Column("created_at", Float, nullable=False, default=NOW),
     Column("sent_at", Float),
     Column("accepted_at", Float),
     Column("decided_at", Float),
@@ -117,7 +137,7 @@ events = sa.Table(
     _metadata,
     Column("id", _Serial, primary_key=True, autoincrement=True),
     Column("job_id", Text, nullable=False),
-    Column("at", Float, nullable=False),
+    Column("at", Float, nullable=False, default=NOW),
     Column("kind", Text, nullable=False),
     Column("detail", Text, nullable=False),
     Column("user_id", Text),
@@ -132,7 +152,7 @@ batches = sa.Table(
     Column("options", Text, nullable=False),
     #: Rows of the manifest as the latest run read it; null until that has come to its end.
     Column("lines", Integer),
-    Column("created_at", Float, nullable=False),
+    Column("created_at", Float, nullable=False, default=NOW),
     #: When the next job may start, where workers share one rate: seconds since 1970 by the database's clock.
     Column("next_start", Float),
 )
@@ -221,6 +241,8 @@ def prepare(connection: sa.Connection, *, write: bool = True) -> None:
     Without *write* nothing is changed, and anything but VERSION is refused.
     """
     if write and connection.dialect.name == "postgresql":
+        # Large tables, and another machine that is at it, take longer than usual statements may.
+        connection.execute(sa.text("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '30s'"))
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MAKING)))
     elif write:
         # Of itself sqlite3 begins a transaction before a change of rows only, and each table would stand by itself.

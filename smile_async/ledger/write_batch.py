@@ -7,21 +7,26 @@ A job of a chunk is written under a fence: the chunk, and the token its worker c
 be sent, and what would give it up, is refused unless the token still stands, and the chunk stays locked until the
 commit, so that a claim comes wholly before or after it. Tickets and verdicts need no fence: they are true whoever
 brings them, and their statements only move a row forward.
+
+Rows are written many in one statement. Where the database refuses one of them for what it says, the whole is done again
+one by one, and only that one is dropped.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
-from smile_async.errors import InvalidJob, LeaseLost
+from smile_async.errors import InvalidJob, LeaseLost, LedgerFailed, SmileError
 from smile_async.jobs.job import Job
+from smile_async.ledger.database import is_outage
 from smile_async.ledger.failpoints import failpoint
-from smile_async.ledger.rows import MARK, NOTES, RECALL, RESUME, Recall, judged, new_row
+from smile_async.ledger.rows import MARK, NOTES, RECALL, RESUME, TAKE_OVER, Begun, judged, new_row
 from smile_async.ledger.schema import chunks, events, jobs
+from smile_async.log import log
 from smile_async.protocol.steps import Reach
 
 __all__ = [
@@ -38,7 +43,7 @@ __all__ = [
     "settle",
 ]
 
-Answer = Recall | InvalidJob | LeaseLost | None
+Answer = Begun | SmileError | None
 
 
 class Fence(NamedTuple):
@@ -61,7 +66,7 @@ class Intent:
 
     job: Job
     digest: str
-    answer: "asyncio.Future[Recall | None]"
+    answer: "asyncio.Future[Begun]"
     fence: Fence | None = None
 
 
@@ -71,6 +76,7 @@ class Mark:
 
     job_id: str
     reach: Reach
+    attempt: int
     answer: "asyncio.Future[None]"
     fence: Fence | None = None
 
@@ -101,36 +107,67 @@ class WriteBatch:
         return [*self.marks, *self.intents]
 
 
-def perform(connection: Connection, group: WriteBatch, at: float, *, shared: bool) -> list[Answer]:
+def perform(connection: Connection, group: WriteBatch, *, shared: bool, singly: bool = False) -> list[Answer]:
     """Write *group* in the transaction of *connection*; gives each mark, then each intent, its answer.
 
-    *shared*: other processes may write the same rows. Blocking: for a thread, or for `run_sync`.
+    *shared*: other processes may write the same rows. *singly*: something in it was refused, so write one by one what
+    is not. Blocking: for a thread, or for `run_sync`.
     """
+    if singly and not shared:
+        # Of itself sqlite3 does not begin a transaction before a savepoint, and each would be a commit.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    write = _Writing(connection, singly)
     lost = _lost(connection, group.fences())
-    marked: list[Answer] = [_refusal(mark.job_id, mark.fence) if mark.fence in lost else None for mark in group.marks]
-    standing = [mark for mark in group.marks if mark.fence not in lost]
-    if standing:
-        connection.execute(MARK, [{"b_job": mark.job_id, "b_reach": int(mark.reach)} for mark in standing])
+    marked = _marked(write, group.marks, lost)
     for kind, statement in NOTES.items():
         notes = [note.about for note in group.notes.get(kind, ()) if note.fence not in lost]
-        if notes:
-            connection.execute(statement, notes)
-    begun = _begun(connection, group.intents, lost, at, shared=shared) if group.intents else []
-    happened = list(group.happened)
-    for intent, answer in zip(group.intents, begun, strict=True):
-        if answer is None or (isinstance(answer, Recall) and answer.ticket is None):
-            happened.append({"job_id": intent.job.job_id, "at": at, "kind": "sending", "detail": intent.digest})
-    if happened:
-        connection.execute(events.insert(), happened)
+        if (unmoved := len(notes) - write.rows(statement, notes)) and kind == "failure":
+            log.debug("%d failures are of attempts that others have overtaken: their rows stay as they are", unmoved)
+    begun = _begun(write, group.intents, lost, shared=shared) if group.intents else []
+    sending = [
+        _event(intent)
+        for intent, answer in zip(group.intents, begun, strict=True)
+        if isinstance(answer, Begun) and answer.ticket is None
+    ]
+    write.rows(events.insert(), [*group.happened, *sending])
     for moment in moments(group):
         failpoint(f"{moment} committing")
     return marked + begun
 
 
-def commit(engine: Engine, group: WriteBatch, at: float) -> list[Answer]:
+def commit(engine: Engine, group: WriteBatch, *, singly: bool) -> list[Answer]:
     """Write *group* in a transaction of its own, from the one thread that writes to a file."""
     with engine.begin() as connection:
-        return perform(connection, group, at, shared=False)
+        return perform(connection, group, shared=False, singly=singly)
+
+
+class _Writing:
+    """Performs statements for many rows at once, or *singly*: `refused` are the jobs of rows that were not taken."""
+
+    def __init__(self, connection: Connection, singly: bool) -> None:
+        self.connection = connection
+        self.refused: set[str] = set()
+        self._singly = singly
+
+    def rows(self, statement: sa.Executable, rows: Sequence[Mapping[str, Any]]) -> int:
+        """How many rows *statement* has changed, or added, for *rows*."""
+        if not rows:
+            return 0
+        if not self._singly:
+            return int(self.connection.execute(statement, rows).rowcount)
+        return sum(self._one(statement, row) for row in rows)
+
+    def _one(self, statement: sa.Executable, row: Mapping[str, Any]) -> int:
+        try:
+            with self.connection.begin_nested():
+                return int(self.connection.execute(statement, row).rowcount)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            job_id = row.get("b_job") or row.get("job_id")
+            self.refused.add(str(job_id))
+            log.error("the ledger has refused what was to be noted of job %s (%s)", job_id, type(error).__name__)
+            return 0
 
 
 def _lost(connection: Connection, fences: set[Fence]) -> set[Fence | None]:
@@ -149,54 +186,86 @@ def _refusal(job_id: str, fence: Fence | None) -> LeaseLost:
     return LeaseLost(f"job {job_id} was not sent: another worker has taken over its chunk {chunk}", retryable=True)
 
 
-def _begun(
-    connection: Connection, intents: list[Intent], lost: set[Fence | None], at: float, *, shared: bool
-) -> list[Answer]:
+def _marked(write: _Writing, marks: list[Mark], lost: set[Fence | None]) -> list[Answer]:
+    standing = [_mark(mark) for mark in marks if mark.fence not in lost]
+    all_stand = write.rows(MARK, standing) == len(standing)
+    answers: list[Answer] = []
+    for mark in marks:
+        if mark.fence in lost:
+            answers.append(_refusal(mark.job_id, mark.fence))
+        elif all_stand or write.rows(MARK, [_mark(mark)]) or write.rows(TAKE_OVER, [_mark(mark)]):
+            answers.append(None)
+        else:
+            why = f"job {mark.job_id} is being sent by another call, or was: call again for what became of it"
+            answers.append(LedgerFailed(why, retryable=True))
+    return answers
+
+
+def _mark(mark: Mark) -> dict[str, Any]:
+    return {"b_job": mark.job_id, "b_reach": int(mark.reach), "b_attempt": mark.attempt}
+
+
+def _begun(write: _Writing, intents: list[Intent], lost: set[Fence | None], *, shared: bool) -> list[Answer]:
     ids = [intent.job.job_id for intent in intents]
     query = RECALL.with_for_update() if shared else RECALL
-    rows = connection.execute(query, {"ids": ids}).mappings()
+    rows = write.connection.execute(query, {"ids": ids}).mappings()
+    # The same job may be submitted twice in one commit: what the first makes of a row is what the second finds.
     found: dict[str, Mapping[Any, Any]] = {row["job_id"]: row for row in rows}
     fresh: list[dict[str, Any]] = []
     again: list[dict[str, Any]] = []
     answers: list[Answer] = []
     for intent in intents:
-        if intent.fence in lost:
-            answers.append(_refusal(intent.job.job_id, intent.fence))
-            continue
-        row = found.get(intent.job.job_id)
-        if row is None:
-            created = new_row(intent.job, intent.digest, at)
-            fresh.append(created)
-            # The same job may be submitted twice in one commit.
-            found[intent.job.job_id] = {**created, "accepted_at": None}
-            answers.append(None)
-            continue
-        answer = _recalled(row, intent)
+        job_id = intent.job.job_id
+        row = found.get(job_id)
+        answer = _refusal(job_id, intent.fence) if intent.fence in lost else _answer(row, intent)
         answers.append(answer)
-        if isinstance(answer, Recall) and answer.ticket is None:
-            again.append(_again(intent, answer.reach, at))
-    if fresh:
-        connection.execute(jobs.insert(), fresh)
-    if again:
-        connection.execute(RESUME, again)
-    return answers
+        if not isinstance(answer, Begun) or answer.ticket is not None:
+            continue
+        created = new_row(intent.job, intent.digest)
+        if row is None:
+            fresh.append(created)
+            found[job_id] = {**created, "accepted_at": None}
+        else:
+            reach = max(answer.reach, Reach.RESERVED)
+            again.append(_again(created, answer.attempt, reach))
+            found[job_id] = {**row, **created, "attempts": answer.attempt, "reach": int(reach)}
+    write.refused.clear()
+    write.rows(jobs.insert(), fresh)
+    write.rows(RESUME, again)
+    return [_unless_refused(write, each, answer) for each, answer in zip(ids, answers, strict=True)]
 
 
-def _recalled(row: Mapping[Any, Any], intent: Intent) -> Answer:
+def _answer(row: Mapping[Any, Any] | None, intent: Intent) -> Answer:
     try:
-        return judged(row, intent.job, intent.digest)
+        return Begun(1, Reach.NOTHING) if row is None else judged(row, intent.job, intent.digest)
     except InvalidJob as error:
         return error.with_traceback(None)
+    except (ValueError, TypeError) as error:
+        # A row that somebody else has written.
+        return _unfit(intent.job.job_id, type(error).__name__)
 
 
-def _again(intent: Intent, reach: Reach, at: float) -> dict[str, Any]:
+def _unless_refused(write: _Writing, job_id: str, answer: Answer) -> Answer:
+    return _unfit(job_id, "refused") if job_id in write.refused else answer
+
+
+def _unfit(job_id: str, why: str) -> LedgerFailed:
+    return LedgerFailed(f"job {job_id} was not sent: the ledger can not hold it, or read what it holds of it ({why})")
+
+
+def _again(row: Mapping[str, Any], attempt: int, reach: Reach) -> dict[str, Any]:
     return {
-        "b_job": intent.job.job_id,
-        "b_digest": intent.digest,
-        "b_reach": int(max(reach, Reach.RESERVED)),
-        "b_type": int(intent.job.job_type),
-        "b_at": at,
+        "b_job": row["job_id"],
+        "b_digest": row["digest"],
+        "b_type": row["job_type"],
+        "b_attempt": attempt,
+        "b_reach": int(reach),
     }
+
+
+def _event(intent: Intent) -> dict[str, Any]:
+    job = intent.job
+    return {"job_id": job.job_id, "user_id": job.user_id, "kind": "sending", "detail": intent.digest}
 
 
 def moments(group: WriteBatch) -> list[str]:

@@ -178,8 +178,7 @@ class Sender:
         """Whether the job was accepted before; if not, it is durably on record now that it is about to be sent."""
         submission.stage = "the ledger did not write it down"
         known = await ledger.begin(submission.job, payload.digest())
-        if known is None:
-            return False
+        submission.attempt = known.attempt
         if known.ticket is not None:
             submission.ticket, submission.known, submission.recalled = known.ticket, known.verdict, True
         submission.resume(known.reach)
@@ -208,14 +207,17 @@ class Sender:
 
     async def _about_to_put(self, ledger: "Ledger", submission: Submission) -> None:
         """A zip must not leave before it is on record: only then may a zip that is found there be ours."""
+        assert submission.attempt is not None  # noqa: S101 - it has begun
+        submission.stage = "the ledger did not write it down"
         try:
-            await ledger.mark(submission.ticket, Reach.UPLOADED)
+            await ledger.mark(submission.ticket, Reach.UPLOADED, submission.attempt)
         except LedgerFailed as error:
             raise Fault(error, Sent.UNSENT) from None
+        submission.stage = "the storage did not take it"
 
     def _note_failure(self, submission: Submission, error: SmileError) -> None:
         if self._ledger is not None and not isinstance(error, LedgerFailed):
-            self._ledger.failed(submission.ticket, error, submission.reach)
+            self._ledger.failed(submission.ticket, error, submission.reach, attempt=submission.attempt)
 
     def _resume(self, submission: Submission, payload: Payload) -> None:
         key = (submission.job.user_id, submission.job.job_id)

@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import signal
+import sqlite3
 import stat
 import sys
 from collections import Counter
@@ -527,7 +528,7 @@ async def test_a_ledger_that_fills_up_ends_a_run_cleanly(
         async with session_of(smile, ledger=ledger) as session:
 
             def failing(*_: object, **__: object) -> Any:
-                raise sa.exc.OperationalError("x", {}, Exception("database or disk is full"))
+                raise sa.exc.OperationalError("x", {}, sqlite3.OperationalError("database or disk is full"))
 
             with monkeypatch.context() as broken:
                 broken.setattr("smile_async.ledger.ledger.commit", failing)

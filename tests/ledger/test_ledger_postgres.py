@@ -34,16 +34,14 @@ async def test_the_life_of_a_job_on_postgresql(server: Postgres) -> None:
     """Intent, mark, ticket and verdict are on record, are found by another process, and are erased."""
     job = Job.authenticate("ada", use_enrolled_image=True)
     async with Ledger(server.url) as one, Ledger(server.url) as two:
-        assert await one.begin(job, DIGEST) is None
-        await one.mark(job.ticket, Reach.UPLOADED)
+        assert (await one.begin(job, DIGEST)).attempt == 1
+        await one.mark(job.ticket, Reach.UPLOADED, 1)
         known = await two.begin(job, DIGEST)
-        assert known is not None
         assert known.reach is Reach.UPLOADED
         one.accepted(job.ticket)
         one.heard(Verdict(Decision.APPROVED, True, "0820", "", job.ticket, confirmed=True))
         await one.flush()
         known = await two.begin(job, DIGEST)
-        assert known is not None
         assert known.verdict is not None
         assert known.verdict.approved
         with pytest.raises(InvalidJob, match="have changed"):
@@ -56,7 +54,7 @@ async def test_the_same_job_begun_by_two_processes_at_once(server: Postgres) -> 
     jobs = [Job.authenticate("grace", use_enrolled_image=True) for _ in range(50)]
     async with Ledger(server.url) as one, Ledger(server.url) as two:
         answers = await asyncio.gather(*(ledger.begin(job, DIGEST) for job in jobs for ledger in (one, two)))
-    assert sum(answer is None for answer in answers) == 50
+    assert sorted(answer.attempt for answer in answers) == [1] * 50 + [2] * 50
 
 
 async def test_a_database_that_restarts_midway(server: Postgres, running: RunningSandbox, pictures: Pictures) -> None:

@@ -119,15 +119,15 @@ async def test_a_stale_holder_is_refused(ledger: Ledger, pictures: Pictures) -> 
     old = await claimed(ledger, chunk, "old")
     ledger.guard([one.job_id, other.job_id], old.fence)
     await ledger.begin(one, DIGEST)
-    await ledger.mark(one.ticket, Reach.UPLOADED)
+    await ledger.mark(one.ticket, Reach.UPLOADED, 1)
     await change_chunk(ledger, chunk, lease_until=0.0)
     async with Ledger(url_of(ledger), delay=0.0) as second:
         await claimed(second, chunk, "new")
         with pytest.raises(LeaseLost, match="another worker has taken over"):
             await ledger.begin(other, DIGEST)
         with pytest.raises(LeaseLost):
-            await ledger.mark(one.ticket, Reach.UPLOADED)
-        ledger.failed(one.ticket, Unavailable("gone"), Reach.RESERVED)
+            await ledger.mark(one.ticket, Reach.UPLOADED, 1)
+        ledger.failed(one.ticket, Unavailable("gone"), Reach.RESERVED, attempt=1)
         await ledger.flush()
         states = {row["job_id"]: (row["state"], row["reach"]) for row in await Chunks(second).rows(chunk)}
         assert states == {one.job_id: ("sending", Reach.UPLOADED), other.job_id: ("planned", Reach.NOTHING)}
@@ -136,8 +136,7 @@ async def test_a_stale_holder_is_refused(ledger: Ledger, pictures: Pictures) -> 
         assert (await Chunks(second).rows(chunk))[0]["state"] == "accepted"
         ledger.unguard([one.job_id], (chunk, 99))  # type: ignore[arg-type]
         ledger.unguard([one.job_id, other.job_id], old.fence)
-        known = await ledger.begin(other, DIGEST)
-        assert known is not None
+        assert (await ledger.begin(other, DIGEST)).attempt == 1
 
 
 async def test_a_claim_waits_for_an_intent_under_way(ledger: Ledger, pictures: Pictures) -> None:

@@ -38,7 +38,7 @@ __all__ = ["Submission"]
 class Submission:
     """One job on its way, and how far it may have come: what a caller must know if it is cut short."""
 
-    __slots__ = ("job", "known", "left", "reach", "recalled", "stage", "ticket")
+    __slots__ = ("attempt", "job", "known", "left", "reach", "recalled", "stage", "ticket")
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -46,6 +46,8 @@ class Submission:
         self.reach = Reach.NOTHING
         #: Whether any request about this job may have left.
         self.left = False
+        #: The number that a ledger gave it.
+        self.attempt: int | None = None
         #: A ledger knows that it was accepted before, and the latest verdict that has come since.
         self.recalled = False
         self.known: Verdict | None = None
@@ -54,7 +56,8 @@ class Submission:
 
     def resume(self, reach: Reach) -> None:
         """Take note that an earlier submission of the same pictures under the same job_id may have come so far."""
-        self.reach, self.left = reach, reach > Reach.NOTHING
+        self.reach = max(self.reach, reach)
+        self.left = self.reach > Reach.NOTHING
 
     def steps(self) -> Conversation[Ticket]:
         """The whole story, up to the ticket of a job whose zip has arrived; a Fault it can not mend goes through."""
