@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from batch_support import ledger_at, ledger_of_version_1
+from ledger_support import DIGEST, job_of, row_of, verdict_of
 from scripted import ScriptedSmile, cut
 from street import MARKER, Pictures, session_of, until
 
@@ -38,20 +39,6 @@ from smile_async.transport.pool import Pool
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
-DIGEST = b"d" * 32
-
-
-def job_of(job_id: str = "j1", user_id: str = "ada") -> Job:
-    """A job that needs no picture."""
-    return Job.authenticate(user_id, use_enrolled_image=True, job_id=job_id)
-
-
-def verdict_of(job: Job, code: str = "0820") -> Verdict:
-    """A confirmed verdict."""
-    provisional = code == "0822"
-    decision = Decision.PROVISIONAL if provisional else Decision.APPROVED
-    return Verdict(decision, not provisional, code, "said", job.ticket, confirmed=True, actions={"a": "b"})
-
 
 def modes_in(folder: Path) -> dict[str, int]:
     """Who may do what with each file of *folder*."""
@@ -61,14 +48,6 @@ def modes_in(folder: Path) -> dict[str, int]:
 def all_bytes(folder: Path) -> bytes:
     """Everything in every file of *folder*."""
     return b"".join(path.read_bytes() for path in folder.iterdir())
-
-
-async def row_of(ledger: Ledger, job_id: str = "j1") -> dict[str, Any]:
-    """The row of a job, once everything noted is written."""
-    await ledger.flush()
-    async with ledger.reading() as connection:
-        found = await connection.execute(sa.select(schema.jobs).where(schema.jobs.c.job_id == job_id))
-        return dict(found.mappings().one())
 
 
 async def test_an_intent_is_durable_when_begin_returns(tmp_path: Path) -> None:

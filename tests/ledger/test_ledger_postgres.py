@@ -1,13 +1,11 @@
 """The same ledger on PostgreSQL: one code path, several processes, and a database that goes away for a while."""
 
 import asyncio
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from postgres import Postgres, serving
+from ledger_support import DIGEST
+from postgres import Postgres
 from street import Pictures, session_of, until
 
 from smile_async import Decision, Job, Verdict
@@ -17,17 +15,6 @@ from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
 from smile_async.protocol.steps import Reach
 from smile_async.sandbox import RunningSandbox
-
-DIGEST = b"d" * 32
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
-    """A PostgreSQL of this module's own."""
-    with tempfile.TemporaryDirectory(prefix="smile-pg-") as folder:
-        Path(folder).chmod(0o755)
-        with serving(Path(folder)) as server:
-            yield server
 
 
 async def test_the_life_of_a_job_on_postgresql(server: Postgres) -> None:
