@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -51,6 +52,21 @@ class Postgres:
     def stop(self) -> None:
         """Stop at once, as a crash would."""
         self.run("pg_ctl", "-D", str(self.data), "-w", "-m", "immediate", "stop")
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Let it answer nothing, while its connections stay open and new ones are taken, as a stopped machine does."""
+        first = int((self.data / "postmaster.pid").read_text().splitlines()[0])
+        said = subprocess.run(["pgrep", "-P", str(first)], capture_output=True, text=True, check=True).stdout
+        # The first one first: it takes no new connections then, and starts nobody.
+        found = [first, *map(int, said.split())]
+        for pid in found:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in found:
+                os.kill(pid, signal.SIGCONT)
 
 
 @contextmanager

@@ -28,6 +28,8 @@ LEARNING = 16
 AGAIN = 0.5
 #: Seconds a database may be away (a server that restarts, a file that is locked) before what waits for it fails.
 OUTAGE = 30.0
+#: Seconds without an answer after which a commit counts as lost, and is made again.
+SILENCE = 30.0
 #: Seconds for what is noted when a ledger is closed.
 CLOSING = 5.0
 #: Jobs of one commit: below the 32,766 parameters that SQLite takes in one statement.
@@ -176,11 +178,11 @@ class GroupCommit:
         # In a task of its own: a server that is silent does not let go of who is cancelled.
         task = asyncio.create_task(self._perform(group, singly))
         try:
-            await asyncio.wait([task], timeout=OUTAGE)
+            await asyncio.wait([task], timeout=SILENCE)
         finally:
             await _abandoned(task)
         if not task.done() or task.cancelled():
-            raise TimeoutError(f"no answer in {OUTAGE:g} s")
+            raise TimeoutError(f"no answer in {SILENCE:g} s")
         return task.result()
 
     def _give_back(self, group: WriteBatch, error: BaseException) -> None:

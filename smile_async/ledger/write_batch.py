@@ -13,9 +13,10 @@ one by one, and only that one is dropped.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
@@ -43,6 +44,7 @@ __all__ = [
     "settle",
 ]
 
+Done = TypeVar("Done")
 Answer = Begun | SmileError | None
 
 
@@ -123,7 +125,7 @@ def perform(connection: Connection, group: WriteBatch, *, shared: bool, singly: 
         notes = [note.about for note in group.notes.get(kind, ()) if note.fence not in lost]
         if (unmoved := len(notes) - write.rows(statement, notes)) and kind == "failure":
             log.debug("%d failures are of attempts that others have overtaken: their rows stay as they are", unmoved)
-    begun = _begun(write, group.intents, lost, shared=shared) if group.intents else []
+    begun = write.begun(group.intents, lost, shared=shared)
     sending = [
         _event(intent)
         for intent, answer in zip(group.intents, begun, strict=True)
@@ -142,11 +144,10 @@ def commit(engine: Engine, group: WriteBatch, *, singly: bool) -> list[Answer]:
 
 
 class _Writing:
-    """Performs statements for many rows at once, or *singly*: `refused` are the jobs of rows that were not taken."""
+    """Writes many rows by one statement, or *singly*: then what is refused for what it says is logged and left out."""
 
     def __init__(self, connection: Connection, singly: bool) -> None:
-        self.connection = connection
-        self.refused: set[str] = set()
+        self._connection = connection
         self._singly = singly
 
     def rows(self, statement: sa.Executable, rows: Sequence[Mapping[str, Any]]) -> int:
@@ -154,20 +155,31 @@ class _Writing:
         if not rows:
             return 0
         if not self._singly:
-            return int(self.connection.execute(statement, rows).rowcount)
-        return sum(self._one(statement, row) for row in rows)
+            return int(self._connection.execute(statement, rows).rowcount)
+        alone = _Writing(self._connection, singly=False)
+        return sum(
+            self._alone(row.get("b_job") or row["job_id"], partial(alone.rows, statement, [row]), 0) for row in rows
+        )
 
-    def _one(self, statement: sa.Executable, row: Mapping[str, Any]) -> int:
+    def begun(self, intents: list[Intent], lost: set[Fence | None], *, shared: bool) -> list[Answer]:
+        """The answers to *intents*, whose rows are written."""
+        if not self._singly:
+            return _begun(self._connection, intents, lost, shared=shared) if intents else []
+        answers: list[Answer] = []
+        for each in intents:
+            begin = partial(_begun, self._connection, [each], lost, shared=shared)
+            answers += self._alone(each.job.job_id, begin, [_unfit(each.job.job_id)])
+        return answers
+
+    def _alone(self, job_id: str, work: Callable[[], Done], otherwise: Done) -> Done:
         try:
-            with self.connection.begin_nested():
-                return int(self.connection.execute(statement, row).rowcount)
+            with self._connection.begin_nested():
+                return work()
         except Exception as error:
             if is_outage(error):
                 raise
-            job_id = row.get("b_job") or row.get("job_id")
-            self.refused.add(str(job_id))
             log.error("the ledger has refused what was to be noted of job %s (%s)", job_id, type(error).__name__)
-            return 0
+            return otherwise
 
 
 def _lost(connection: Connection, fences: set[Fence]) -> set[Fence | None]:
@@ -205,10 +217,9 @@ def _mark(mark: Mark) -> dict[str, Any]:
     return {"b_job": mark.job_id, "b_reach": int(mark.reach), "b_attempt": mark.attempt}
 
 
-def _begun(write: _Writing, intents: list[Intent], lost: set[Fence | None], *, shared: bool) -> list[Answer]:
-    ids = [intent.job.job_id for intent in intents]
+def _begun(connection: Connection, intents: list[Intent], lost: set[Fence | None], *, shared: bool) -> list[Answer]:
     query = RECALL.with_for_update() if shared else RECALL
-    rows = write.connection.execute(query, {"ids": ids}).mappings()
+    rows = connection.execute(query, {"ids": [intent.job.job_id for intent in intents]}).mappings()
     # The same job may be submitted twice in one commit: what the first makes of a row is what the second finds.
     found: dict[str, Mapping[Any, Any]] = {row["job_id"]: row for row in rows}
     fresh: list[dict[str, Any]] = []
@@ -229,10 +240,11 @@ def _begun(write: _Writing, intents: list[Intent], lost: set[Fence | None], *, s
             reach = max(answer.reach, Reach.RESERVED)
             again.append(_again(created, answer.attempt, reach))
             found[job_id] = {**row, **created, "attempts": answer.attempt, "reach": int(reach)}
-    write.refused.clear()
-    write.rows(jobs.insert(), fresh)
-    write.rows(RESUME, again)
-    return [_unless_refused(write, each, answer) for each, answer in zip(ids, answers, strict=True)]
+    if fresh:
+        connection.execute(jobs.insert(), fresh)
+    if again:
+        connection.execute(RESUME, again)
+    return answers
 
 
 def _answer(row: Mapping[Any, Any] | None, intent: Intent) -> Answer:
@@ -240,17 +252,13 @@ def _answer(row: Mapping[Any, Any] | None, intent: Intent) -> Answer:
         return Begun(1, Reach.NOTHING) if row is None else judged(row, intent.job, intent.digest)
     except InvalidJob as error:
         return error.with_traceback(None)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError):
         # A row that somebody else has written.
-        return _unfit(intent.job.job_id, type(error).__name__)
+        return _unfit(intent.job.job_id)
 
 
-def _unless_refused(write: _Writing, job_id: str, answer: Answer) -> Answer:
-    return _unfit(job_id, "refused") if job_id in write.refused else answer
-
-
-def _unfit(job_id: str, why: str) -> LedgerFailed:
-    return LedgerFailed(f"job {job_id} was not sent: the ledger can not hold it, or read what it holds of it ({why})")
+def _unfit(job_id: str) -> LedgerFailed:
+    return LedgerFailed(f"job {job_id} was not sent: the ledger can not hold it, or not read what it holds of it")
 
 
 def _again(row: Mapping[str, Any], attempt: int, reach: Reach) -> dict[str, Any]:

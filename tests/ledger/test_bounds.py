@@ -1,0 +1,197 @@
+"""A database that is silent, locked or full costs whoever waits his patience, and leaving some seconds."""
+
+import asyncio
+import contextlib
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import anyio
+import psycopg
+import pytest
+from ledger_support import DIGEST, job_of, row_of
+from postgres import Postgres
+from scripted import ScriptedSmile
+from street import Pictures, session_of
+from workers_support import fresh
+
+from smile_async.errors import LedgerFailed, SmileError
+from smile_async.ledger import Ledger, State, failpoints, group_commit
+from smile_async.protocol.steps import Reach
+
+pytestmark = pytest.mark.usefixtures("tidy")
+
+#: Seconds for leaving: what is noted, the driver that lets go, the pool, the thread.
+LEAVING = 8.0
+
+
+@contextlib.asynccontextmanager
+async def within(seconds: float) -> AsyncIterator[None]:
+    """The block must not take longer, nor hold the event loop for long."""
+    began, worst = time.monotonic(), 0.0
+
+    async def watch() -> None:
+        nonlocal worst
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.02)
+            worst = max(worst, time.monotonic() - before)
+
+    watching = asyncio.create_task(watch())
+    yield
+    watching.cancel()
+    assert time.monotonic() - began < seconds
+    assert worst < 0.5
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """The write lock of a file in somebody else's hands."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+@contextlib.contextmanager
+def rows_locked(url: str) -> Iterator[None]:
+    """All rows in the hands of a transaction that is open for long."""
+    with psycopg.connect(url) as other:
+        other.execute("SELECT * FROM smile_jobs FOR UPDATE")
+        yield
+
+
+async def test_a_server_that_falls_silent_costs_patience_and_no_more(
+    server: Postgres, smile: ScriptedSmile, pictures: Pictures
+) -> None:
+    """Silent between begin and mark: no upload, an error within patience + 1 s, and a session that can be left."""
+    url = fresh(server)
+    with contextlib.ExitStack() as stack:
+
+        def fall_silent(name: str) -> None:
+            if name == "upload answered":
+                failpoints.install(None)
+                stack.enter_context(server.silent())
+
+        stack.callback(failpoints.install, None)
+        async with within(2.0 + 1.0 + LEAVING), session_of(smile, ledger=url) as session:
+            failpoints.install(fall_silent)
+            async with within(3.0):
+                with pytest.raises(LedgerFailed, match="in time") as caught:
+                    await session.verify(pictures.job(), patience=2.0)
+        assert caught.value.ticket is not None
+        assert caught.value.retryable
+    assert not smile.asked["put"]
+
+
+async def test_what_is_lost_by_leaving_a_silent_server_is_said(
+    server: Postgres, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Leaving ends in bounded time, tells those who wait, and logs how many notes could not be written."""
+    monkeypatch.setattr(group_commit, "CLOSING", 0.5)
+    ledger = Ledger(fresh(server), delay=0.0)
+    await ledger.open()
+    for number in range(3):
+        await ledger.begin(job_of(f"j{number}"), DIGEST)
+    with server.silent():
+        for number in range(3):
+            ledger.accepted(job_of(f"j{number}").ticket)
+        waiting = asyncio.create_task(ledger.flush())
+        async with within(LEAVING - 2):
+            await ledger.aclose()
+            with pytest.raises(LedgerFailed):
+                await waiting
+    assert "3 notes are lost" in caplog.text
+
+
+async def test_a_server_that_was_silent_is_used_again(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit without an answer is given up and made again, on a connection that works."""
+    monkeypatch.setattr(group_commit, "SILENCE", 0.5)
+    async with Ledger(fresh(server), delay=0.0) as ledger:
+        await ledger.begin(job_of(), DIGEST)
+        with server.silent():
+            ledger.accepted(job_of().ticket)
+            await asyncio.sleep(1.5)
+        async with within(10.0):
+            assert (await row_of(ledger))["state"] == State.ACCEPTED
+
+
+async def test_rows_that_somebody_has_locked_are_waited_for_within_patience(server: Postgres) -> None:
+    """A mark that waits for another's lock can be given up, holds no lock itself, and is made when the lock is gone."""
+    url = fresh(server)
+    async with Ledger(url, delay=0.0) as ledger:
+        await ledger.begin(job_of(), DIGEST)
+        with rows_locked(url):
+            async with within(1.5):
+                with anyio.move_on_after(0.5) as scope:
+                    await ledger.mark(job_of().ticket, Reach.UPLOADED, 1)
+            assert scope.cancelled_caught
+        async with within(8.0):
+            await ledger.mark(job_of().ticket, Reach.UPLOADED, 1)
+        with psycopg.connect(url, options="-c lock_timeout=500") as other:
+            other.execute("SELECT * FROM smile_jobs FOR UPDATE")
+
+
+async def test_leaving_while_rows_are_locked_is_bounded(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transaction that somebody holds open keeps nobody here, and what was waiting for it holds nothing after."""
+    monkeypatch.setattr(group_commit, "CLOSING", 0.5)
+    url = fresh(server)
+    ledger = Ledger(url, delay=0.0)
+    await ledger.open()
+    await ledger.begin(job_of(), DIGEST)
+    with rows_locked(url):
+        ledger.accepted(job_of().ticket)
+        await asyncio.sleep(0.1)
+        async with within(LEAVING - 2):
+            await ledger.aclose()
+    with psycopg.connect(url, options="-c lock_timeout=500") as other:
+        other.execute("SELECT * FROM smile_jobs FOR UPDATE")
+
+
+async def test_a_file_that_somebody_locks_costs_patience_and_no_more(
+    smile: ScriptedSmile, pictures: Pictures, tmp_path: Path
+) -> None:
+    """While a backup tool holds the write lock a call ends within its patience + 1 s; after it all goes on."""
+    async with session_of(smile, ledger=tmp_path / "l") as session:
+        with locked(tmp_path / "l"):
+            async with within(2.0):
+                with pytest.raises(SmileError, match="in time"):
+                    await session.verify(pictures.job(), patience=1.0)
+            patient = asyncio.create_task(session.verify(pictures.job(), patience=20.0))
+            await asyncio.sleep(2.5)
+        assert (await patient).approved
+
+
+async def test_leaving_a_locked_file_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What can not be written because of another's lock is said, and the ledger can be had again at once."""
+    monkeypatch.setattr(group_commit, "CLOSING", 0.5)
+    ledger = Ledger(tmp_path / "l", delay=0.0)
+    await ledger.open()
+    await ledger.begin(job_of(), DIGEST)
+    with locked(tmp_path / "l"):
+        ledger.accepted(job_of().ticket)
+        async with within(LEAVING - 2):
+            await ledger.aclose()
+    assert "1 notes are lost" in caplog.text
+    async with Ledger(tmp_path / "l", delay=0.0) as again:
+        assert (await again.begin(job_of(), DIGEST)).attempt == 2
+
+
+async def test_leaving_a_full_disk_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A disk that is full when a ledger is left costs no time, and an ERROR says how much was lost."""
+    ledger = Ledger(tmp_path / "l", delay=0.0)
+    await ledger.open()
+
+    def full(*_: object, **__: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr("smile_async.ledger.ledger.commit", full)
+    ledger.accepted(job_of().ticket)
+    async with within(2.0):
+        await ledger.aclose()
+    assert "1 notes are lost" in caplog.text
