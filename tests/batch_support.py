@@ -27,12 +27,16 @@ def ledger_at(path: Path, **more: Any) -> Ledger:
     return Ledger(path, **{"delay": 0.0, **more})
 
 
+def ledger_of_version(version: int, serial: str = "INTEGER") -> list[str]:
+    """The statements of an empty ledger of an older version."""
+    tables = Path(__file__).with_name(f"ledger_v{version}.sql").read_text().format(serial=serial)
+    return [*tables.split(";\n")[:-1], f"INSERT INTO smile_meta VALUES ('version', '{version}')"]
+
+
 def ledger_of_version_1(serial: str = "INTEGER") -> list[str]:
     """The statements of a ledger of version 1 with one job in it."""
-    tables = Path(__file__).with_name("ledger_v1.sql").read_text().format(serial=serial)
-    version = "INSERT INTO smile_meta VALUES ('version', '1')"
     job = "INSERT INTO smile_jobs (job_id, user_id, job_type, state, reach, attempts, created_at) VALUES"
-    return [*tables.split(";\n")[:-1], version, f"{job} ('j1', 'ada', 2, 'accepted', 3, 1, 7.5)"]
+    return [*ledger_of_version(1, serial), f"{job} ('j1', 'ada', 2, 'accepted', 3, 1, 7.5)"]
 
 
 async def command(

@@ -112,8 +112,15 @@ def parse_timestamp(text: str) -> float | None:
         return None
 
 
+#: Timestamps in each of two generations: the newest 50,000 are always known, and 12 MB is the most they take.
+GENERATION = 50_000
+
+
 class Stamps:
-    """The timestamps signed in the last five to ten minutes: by then they are stale to everybody."""
+    """The timestamps signed in the last five to ten minutes: by then they are stale to everybody.
+
+    Of very many the newest.
+    """
 
     __slots__ = ("_clock", "_older", "_recent", "_since")
 
@@ -126,7 +133,7 @@ class Stamps:
     def add(self, timestamp: str) -> None:
         """Remember *timestamp*."""
         now = self._clock()
-        if now - self._since > 300.0:
+        if now - self._since > 300.0 or len(self._recent) >= GENERATION:
             self._older, self._recent, self._since = self._recent, set(), now
         self._recent.add(timestamp)
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smile_async.errors import BadConfiguration
+from smile_async.protocol import signature
 from smile_async.protocol.signature import Secret, Signer, Stamps, format_timestamp, parse_timestamp
 
 CANARY = "k3y-that-nobody-may-see"
@@ -180,6 +181,16 @@ def test_what_has_no_zone_or_no_date_is_not_dated(text: str) -> None:
 def test_no_text_crashes_the_parser(text: str) -> None:
     """Any text gives seconds or None, never an exception."""
     assert parse_timestamp(text) is None or isinstance(parse_timestamp(text), float)
+
+
+def test_of_very_many_stamps_the_newest_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many requests are signed in five minutes, what is kept of them is bounded, and the newest are known."""
+    monkeypatch.setattr(signature, "GENERATION", 10)
+    stamps = Stamps(lambda: 0.0)
+    for number in range(1000):
+        stamps.add(str(number))
+    known = [number for number in range(1000) if str(number) in stamps]
+    assert known == list(range(980, 1000))
 
 
 def test_stamps_are_remembered_until_they_are_stale() -> None:
