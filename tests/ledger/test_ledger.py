@@ -566,9 +566,9 @@ async def test_a_slow_ledger_does_not_outlast_patience(
     """A ledger that does not answer costs the caller his patience and no more."""
     async with ledger_at(tmp_path / "l") as ledger, session_of(running, ledger=ledger) as session, ledger._turn:
         job = pictures.job()
-        with pytest.raises(LedgerFailed, match="in time") as caught:
+        with pytest.raises(Unavailable, match="the ledger did not write it down") as caught:
             await session.submit(job, patience=0.2)
-        assert (caught.value.job, caught.value.ticket) == (job, None)
+        assert (caught.value.job, caught.value.ticket, caught.value.retryable) == (job, None, True)
 
 
 async def test_a_ledger_belongs_to_one_account(running: RunningSandbox, pictures: Pictures, tmp_path: Path) -> None:
