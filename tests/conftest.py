@@ -1,15 +1,13 @@
 """Fixtures that more than one test module needs."""
 
-import gc
 import io
-import sys
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 from PIL import Image as Picture
 from scripted import Authority, ScriptedSmile, make_authority
-from street import MARKER, Pictures, nothing_left, session_of
+from street import MARKER, Pictures, nothing_left, session_of, sweep
 
 from smile_async import SmileSession
 from smile_async.sandbox import RunningSandbox, Sandbox
@@ -85,8 +83,4 @@ async def smile(authority: Authority) -> AsyncIterator[ScriptedSmile]:
 def swept() -> Iterator[None]:
     """Sockets that httpcore leaves to the garbage collector are not the next module's to be blamed for."""
     yield
-    blame, sys.unraisablehook = sys.unraisablehook, lambda _: None
-    try:
-        gc.collect()
-    finally:
-        sys.unraisablehook = blame
+    sweep()

@@ -1,6 +1,8 @@
 """What the street's tests share: jobs of real pictures, sessions at test speed, a look at what was left behind."""
 
 import asyncio
+import gc
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -80,3 +82,12 @@ async def until(what: Any, patience: float = 20.0) -> None:
     while not what():
         assert time.monotonic() < give_up, "it did not happen in time"
         await asyncio.sleep(0.002)
+
+
+def sweep() -> None:
+    """Collect garbage, and let nobody be blamed for it."""
+    blame, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        gc.collect()
+    finally:
+        sys.unraisablehook = blame

@@ -56,6 +56,8 @@ class Database:
         text = os.fspath(where)
         self.read_only = read_only
         self._clock = clock
+        #: Connections to a server, of psycopg.
+        self._open: list[Any] = []
         self.path: Path | None = None
         self._lock: int | None = None
         if text.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
@@ -152,7 +154,14 @@ class Database:
         sa.event.listen(engine.sync_engine, "connect", self._tune)
         return engine
 
+    def hang_up(self) -> None:
+        """Close what is left of connections to a server that says no goodbye; sends nothing and waits for nothing."""
+        for connection in self._open:
+            if not connection.closed:
+                connection.pgconn.finish()
+
     def _bound(self, connection: Any, _record: object) -> None:
+        self._open = [each for each in self._open if not each.closed] + [connection.driver_connection]
         with contextlib.closing(connection.cursor()) as cursor:
             cursor.execute(NO_IDLING)
             cursor.execute(BOUNDED)

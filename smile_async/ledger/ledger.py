@@ -120,6 +120,7 @@ class Ledger:
             return
         with anyio.move_on_after(GOODBYE):
             await engine.dispose()
+        self.database.hang_up()
         with anyio.move_on_after(GOODBYE):
             await asyncio.shield(self._let_go())
         self._writer = self._thread = None
