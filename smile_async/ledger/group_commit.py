@@ -75,11 +75,12 @@ class GroupCommit:
         self._closing = True
         self._news.set()
         self._full.set()
-        if self._task is None:
+        task = self._task
+        if task is None:
             return
-        await asyncio.wait([self._task], timeout=CLOSING)
-        self._task.cancel()
-        await asyncio.wait([self._task], timeout=CLOSING)
+        await asyncio.wait([task], timeout=CLOSING)
+        task.cancel("it was closed")
+        await asyncio.wait([task], timeout=CLOSING)
         left, self._group, self._task = self._group, WriteBatch(), None
         self._disappoint(left, TimeoutError("it was closed"))
         lost = sum(map(len, left.notes.values()))
@@ -103,6 +104,9 @@ class GroupCommit:
 
     def note(self, kind: str, about: dict[str, Any], fence: Fence | None = None) -> None:
         """The parameters of a statement of NOTES; nobody waits for it."""
+        if self._task is None:
+            log.error("the ledger is closed: what was to be noted of job %s is lost", about["b_job"])
+            return
         self._group.notes.setdefault(kind, []).append(Note(about, fence))
         self._news.set()
 

@@ -126,6 +126,29 @@ async def test_a_server_that_was_silent_is_used_again(server: Postgres, monkeypa
             assert (await row_of(ledger))["state"] == State.ACCEPTED
 
 
+@pytest.mark.parametrize("use", ["writing", "reading", "join"])
+async def test_who_is_cancelled_leaves_a_silent_server_at_once(server: Postgres, use: str) -> None:
+    """Looking, writing and joining can be given up; afterwards the ledger works as before."""
+    async with Ledger(fresh(server), delay=0.0) as ledger:
+
+        async def ask() -> None:
+            if use == "join":
+                await ledger.join("partner 001")
+                return
+            async with getattr(ledger, use)() as connection:
+                await connection.exec_driver_sql("SELECT 1")
+
+        await ask()
+        with server.silent():
+            async with within(3.0):
+                for _ in range(6):
+                    with anyio.move_on_after(0.1) as scope:
+                        await ask()
+                    assert scope.cancelled_caught
+        async with within(3.0):
+            await asyncio.gather(*(ask() for _ in range(10)))
+
+
 async def test_rows_that_somebody_has_locked_are_waited_for_within_patience(server: Postgres) -> None:
     """A mark that waits for another's lock can be given up, holds no lock itself, and is made when the lock is gone."""
     url = fresh(server)
@@ -187,6 +210,24 @@ async def test_leaving_a_locked_file_is_bounded(
     assert "1 notes are lost" in caplog.text
     async with Ledger(tmp_path / "l", delay=0.0) as again:
         assert (await again.begin(job_of(), DIGEST)).attempt == 2
+
+
+async def test_what_is_noted_after_the_end_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A verdict that comes when the ledger is closed already is not written, and an ERROR names its job."""
+    async with Ledger(tmp_path / "l") as ledger:
+        pass
+    ledger.accepted(job_of().ticket)
+    assert "job j1 is lost" in caplog.text
+
+
+async def test_a_ledger_can_be_left_by_two_at_once(tmp_path: Path) -> None:
+    """Closing twice at the same time closes once."""
+    ledger = Ledger(tmp_path / "l")
+    await ledger.open()
+    ledger.accepted(job_of().ticket)
+    await asyncio.gather(ledger.aclose(), ledger.aclose())
+    async with Ledger(tmp_path / "l"):
+        pass
 
 
 async def test_leaving_a_full_disk_is_bounded(

@@ -44,6 +44,17 @@ async def test_the_same_job_begun_by_two_processes_at_once(server: Postgres) -> 
     assert sorted(answer.attempt for answer in answers) == [1] * 50 + [2] * 50
 
 
+async def test_two_processes_that_lock_the_same_rows_in_opposite_order(server: Postgres) -> None:
+    """Where the database breaks a deadlock, the loser does it again: both end, and each row has two attempts."""
+    jobs = [Job.authenticate("lin", use_enrolled_image=True) for _ in range(200)]
+    async with Ledger(server.url) as one, Ledger(server.url) as two:
+        for _ in range(3):
+            begun = await asyncio.gather(
+                *(one.begin(job, DIGEST) for job in jobs), *(two.begin(job, DIGEST) for job in reversed(jobs))
+            )
+    assert [begun[n].attempt + begun[-1 - n].attempt for n in range(200)] == [11] * 200
+
+
 async def test_a_database_that_restarts_midway(server: Postgres, running: RunningSandbox, pictures: Pictures) -> None:
     """While the database is away the run waits; when it is back every row ends with one job and one verdict."""
     rows: list[Any] = [Row(n, f"k{n}", "ada", pictures.selfie_path) for n in range(120)]

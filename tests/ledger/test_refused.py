@@ -157,6 +157,7 @@ async def test_what_an_outage_leaves_behind_is_bounded(tmp_path: Path, monkeypat
     """However long a ledger can not be written, no more than so many notes and events are kept, the newest."""
     monkeypatch.setattr(group_commit, "KEPT", 10)
     monkeypatch.setattr(group_commit, "AGAIN", 60.0)
+    monkeypatch.setattr(group_commit, "CLOSING", 0.1)
     async with Ledger(tmp_path / "l", delay=0.0) as ledger:
 
         def failing(*_: object, **__: object) -> Any:
