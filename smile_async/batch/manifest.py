@@ -74,10 +74,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """A row that became no job: its line, and why."""
+    """A row that became no job: its line, why, and whose it was, as far as that could be read."""
 
     line: int
     why: str
+    user_id: str | None = None
 
 
 def read_manifest(path: Path, job_type: int = 2) -> Iterator[Row | Flaw]:
@@ -150,6 +151,7 @@ def _json_rows(file: TextIO) -> Iterator[tuple[int, dict[str, Any] | str]]:
 
 
 def _row(line: int, found: dict[str, Any], beside: Path, job_type: int) -> Row | Flaw:
+    user_id = None
     try:
         user_id, key = _text(found, "user_id"), _text(found, "key")
         if not user_id:
@@ -171,7 +173,7 @@ def _row(line: int, found: dict[str, Any], beside: Path, job_type: int) -> Row |
             params=params,
         )
     except (ValueError, AttributeError) as error:
-        return Flaw(line, str(error))
+        return Flaw(line, str(error), user_id or None)
 
 
 def _text(found: Mapping[str, Any], name: str) -> str:

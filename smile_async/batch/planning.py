@@ -128,8 +128,6 @@ class Planner:
                 lines[planned.job_id] = row.line
                 offered.append((row, planned))
         await self._sort(offered, work)
-        for flaw in work.problems:
-            await self._batches.problem(self._batch, self._run, flaw.line, flaw.why)
         return work
 
     async def _sort(self, offered: Sequence[tuple[Row, Planned]], work: Work) -> None:
@@ -143,7 +141,7 @@ class Planner:
             before = known.get(planned.job_id)
             why = "" if before is None else await self._objection(row, planned, before)
             if why:
-                work.problems.append(Flaw(row.line, why))
+                work.problems.append(Flaw(row.line, why, row.user_id))
                 refused.append(planned)
                 continue
             (new if before is None else seen).append(planned)
@@ -158,7 +156,10 @@ class Planner:
                 broken.append((Ticket(row.user_id, planned.job_id, row.job_type), error.with_traceback(None)))
                 work.flaws.append(Flaw(row.line, str(error)))
         chunks = None if self._chunk_jobs is None else (pending, self._chunk_jobs)
-        work.chunks = await self._batches.plan(self._batch, self._run, new, seen, refused=refused, pending=chunks)
+        flaws = [(flaw.line, flaw.why, flaw.user_id) for flaw in work.problems]
+        work.chunks = await self._batches.plan(
+            self._batch, self._run, new, seen, refused=refused, flaws=flaws, pending=chunks
+        )
         for ticket, flaw in broken:
             self._ledger.failed(ticket, flaw, Reach.NOTHING)
             work.over.append((State.FAILED, None))
@@ -170,6 +171,8 @@ class Planner:
         if before["user_id"] != row.user_id:
             whose = f"stands for user {before['user_id']} in the ledger"
             return f"key {row.key!r} (job {planned.job_id}) {whose}: {_cure(row)}"
+        if before["batch"] not in (None, self._batch):
+            return f"key {row.key!r} (job {planned.job_id}) is a row of batch {before['batch']} already: {_cure(row)}"
         if before["reach"] == Reach.NOTHING:
             return ""
         changed = _changed(row, planned, before)
@@ -251,4 +254,5 @@ def _marks(row: Row) -> str:
 
 
 def _twice(row: Row, line: int) -> Flaw:
-    return Flaw(row.line, f"key {row.key!r} is there twice, in lines {line} and {row.line}: give each row its own key")
+    why = f"key {row.key!r} is there twice, in lines {line} and {row.line}: give each row its own key"
+    return Flaw(row.line, why, row.user_id)

@@ -27,7 +27,11 @@ PAGE = 2_000
 
 _SEEN = (
     jobs.update()
-    .where(jobs.c.job_id == bindparam("b_job"))
+    # Not another batch's: that may have come in between.
+    .where(
+        jobs.c.job_id == bindparam("b_job"),
+        sa.or_(jobs.c.batch.is_(None), jobs.c.batch == bindparam("b_batch")),
+    )
     .values(
         run=bindparam("b_run"),
         line=bindparam("b_line"),
@@ -141,12 +145,13 @@ class Batches:
         seen: Sequence[Planned],
         *,
         refused: Sequence[Planned],
+        flaws: Sequence[tuple[int, str, str | None]] = (),
         pending: Pending | None = None,
     ) -> list[int]:
         """Write *new* rows down, and note that *seen* ones are still in the manifest.
 
-        *refused*: so are these, but what they say does not count. *pending*: put these into chunks in the same
-        transaction, whose numbers are returned.
+        *refused*: so are these, but what they say does not count. *flaws*: lines that became no job, why, and whose
+        they were. *pending*: put these into chunks, whose numbers are returned. All in one transaction.
         """
         failpoint("planning")
         async with self._ledger.writing() as connection:
@@ -157,14 +162,13 @@ class Batches:
                 await connection.execute(_SEEN, [_seen_of(row, name, run) for row in seen])
             if refused:
                 await connection.execute(_REFUSED, [_place_of(row, name, run) for row in refused])
+            if flaws:
+                names = ("line", "why", "user_id")
+                found = [{"batch": name, "run": run, **dict(zip(names, flaw, strict=True))} for flaw in flaws]
+                await connection.execute(problems.insert(), found)
             made = [] if pending is None else await chunked(connection, name, *pending)
         failpoint("planned")
         return made
-
-    async def problem(self, name: str, run: int, line: int, why: str) -> None:
-        """A row that became no job."""
-        async with self._ledger.writing() as connection:
-            await connection.execute(problems.insert(), {"batch": name, "run": run, "line": line, "why": why})
 
     async def problems(self, name: str, run: int) -> list[tuple[int, str]]:
         """Line and reason of each row of *run* that became no job."""

@@ -61,8 +61,9 @@ async def chunked(
     insert = chunks.insert().values(batch=batch, token=0, parks=0, due_at=NOW, planned_at=NOW).returning(chunks.c.id)
     for start in range(0, len(fresh), at_once):
         chunk = (await connection.execute(insert)).scalar_one()
-        which = jobs.c.job_id.in_(fresh[start : start + at_once])
-        await connection.execute(jobs.update().where(which).values(chunk=chunk))
+        # Another batch may have come with the same job_id in between.
+        which = (jobs.c.job_id.in_(fresh[start : start + at_once]), jobs.c.batch == batch)
+        await connection.execute(jobs.update().where(*which).values(chunk=chunk))
         made.append(chunk)
     return [*sorted(still_open), *made]
 

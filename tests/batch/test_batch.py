@@ -147,8 +147,8 @@ def test_rows_in_another_encoding(tmp_path: Path) -> None:
     text = b"user_id,selfie,liveness,param.note\na,s,,caf\xe9\nb,s,caf\xe9.jpg,\nc,s,,caf\xc3\xa9\n"
     first, second, third = read(tmp_path / "m.csv", text)
     assert (first, second) == (
-        Flaw(2, "param.note is not UTF-8: save the manifest as UTF-8"),
-        Flaw(3, "liveness is not UTF-8: save the manifest as UTF-8"),
+        Flaw(2, "param.note is not UTF-8: save the manifest as UTF-8", "a"),
+        Flaw(3, "liveness is not UTF-8: save the manifest as UTF-8", "b"),
     )
     assert isinstance(third, Row)
     assert third.params == {"note": "café"}
@@ -623,6 +623,44 @@ async def test_a_refused_row_is_still_in_the_manifest(
         assert work is not None
         assert "stands for user ada" in work.problems[0].why
         assert [dict(record) async for record in batches.rows("b")] == after
+
+
+async def test_a_row_of_another_batch_is_not_taken_over(tmp_path: Path, pictures: Pictures) -> None:
+    """A row whose job_id is another batch's, sent or not, is a problem that names that batch, and changes nothing."""
+    async with ledger_at(tmp_path / "l") as ledger:
+        batches = Batches(ledger)
+        for name in ("first", "second"):
+            planner = Planner(ledger, name, await batches.start(name, {}))
+            work = await planner.next(iter([Row(2, "k", "ada", pictures.selfie_path, job_id="j1")]))
+        assert work is not None
+        assert [flaw.why.partition(":")[0] for flaw in work.problems] == [
+            "key 'k' (job j1) is a row of batch first already"
+        ]
+        assert await batches.counts("first") == {"planned": 1}
+        assert await batches.counts("second") == {}
+
+
+async def test_refused_rows_cost_a_commit_a_page(
+    tmp_path: Path, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that is wrong with a page of a manifest is written down at once, and whose row it was if that is known."""
+    begun: list[int] = []
+    whole = Ledger.writing
+    monkeypatch.setattr(Ledger, "writing", lambda ledger: begun.append(1) or whole(ledger))
+    rows: list[Row | Flaw] = [Flaw(n, "has no user_id") for n in range(2, 90)]
+    rows += [Row(n, "k", "ada", pictures.selfie_path) for n in (90, 91)]
+    async with ledger_at(tmp_path / "l") as ledger:
+        batches = Batches(ledger)
+        planner = Planner(ledger, "b", await batches.start("b", {}))
+        begun.clear()
+        assert await planner.next(iter(rows)) is not None
+        assert len(begun) == 1
+        assert len(await batches.problems("b", 1)) == 89
+        async with ledger.reading() as connection:
+            found = await connection.exec_driver_sql(
+                "SELECT line, user_id FROM smile_problems ORDER BY id DESC LIMIT 2"
+            )
+            assert [tuple(row) for row in found] == [(91, "ada"), (89, None)]
 
 
 async def test_many_jobs_of_an_earlier_run_wait_for_room(
