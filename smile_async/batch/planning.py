@@ -25,7 +25,7 @@ from smile_async.ledger.batches import Batches, Planned
 from smile_async.protocol.steps import Reach
 from smile_async.traffic.payload import read_in_thread
 
-__all__ = ["Planner", "Plans", "Work", "assign", "job_id_of"]
+__all__ = ["Planner", "Plans", "Work", "assign", "job_id_of", "sent_otherwise"]
 
 #: Rows that are planned together: enough that a commit costs each little, few enough that the first job starts at once.
 CHUNK = 500
@@ -131,7 +131,7 @@ class Planner:
         return work
 
     async def _sort(self, offered: Sequence[tuple[Row, Planned]], work: Work) -> None:
-        known = await self._batches.known([planned for _, planned in offered])
+        known = await self._batches.known([planned.job_id for _, planned in offered])
         new: list[Planned] = []
         seen: list[Planned] = []
         refused: list[Planned] = []
@@ -186,8 +186,24 @@ class Planner:
         return self._retry == "all" or (self._retry == "passing" and bool(before["retryable"]))
 
 
+async def sent_otherwise(batches: Batches, batch: str, rows: Iterator[Row | Flaw], was: int) -> Row | None:
+    """The first of *rows* that was sent as job type *was* and is another one's now; None if there is none."""
+    while page := await anyio.to_thread.run_sync(_read, rows):
+        wanted = {row.job_id or job_id_of(batch, row.key): row for row in page if isinstance(row, Row)}
+        for job_id, before in (await batches.known(list(wanted))).items():
+            row = wanted[job_id]
+            sent = before["batch"] == batch and before["reach"] > Reach.NOTHING
+            if sent and before["job_type"] == was != row.job_type:
+                return row
+    return None
+
+
+def _read(rows: Iterator[Row | Flaw]) -> list[Row | Flaw]:
+    return list(islice(rows, CHUNK))
+
+
 def _looked_up(rows: Iterator[Row | Flaw], batch: str) -> list[tuple[Row | Flaw, Planned | None]]:
-    return [(row, None if isinstance(row, Flaw) else _planned(row, batch)) for row in islice(rows, CHUNK)]
+    return [(row, None if isinstance(row, Flaw) else _planned(row, batch)) for row in _read(rows)]
 
 
 def _planned(row: Row, batch: str) -> Planned:

@@ -1,19 +1,24 @@
 """What the batch commands do once they are understood: the ledger opened, the run driven, its progress shown."""
 
+import itertools
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio.to_thread
 from rich.markup import escape
 from rich.table import Table
 
 from smile_async.batch import Flaw, Planner, Row, Run, read_manifest, render
+from smile_async.batch.orders import Orders, check_options
+from smile_async.batch.planning import sent_otherwise
 from smile_async.cli.output import ExitCode, aside, paint, people
 from smile_async.cli.progress import interruptible, shown
 from smile_async.errors import BadConfiguration, SmileError
 from smile_async.jobs.codes import Decision
+from smile_async.jobs.ticket import JobType
 from smile_async.ledger import Ledger, State
 from smile_async.ledger.batches import Batches
 from smile_async.ledger.chunks import CHUNK_JOBS
@@ -128,18 +133,19 @@ async def drive(
     async with _meant(where, name, told) as meant:
         if not meant.ledger.database.is_file:
             return await _share(meant, given, retry)
-        limits = Limits(jobs_per_second=meant.told["rate"], pending=PENDING)
+        orders = Orders.of(meant.told)
+        limits = Limits(jobs_per_second=orders.rate, pending=PENDING)
         async with SmileSession.from_env(ledger=meant.ledger, limits=limits, **given) as session:
             run = Run(
                 session,
                 meant.ledger,
-                Planner(meant.ledger, meant.name, meant.run, retry),
-                until=meant.told["until"],
-                patience=meant.told["patience"],
-                drain=meant.told["drain"],
+                Planner(meant.ledger, meant.name, await meant.begin(), retry),
+                until=orders.until,
+                patience=orders.patience,
+                drain=orders.drain,
             )
             with interruptible(run), shown(run):
-                await run.go(meant.rows())
+                await run.go(meant.rows)
         return await _end(meant, run)
 
 
@@ -151,36 +157,68 @@ async def enqueue(where: str, name: str | None, told: dict[str, Any]) -> Standin
         return await _share(meant, None, "passing")
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Meant:
-    """The run of a batch that a command is about."""
+    """The run of a batch that a command is about; until it begins it has left no trace."""
 
     ledger: Ledger
     name: str
-    run: int
     told: dict[str, Any]
+    rows: Iterator[Row | Flaw]
+    run: int = 0
 
-    def rows(self) -> Iterator[Row | Flaw]:
-        """Those of the manifest."""
-        return read_manifest(Path(self.told["manifest"]), self.told["job_type"])
+    async def begin(self) -> int:
+        """Make it the batch's latest run; its number."""
+        self.run = await Batches(self.ledger).start(self.name, self.told)
+        return self.run
 
 
 @asynccontextmanager
 async def _meant(where: str, name: str | None, told: dict[str, Any] | None) -> AsyncIterator[_Meant]:
-    """The ledger opened and a new run begun; nobody else runs this batch meanwhile."""
+    """The manifest and the ledger opened, and what can not be meant refused; nobody else runs this batch meanwhile."""
+    rows: Iterator[Row | Flaw] = iter(())
     if told is None:
         # Opening for writing would make one where there is none.
         Ledger(where, read_only=True).database.take()
+    else:
+        check_options(**{name: told[name] for name in ("rate", "patience", "drain")})
+        rows = await anyio.to_thread.run_sync(_opened, told)
     async with Ledger(where) as ledger:
         batches = Batches(ledger)
-        if told is None:
+        names = await batches.names()
+        if told is None or (name is None and names):
             name = await batches.only(name)
-            told = await batches.options(name)
         elif name is None:
-            names = await batches.names()
-            name = Path(told["manifest"]).stem if not names else await batches.only(None)
+            name = Path(told["manifest"]).stem
         async with batches.alone(name):
-            yield _Meant(ledger, name, await batches.start(name, told), told)
+            if told is None:
+                told = await batches.options(name)
+                rows = await anyio.to_thread.run_sync(_opened, told)
+            elif name in names:
+                await _refuse_other_default(batches, name, told)
+            yield _Meant(ledger, name, told, rows)
+
+
+def _opened(told: Mapping[str, Any]) -> Iterator[Row | Flaw]:
+    """The manifest; what is wrong with the whole of it is raised here."""
+    rows = read_manifest(Path(told["manifest"]), told["job_type"])
+    return itertools.chain(list(itertools.islice(rows, 1)), rows)
+
+
+async def _refuse_other_default(batches: Batches, name: str, told: Mapping[str, Any]) -> None:
+    """Raise BadConfiguration if --register was given for rows that were sent without it, or the other way round."""
+    was = (await batches.options(name)).get("job_type", told["job_type"])
+    if was == told["job_type"]:
+        return
+    row = await sent_otherwise(batches, name, _opened(told), was)
+    if row is not None:
+        how, cure = (
+            ("with", "give it again") if was == JobType.SMART_SELFIE_REGISTRATION else ("without", "leave it out")
+        )
+        raise BadConfiguration(
+            f"batch {name} was sent {how} --register (line {row.line}: user {row.user_id}, job type {was}): {cure};"
+            " nothing was changed"
+        )
 
 
 async def _share(meant: _Meant, given: Mapping[str, Any] | None, retry: str) -> Standing:
@@ -188,17 +226,17 @@ async def _share(meant: _Meant, given: Mapping[str, Any] | None, retry: str) -> 
     from smile_async.workers import Queue, SharedRun, Worker  # noqa: PLC0415 - another extra
 
     at_once = meant.told.get("chunk", CHUNK_JOBS)
-    planner = Planner(meant.ledger, meant.name, meant.run, retry, chunk_jobs=at_once)
+    planner = Planner(meant.ledger, meant.name, await meant.begin(), retry, chunk_jobs=at_once)
     async with Queue(meant.ledger) as queue:
         shared_run = SharedRun(meant.ledger, queue, planner, meant.name)
         with interruptible(shared_run), shown(shared_run):
             if given is None:
-                await shared_run.plan(meant.rows())
+                await shared_run.plan(meant.rows)
             else:
                 limits = Limits(pending=PENDING)
                 async with SmileSession.from_env(ledger=meant.ledger, limits=limits, **given) as session:
-                    worker = Worker(session, meant.ledger, queue, drain=meant.told["drain"], give_up=True)
-                    await shared_run.go(meant.rows(), worker)
+                    worker = Worker(session, meant.ledger, queue, drain=Orders.of(meant.told).drain, give_up=True)
+                    await shared_run.go(meant.rows, worker)
     return await _end(meant, shared_run, rendered=given is not None)
 
 

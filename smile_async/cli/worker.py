@@ -35,6 +35,9 @@ def worker(
     json: options.Json = False,
 ) -> int:
     """Drive the batches that `batch run` has put into a postgresql:// ledger, beside any number of others."""
+    from smile_async.batch.orders import check_options  # noqa: PLC0415 - another extra
+
+    check_options(lease=lease, drain=drain)
     about = {"concurrency": concurrency, "lease": lease, "drain": drain}
     ended = asyncio.run(_work(ledger, uploads, account, about, until_empty=until_empty))
     stats = ended.stats

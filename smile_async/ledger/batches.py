@@ -131,9 +131,9 @@ class Batches:
             text = (await connection.execute(sa.select(batches.c.options).where(batches.c.name == name))).scalar_one()
         return dict(orjson.loads(text))
 
-    async def known(self, planned: Sequence[Planned]) -> dict[str, dict[str, Any]]:
+    async def known(self, job_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The rows that are there already, by job_id."""
-        query = sa.select(jobs).where(jobs.c.job_id.in_([row.job_id for row in planned]))
+        query = sa.select(jobs).where(jobs.c.job_id.in_(job_ids))
         async with self._ledger.reading() as connection:
             return {row["job_id"]: dict(row) for row in (await connection.execute(query)).mappings()}
 

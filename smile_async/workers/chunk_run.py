@@ -5,7 +5,6 @@ while, the chunk is parked, and costs nobody anything until it is due again for 
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 import anyio
 
 from smile_async.batch.manifest import Flaw, Row, job_of
+from smile_async.batch.orders import Orders
 from smile_async.batch.planning import Work, assign
 from smile_async.batch.running import Run
 from smile_async.errors import InvalidJob, LeaseLost, LedgerFailed, Refused, SmileError, StillPending, Unavailable
@@ -23,7 +23,7 @@ from smile_async.protocol.steps import Reach
 from smile_async.session import SmileSession
 from smile_async.workers.queue import Queue
 
-__all__ = ["PARK_AFTER", "ChunkRun", "Ending", "Orders", "insist"]
+__all__ = ["PARK_AFTER", "ChunkRun", "Ending", "insist"]
 
 #: Seconds after its upload from which an undecided job is not worth a worker's attention.
 PARK_AFTER = 60.0
@@ -42,20 +42,6 @@ class Ending(StrEnum):
     PARKED = "parked"
     GIVEN_BACK = "given back"
     LOST = "lost"
-
-
-@dataclass(frozen=True, slots=True)
-class Orders:
-    """What `batch run` was told about the jobs of a batch."""
-
-    until_final: bool
-    patience: float
-    rate: float | None
-
-    @classmethod
-    def of(cls, told: Mapping[str, Any]) -> "Orders":
-        """From the options that the ledger keeps."""
-        return cls(told["until"] == "final", told["patience"], told["rate"])
 
 
 async def insist(call: Callable[[], Awaitable[Found]]) -> Found:
@@ -178,7 +164,7 @@ class ChunkRun:
 
     async def _ending(self) -> Ending:
         held, orders = self.held, self._orders
-        unsent, waited = await insist(partial(self._chunks.undecided, held.id, until_final=orders.until_final))
+        unsent, waited = await insist(partial(self._chunks.undecided, held.id, until_final=orders.until == "final"))
         backoff = min(LONGEST_PARK, FIRST_PARK * 2.0**held.parks)
         self.returning = True
         if not unsent and (waited is None or waited >= orders.patience):

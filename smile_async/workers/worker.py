@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import anyio
 from anyio.abc import TaskGroup
 
+from smile_async.batch.orders import Orders
 from smile_async.contained import quietly
 from smile_async.errors import LedgerFailed, NotAuthorized, SmileError
 from smile_async.ledger import Ledger
@@ -20,7 +21,7 @@ from smile_async.ledger.batches import Batches
 from smile_async.ledger.chunks import Chunks, Held
 from smile_async.log import log
 from smile_async.session import SmileSession
-from smile_async.workers.chunk_run import PARK_AFTER, ChunkRun, Ending, Orders, insist
+from smile_async.workers.chunk_run import PARK_AFTER, ChunkRun, Ending, insist
 from smile_async.workers.queue import Queue
 from smile_async.workers.rate import SharedRateLimiter
 

@@ -307,28 +307,100 @@ async def test_a_manifest_that_changed(
     assert len(running.sandbox.jobs) == 3
 
 
-async def test_a_row_that_asks_for_another_job_than_was_sent(
+async def test_a_register_that_was_forgotten(
     running: RunningSandbox,
     pictures: Pictures,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Another job type under a used key is refused, and a key or a batch name of its own sends the job after all."""
-    people = tmp_path / "people.csv"
+    """Rows sent with --register are not asked for without it, nor the other way round: nothing of the batch changes."""
+    people, ledger = tmp_path / "people.csv", tmp_path / "people.csv.ledger"
     rows: list[dict[str, object]] = [{"user_id": f"u{n}", "selfie": pictures.selfie_path} for n in range(2)]
     write_csv(people, rows)
     tell = (running, capsys, monkeypatch)
     assert (await command(*tell, "run", people, "--register"))[0] == 0
+    before = await command(*tell, "status", "--ledger", ledger)
     code, said, _ = await command(*tell, "run", people)
-    assert (code, said["gone"], [problem["line"] for problem in said["problems"]]) == (4, 0, [2, 3])
-    why = "was sent with another job_type (4 then, 2 now)"
-    assert said["problems"][0]["why"].startswith(f"key 'u0' {why}: give the row a key or job_id of its own")
+    why = "batch people was sent with --register (line 2: user u0, job type 4): give it again; nothing was changed"
+    assert (code, said["error"], said["message"]) == (4, "BadConfiguration", why)
+    assert await command(*tell, "status", "--ledger", ledger) == before
+    assert (await command(*tell, "resume", "--ledger", ledger))[0] == 0
     write_csv(people, [{**row, "key": f"login-{row['user_id']}"} for row in rows])
     assert (await command(*tell, "run", people))[0] == 0
+    code, said, _ = await command(*tell, "run", people, "--register")
+    assert (code, "sent without --register" in said["message"]) == (4, True)
     write_csv(people, rows)
     assert (await command(*tell, "run", people, "--name", "logins"))[0] == 0
     assert Counter(int(job.job_type) for job in running.sandbox.jobs.values()) == {4: 2, 2: 4}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--rate", "0"),
+        ("--rate", "-1"),
+        ("--rate", "nan"),
+        ("--patience", "inf"),
+        ("--patience", "-1"),
+        ("--drain", "nan"),
+    ],
+)
+async def test_options_that_nobody_could_follow(
+    running: RunningSandbox,
+    pictures: Pictures,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, str],
+) -> None:
+    """A rate or a time that is none is refused by name before anything is written."""
+    manifest = write_csv(tmp_path / "m.csv", rows_of(pictures, 1))
+    code, said, _ = await command(running, capsys, monkeypatch, "run", manifest, *options)
+    assert (code, options[0] in said["message"]) == (4, True)
+    assert files_in(tmp_path) == {"m.csv"}
+
+
+async def test_options_of_an_older_version(
+    running: RunningSandbox,
+    pictures: Pictures,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A ledger that was told a rate of 0 and an endless patience, which is JSON's null, can be resumed."""
+    manifest = write_csv(tmp_path / "m.csv", rows_of(pictures, 2))
+    told = {"manifest": str(manifest), "out": None, "job_type": 2, "until": "decision"}
+    async with ledger_at(tmp_path / "l") as ledger:
+        await Batches(ledger).start("m", {**told, "patience": float("inf"), "rate": 0.0, "drain": float("inf")})
+    code, said, _ = await command(running, capsys, monkeypatch, "resume", "--ledger", tmp_path / "l")
+    assert (code, said["done"]) == (0, 2)
+
+
+async def test_a_run_that_never_began_is_not_the_latest(
+    running: RunningSandbox,
+    pictures: Pictures,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A manifest that is not there or has no columns, or an account that is none, leaves batch and folder as it was."""
+    manifest, none, bad = (
+        write_csv(tmp_path / "m.csv", rows_of(pictures, 2)),
+        tmp_path / "none.csv",
+        tmp_path / "bad.csv",
+    )
+    bad.write_text("hair\nred\n")
+    tell = (running, capsys, monkeypatch)
+    assert (await command(*tell, "run", manifest))[0] == 0
+    before, ledger = files_in(tmp_path), f"{manifest}.ledger"
+    for refused in (("run", none), ("run", bad), ("run", none, "--ledger", ledger), ("run", bad, "--ledger", ledger)):
+        assert (await command(*tell, *refused))[0] == 4
+    assert (await command(*tell, "run", manifest, "--http", "carrier pigeon"))[0] == 4
+    assert files_in(tmp_path) == before
+    code, said, _ = await command(*tell, "status", "--ledger", ledger)
+    assert (code, said["done"], said["read_whole"]) == (0, 2, True)
+    assert (await command(*tell, "resume", "--ledger", ledger))[0] == 0
 
 
 async def test_a_row_for_a_job_that_a_program_sent(

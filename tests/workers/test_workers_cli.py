@@ -73,7 +73,7 @@ async def test_a_job_type_that_comes_too_late(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Until a worker has sent a row, planning it again may change its job type; afterwards that is refused."""
+    """Until a worker has sent a row, planning it again may change its job type; afterwards that changes nothing."""
     url = fresh(server)
     people = write_csv(tmp_path / "people.csv", [{"user_id": "u0", "selfie": pictures.selfie_path}])
     enqueue = (running, capsys, monkeypatch, "run", people, "--ledger", url, "--enqueue")
@@ -83,9 +83,29 @@ async def test_a_job_type_that_comes_too_late(
     assert await asyncio.to_thread(main, ["worker", "--ledger", url, "--until-empty"]) == 0
     assert [int(job.job_type) for job in running.sandbox.jobs.values()] == [4]
     code, said, _ = await command(*enqueue)
-    assert code == 4
-    assert "another job_type (4 then, 2 now)" in said["problems"][0]["why"]
+    assert (code, "people was sent with --register" in said["message"]) == (4, True)
     assert await job_types(url) == [4]
+    assert (await command(running, capsys, monkeypatch, "status", "--ledger", url))[0] == 0
+
+
+@pytest.mark.parametrize("options", [("--rate", "0"), ("--patience", "inf"), ("--drain", "inf")])
+async def test_options_that_no_worker_could_follow(
+    server: Postgres,
+    running: RunningSandbox,
+    manifest: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, str],
+) -> None:
+    """A rate of 0 or an endless time is refused by name, and nothing is written down for workers; so is their own."""
+    url = fresh(server)
+    tell = (running, capsys, monkeypatch)
+    code, said, _ = await command(*tell, "run", manifest, "--ledger", url, "--enqueue", *options)
+    assert (code, options[0] in said["message"]) == (4, True)
+    async with Ledger(url) as ledger:
+        assert await Batches(ledger).names() == []
+    assert await asyncio.to_thread(main, ["worker", "--ledger", url, "--lease", "inf"]) == 4
+    assert "--lease" in capsys.readouterr().err
 
 
 async def test_a_run_that_works_alone(
