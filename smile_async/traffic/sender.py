@@ -43,7 +43,7 @@ _CURE = "call again with the same job, or raise patience (or the Limits, if this
 LARGEST_BLOCK = 2_097_152
 
 #: Seconds; requests have the same deadline, and know better whether anything has left: they are to speak first.
-GRACE = 0.25
+GRACE = 0.6
 #: Threads that read pictures from here, and as many from elsewhere: those that hang are left behind, and count.
 THREADS = 64
 
