@@ -31,7 +31,7 @@ OUTAGE = 30.0
 #: Seconds without an answer after which a commit counts as lost, and is made again.
 SILENCE = 30.0
 #: Seconds for what is noted when a ledger is closed.
-CLOSING = 5.0
+CLOSING = 4.0
 #: Jobs of one commit: below the 32,766 parameters that SQLite takes in one statement.
 AT_ONCE = 5_000
 #: Notes of a kind, and events, that are kept through an outage, the newest: of a job whose ticket is not among them it
@@ -179,6 +179,7 @@ class GroupCommit:
         return answers
 
     async def _answered(self, group: WriteBatch, singly: bool) -> list[Answer]:
+        group.leave_out_who_left()
         # In a task of its own: a server that is silent does not let go of who is cancelled.
         task = asyncio.create_task(self._perform(group, singly))
         try:

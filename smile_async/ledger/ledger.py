@@ -77,8 +77,7 @@ class Ledger:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with anyio.CancelScope(shield=True):
-            await self.aclose()
+        await self.aclose()
 
     async def open(self) -> None:
         """Take the lock, make or check the tables, start writing. Raises BadConfiguration or LedgerFailed."""
@@ -114,16 +113,18 @@ class Ledger:
 
     async def aclose(self) -> None:
         """Write what is noted, and let the next process have the ledger, within seconds even if it can not be used."""
-        await self._commits.aclose()
-        engine, self._engine = self._engine, None
-        if engine is None:
-            return
-        with anyio.move_on_after(GOODBYE):
-            await engine.dispose()
-        self.database.hang_up()
-        with anyio.move_on_after(GOODBYE):
-            await asyncio.shield(self._let_go())
-        self._writer = self._thread = None
+        # It takes no longer than this; who cut it short would leave the lock, a thread and connections behind.
+        with anyio.CancelScope(shield=True):
+            await self._commits.aclose()
+            engine, self._engine = self._engine, None
+            if engine is None:
+                return
+            with anyio.move_on_after(GOODBYE):
+                await engine.dispose()
+            self.database.hang_up()
+            with anyio.move_on_after(GOODBYE):
+                await asyncio.shield(self._let_go())
+            self._writer = self._thread = None
 
     def _let_go(self) -> "asyncio.Future[None]":
         """Let the writing thread, where there is one, end what it is about before anybody else may write."""

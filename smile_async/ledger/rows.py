@@ -163,7 +163,6 @@ def new_row(job: Job, digest: str) -> dict[str, Any]:
         "state": State.SENDING,
         "digest": digest,
         "reach": int(Reach.RESERVED),
-        "attempts": 1,
     }
 
 

@@ -48,6 +48,10 @@ Done = TypeVar("Done")
 Answer = Begun | SmileError | None
 
 
+#: The parameters of RESUME, and the columns of a new row that they are.
+_AGAIN = {"b_job": "job_id", "b_digest": "digest", "b_type": "job_type", "b_attempt": "attempts", "b_reach": "reach"}
+
+
 class Fence(NamedTuple):
     """What a worker claimed a chunk with."""
 
@@ -103,6 +107,11 @@ class WriteBatch:
     def crowd(self) -> int:
         """How many wait for it."""
         return len(self.marks) + len(self.intents) + len(self.waiters)
+
+    def leave_out_who_left(self) -> None:
+        """What is not on record yet need not be any more: nobody would do what it is about."""
+        self.marks = [mark for mark in self.marks if not mark.answer.done()]
+        self.intents = [intent for intent in self.intents if not intent.answer.done()]
 
     def asked(self) -> "list[Mark | Intent]":
         """Who gets an answer, in the order of the answers."""
@@ -232,14 +241,13 @@ def _begun(connection: Connection, intents: list[Intent], lost: set[Fence | None
         answers.append(answer)
         if not isinstance(answer, Begun) or answer.ticket is not None:
             continue
-        created = new_row(intent.job, intent.digest)
+        created = {**new_row(intent.job, intent.digest), "attempts": answer.attempt}
         if row is None:
             fresh.append(created)
-            found[job_id] = {**created, "accepted_at": None}
         else:
-            reach = max(answer.reach, Reach.RESERVED)
-            again.append(_again(created, answer.attempt, reach))
-            found[job_id] = {**row, **created, "attempts": answer.attempt, "reach": int(reach)}
+            created["reach"] = int(max(answer.reach, Reach.RESERVED))
+            again.append({name: created[column] for name, column in _AGAIN.items()})
+        found[job_id] = {"accepted_at": None, **created}
     if fresh:
         connection.execute(jobs.insert(), fresh)
     if again:
@@ -259,16 +267,6 @@ def _answer(row: Mapping[Any, Any] | None, intent: Intent) -> Answer:
 
 def _unfit(job_id: str) -> LedgerFailed:
     return LedgerFailed(f"job {job_id} was not sent: the ledger can not hold it, or not read what it holds of it")
-
-
-def _again(row: Mapping[str, Any], attempt: int, reach: Reach) -> dict[str, Any]:
-    return {
-        "b_job": row["job_id"],
-        "b_digest": row["digest"],
-        "b_type": row["job_type"],
-        "b_attempt": attempt,
-        "b_reach": int(reach),
-    }
 
 
 def _event(intent: Intent) -> dict[str, Any]:

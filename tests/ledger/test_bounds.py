@@ -10,14 +10,15 @@ from pathlib import Path
 import anyio
 import psycopg
 import pytest
+import sqlalchemy as sa
 from ledger_support import DIGEST, job_of, row_of
 from postgres import Postgres
 from scripted import ScriptedSmile
 from street import Pictures, session_of, sweep
 from workers_support import fresh
 
-from smile_async.errors import LedgerFailed, SmileError, Unavailable
-from smile_async.ledger import Ledger, State, failpoints, group_commit
+from smile_async.errors import LedgerFailed, Unavailable
+from smile_async.ledger import Ledger, State, database, failpoints, group_commit, schema
 from smile_async.protocol.steps import Reach
 
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -108,9 +109,12 @@ async def test_what_is_lost_by_leaving_a_silent_server_is_said(
             ledger.accepted(job_of(f"j{number}").ticket)
         waiting = asyncio.create_task(ledger.flush())
         async with within(LEAVING - 2):
-            await ledger.aclose()
+            # Who leaves is himself in a hurry: nothing may be left open for that.
+            with anyio.move_on_after(0.1):
+                await ledger.aclose()
             with pytest.raises(LedgerFailed):
                 await waiting
+    assert not ledger.opened
     assert "3 notes are lost" in caplog.text
 
 
@@ -188,11 +192,26 @@ async def test_a_file_that_somebody_locks_costs_patience_and_no_more(
     async with session_of(smile, ledger=tmp_path / "l") as session:
         with locked(tmp_path / "l"):
             async with within(2.0):
-                with pytest.raises(SmileError, match="did not write it down"):
+                with pytest.raises(Unavailable, match="the ledger did not write it down"):
                     await session.verify(pictures.job(), patience=1.0)
             patient = asyncio.create_task(session.verify(pictures.job(), patience=20.0))
             await asyncio.sleep(2.5)
         assert (await patient).approved
+
+
+async def test_who_has_given_up_is_not_put_on_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job whose caller has left while the file was locked is not begun later, when nobody would send it."""
+    monkeypatch.setattr(database, "WRITER_BUSY_SECONDS", 0.05)
+    async with Ledger(tmp_path / "l", delay=0.0) as ledger:
+        with locked(tmp_path / "l"):
+            for job_id in ("j1", "j2"):
+                with anyio.move_on_after(0.2) as scope:
+                    await ledger.begin(job_of(job_id), DIGEST)
+                assert scope.cancelled_caught
+            await asyncio.sleep(0.5)
+        assert (await ledger.begin(job_of("j2"), DIGEST)).attempt == 1
+        async with ledger.reading() as connection:
+            assert (await connection.execute(sa.select(schema.jobs.c.job_id))).scalars().all() == ["j2"]
 
 
 async def test_leaving_a_locked_file_is_bounded(
