@@ -51,8 +51,8 @@ async def test_texts_of_anybody_are_on_record(place: Path | str) -> None:
         assert known.actions == {"a\\ud800": "b\\x00"}
         batches = Batches(ledger)
         number = await batches.start("b", {})
-        await batches.plan("b", number, [Planned(2, f"k{LATIN}", "j2", "ada", 2, "{}", LATIN)], [], refused=[])
-        await batches.problem("b", number, 3, f"{LATIN}\0")
+        planned = [Planned(2, f"k{LATIN}", "j2", "ada", 2, "{}", LATIN)]
+        await batches.plan("b", number, planned, [], refused=[], flaws=[(3, f"{LATIN}\0", "ada")])
         assert await batches.problems("b", number) == [(3, "/photos/Ren\\udce9e.jpg\\x00")]
 
 
