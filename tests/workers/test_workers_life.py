@@ -212,7 +212,8 @@ async def test_a_worker_stopped_past_its_lease_sends_nothing_more(
         before = await run_sql(ledger, "SELECT count(*) FROM smile_events WHERE kind = 'sending'")
         child.send_signal(signal.SIGCONT)
         said, _ = await asyncio.wait_for(child.communicate(), 20)
-    assert json.loads(said)["chunks"] == {"lost": 1}
+    # Oftener than once where the machine is too slow for leases of a second.
+    assert set(json.loads(said)["chunks"]) == {"lost"}
     assert await run_sql(ledger, "SELECT count(*) FROM smile_events WHERE kind = 'sending'") == before
     assert await Batches(ledger).counts("b") == {"final": 40}
     assert [job.submissions for job in running.sandbox.jobs.values()] == [1] * 40
