@@ -168,7 +168,7 @@ class UploadFailed(SmileError):
 class StillPending(SmileError, TimeoutError):
     """Patience ran out while the job goes on: `await session.wait(error.ticket)` takes it up again.
 
-    `.verdict` keeps the latest provisional verdict, None where there was none.
+    `.verdict` keeps the latest provisional verdict, without raw, links and history; None where there was none.
     """
 
     verdict: "Verdict | None" = None

@@ -25,6 +25,7 @@ ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | Image
 _ONE_PICTURE = (str, bytes, bytearray, memoryview, os.PathLike, Image)
 _RESERVED = ("user_id", "job_id", "job_type")
 _FLAGS = ("use_enrolled_image", "allow_new_enroll")
+_NO_PARAMS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -54,7 +55,9 @@ class Job:
         why = _params_flaw(self.partner_params) or _options_flaw(self) or _content_flaw(self)
         if why:
             raise InvalidJob(f"job {self.job_id} of user {self.user_id}: {why}", job=self)
-        object.__setattr__(self, "partner_params", MappingProxyType(dict(self.partner_params)))
+        # One for all that have none: a hundred thousand jobs may be pending.
+        params = MappingProxyType(dict(self.partner_params)) if self.partner_params else _NO_PARAMS
+        object.__setattr__(self, "partner_params", params)
 
     def __getstate__(self) -> dict[str, Any]:
         params = self.partner_params
@@ -67,7 +70,7 @@ class Job:
         for name, value in state.items():
             object.__setattr__(self, name, value)
         if isinstance(params, dict):
-            object.__setattr__(self, "partner_params", MappingProxyType(params))
+            object.__setattr__(self, "partner_params", MappingProxyType(params) if params else _NO_PARAMS)
 
     @classmethod
     def authenticate(

@@ -59,7 +59,8 @@ class Watch:
 
     def __init__(self, pending_job: PendingJob) -> None:
         self.pending_job = pending_job
-        self.listeners: list[Listener] = []
+        #: A tuple: most jobs have one, and an empty list alone is larger.
+        self.listeners: tuple[Listener, ...] = ()
         self.asking = False
         self.entry: Entry[Watch] | None = None
 

@@ -3,7 +3,10 @@
 A few numbers, no socket and no clock: a hundred thousand of them are cheap.
 """
 
+import sys
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, Ticket
@@ -26,6 +29,7 @@ class PendingJob:
         self.ticket = ticket
         self.since = since
         self.ours = ours
+        #: The latest; a provisional one without raw, history and links, which nobody reads while the job waits.
         self.verdict: Verdict | None = None
         self.asked = 0
         self.failures = 0
@@ -84,7 +88,7 @@ class PendingJob:
         known = self.verdict
         if known is not None and (known.final or (not verdict.final and known.code == verdict.code)):
             return False
-        self.verdict = verdict
+        self.verdict = verdict if verdict.final else _brief(verdict)
         return True
 
     def whole(self, status: JobStatus) -> Verdict | None:
@@ -107,3 +111,15 @@ class PendingJob:
 
 def _agreed(said: set[Any], otherwise: Any) -> Any:
     return said.pop() if len(said) == 1 else otherwise
+
+
+def _brief(verdict: Verdict) -> Verdict:
+    # What thousands of jobs under review have in common they share: each of them would hold 2 kB.
+    code, text, actions = sys.intern(verdict.code), sys.intern(verdict.text), _shared(tuple(verdict.actions.items()))
+    nothing = _shared(())
+    return replace(verdict, code=code, text=text, actions=actions, image_links=nothing, history=(), raw=nothing)
+
+
+@lru_cache(256)
+def _shared(pairs: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    return dict(pairs)

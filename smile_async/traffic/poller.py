@@ -103,7 +103,7 @@ class Poller:
             self._forget_if_idle(watch)
             return
         listener.watch = watch
-        watch.listeners.append(listener)
+        watch.listeners += (listener,)
         if listener.deadline < float("inf"):
             listener.entry = self._deadlines.add(listener.deadline, listener)
             self._rouse(listener.deadline)
@@ -116,7 +116,7 @@ class Poller:
         if watch is None:
             return
         self._deadlines.cross_out(listener.entry)
-        watch.listeners.remove(listener)
+        watch.listeners = tuple(other for other in watch.listeners if other is not listener)
         self._forget_if_idle(watch)
 
     def hear(self, verdict: Verdict) -> None:
@@ -211,7 +211,7 @@ class Poller:
             self._spread(watch, news)
             return
         whole = watch.pending_job.whole(status)
-        for listener in tuple(watch.listeners):
+        for listener in watch.listeners:
             # Who came when the word was known, and wants more than the word.
             if whole is not None and (listener.history or listener.image_links) and listener.told(whole):
                 self.leave(listener)
@@ -224,14 +224,14 @@ class Poller:
         if fault.transient or unknown_yet:
             log.debug("poll of job %s failed: %s", watch.ticket.job_id, fault.error)
             return
-        for listener in tuple(watch.listeners):
+        for listener in watch.listeners:
             self.leave(listener)
             listener.fail(own_copy(fault.error, watch.ticket))
 
     def _spread(self, watch: Watch, verdict: Verdict) -> None:
         if watch.pending_job.ours:
             waited(self._clock.monotonic() - watch.pending_job.since, str(verdict.decision))
-        for listener in tuple(watch.listeners):
+        for listener in watch.listeners:
             if listener.told(verdict):
                 self.leave(listener)
 
@@ -269,6 +269,6 @@ class Poller:
     def fail_all(self, make: Callable[[Ticket], SmileError]) -> None:
         """Tell every listener that nothing will come any more."""
         for watch in tuple(self._watches.values()):
-            for listener in tuple(watch.listeners):
+            for listener in watch.listeners:
                 self.leave(listener)
                 quietly(listener.fail, make(watch.ticket))

@@ -1,0 +1,111 @@
+"""What a pending job costs: a hundred thousand of them are meant to fit into the memory of a small machine."""
+
+import asyncio
+import gc
+import tempfile
+import tracemalloc
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from street import until
+
+from smile_async import Job, Limits, Pace, SmileSession
+from smile_async.errors import StillPending
+from smile_async.testing import API_KEY, PARTNER_ID, SELFIE, status_reply, upload_reply
+
+#: As many bytes a pending job may take; it is 2.8 to 3.02 kB, half of it the job's own nine paths and pictures.
+MOST = 3_050
+FEW, MANY = 200, 1_200
+FAR = 1e6
+#: What a status reply holds of a job under review.
+ACTIONS = dict.fromkeys(
+    ("Liveness_Check", "Selfie_Check", "Register_Selfie", "Verify_ID_Number", "Human_Review_Compare"), "Passed"
+)
+
+
+class Smile(httpx.AsyncBaseTransport):
+    """Takes every job and answers every query alike, and remembers nothing: all memory that grows is the client's."""
+
+    def __init__(self, code: str | None) -> None:
+        self.code = code
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "PUT":
+            return httpx.Response(200)
+        told = orjson.loads(await request.aread())
+        if request.url.path.endswith("/upload"):
+            return httpx.Response(200, json=upload_reply(smile_job_id=_number(told["partner_params"]["job_id"])))
+        ids = {"user_id": told["user_id"], "job_id": told["job_id"], "smile_job_id": _number(told["job_id"])}
+        said = {"Actions": ACTIONS, "ConfidenceValue": "98.7654"}
+        return httpx.Response(200, json=status_reply(**ids, code=self.code, **said))
+
+
+def _number(job_id: str) -> str:
+    return f"{int(job_id[1:]):0>10}"
+
+
+def _anew(path: str) -> str:
+    # As in a program that walks through directories.
+    return "".join([path[:1], path[1:]])
+
+
+async def _bytes_a_job(code: str | None, paths: list[str]) -> float:
+    """By how much memory grows with each further job that waits for its final verdict, once it was asked about."""
+    go_on = asyncio.Event()
+
+    async def source() -> AsyncIterator[Job]:
+        for number in range(MANY):
+            if number == FEW:
+                await go_on.wait()
+            selfie, *frames = map(_anew, paths)
+            yield Job.authenticate(f"user-{number}", selfie, liveness=frames, job_id=f"j{number:0>35}")
+
+    async def settled(mark: int) -> int:
+        await until(lambda: session.stats.polls >= mark and not session.stats.in_flight, patience=30.0)
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    knobs: dict[str, Any] = {"http": Smile(code), "limits": Limits(uploads=8), "pace": Pace.fixed(0.001, 1, FAR)}
+    async with (
+        SmileSession(PARTNER_ID, API_KEY, **knobs) as session,
+        session.stream(source(), until="final", patience=FAR),
+    ):
+        few = await settled(FEW)
+        go_on.set()
+        return (await settled(MANY) - few) / (MANY - FEW)
+
+
+@pytest.mark.parametrize("code", [None, "0822"], ids=["undecided", "under review"])
+async def test_a_pending_job_is_small(code: str | None) -> None:
+    """A job that waits takes about 3 kB, under review too: of a provisional verdict only what is read is kept."""
+    # Not pytest's folder: how long its name is depends on who runs the test.
+    with tempfile.TemporaryDirectory(prefix="pictures-") as folder:
+        paths = [Path(folder, f"frame{number}.png") for number in range(9)]
+        for path in paths:
+            path.write_bytes(SELFIE)
+        tracemalloc.start()
+        try:
+            assert 1_000 < await _bytes_a_job(code, [str(path) for path in paths]) < MOST
+        finally:
+            tracemalloc.stop()
+
+
+async def test_what_is_kept_of_a_provisional_verdict_is_of_use() -> None:
+    """StillPending.verdict tells decision, code, text, actions and time; raw, links and history are gone."""
+    transport = Smile("0822")
+    async with SmileSession(PARTNER_ID, API_KEY, http=transport, pace=Pace.fixed(0.001, 1, FAR)) as session:
+        ticket = Job.authenticate("ada", use_enrolled_image=True, job_id="j7").ticket
+        with pytest.raises(StillPending) as caught:
+            await session.wait(ticket, until="final", patience=0.2)
+        whole = await session.wait(ticket)
+    kept = caught.value.verdict
+    assert kept is not None
+    assert kept.to_json().split('"timestamp"')[0] == whole.to_json().split('"timestamp"')[0]
+    assert (kept.code, dict(kept.actions), kept.confirmed) == ("0822", ACTIONS, True)
+    assert kept.timestamp
+    assert (kept.raw, kept.history, kept.image_links) == ({}, (), {})
+    assert whole.raw["ResultCode"] == "0822"
