@@ -10,6 +10,7 @@ import hmac
 import ipaddress
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode
 
@@ -36,8 +37,8 @@ PRODUCTION_ADDRESSES = ("34.240.137.52", "44.230.128.108", "52.36.32.43", "52.21
 MAX_BODY_BYTES = 1_500_000
 #: Seconds a sender may take over its body.
 BODY_SECONDS = 10.0
-#: Callbacks remembered so that a duplicate is not delivered twice.
-REMEMBERED = 100_000
+#: Jobs whose callbacks are remembered, and how many of each job's, so that a duplicate is not delivered twice.
+REMEMBERED, SEEN = 100_000, 16
 #: Callbacks that are being read or confirmed at once; more are told to come back.
 AT_ONCE = 64
 
@@ -107,12 +108,8 @@ class CallbackReceiver:
             self._allowed = None if allow_from is None else [ipaddress.ip_network(name) for name in allow_from]
         except ValueError as error:
             raise BadConfiguration(f"allow_from: {error}: give addresses or networks") from None
-        #: Digests of the callbacks that were answered 200.
-        self._seen: OrderedDict[bytes, None] = OrderedDict()
-        #: By job, whether what was handed on last was final, and its code: no handler ever hears a step back.
-        self._handed: OrderedDict[tuple[str, str], tuple[bool, str]] = OrderedDict()
-        #: Jobs whose handler failed: the next callback for them, even a duplicate, is its second chance.
-        self._unheard: OrderedDict[tuple[str, str], None] = OrderedDict()
+        #: By job, what is known of its callbacks, the latest last.
+        self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
         self._busy = 0
         session.confirmer.remember_stamps()
 
@@ -195,9 +192,10 @@ class CallbackReceiver:
     async def _believed(self, claim: Verdict) -> tuple[int, str, Verdict | None]:
         job = (claim.ticket.user_id, claim.ticket.job_id)
         # Two jobs decided in one millisecond share a signature: only the job makes a message a duplicate.
-        message = repr((*job, claim.ticket.smile_job_id, claim.code, claim.timestamp)).encode()
-        digest = hashlib.sha256(message).digest()
-        if digest in self._seen and job not in self._unheard:
+        message = repr((*job, claim.ticket.smile_job_id, claim.code, claim.timestamp))
+        digest = hashlib.sha256(message.encode()).digest()
+        known = self._known.get(job)
+        if known is not None and digest in known.seen and not known.unheard:
             return 200, "known", None
         verdict: Verdict | None = claim
         try:
@@ -211,48 +209,62 @@ class CallbackReceiver:
             log.warning("callback of job %s could not be confirmed: %s", claim.ticket.job_id, type(error).__name__)
             return 503, "try again", None
         # Only now: what was not taken, for whatever reason, is not known when the sender tries again.
-        _remember(self._seen, digest, None)
+        known = self._known_of(job)
+        known.seen = (*known.seen, digest)[-SEEN:]
         return 200, "taken", verdict
 
     async def _hand_on(self, verdict: Verdict) -> None:
         """Tell the handler, unless it has heard this or better; ends when the handler does."""
-        job = (verdict.ticket.user_id, verdict.ticket.job_id)
-        if self._on_verdict is None or not self._is_news(job, verdict):
+        known = self._known_of((verdict.ticket.user_id, verdict.ticket.job_id))
+        if self._on_verdict is None or not known.is_news(verdict):
             return
-        _remember(self._handed, job, (verdict.final, verdict.code))
+        known.handed = (verdict.final, verdict.code)
         done = anyio.Event()
         try:
             # In a task of the session's own: a server that cancels the request can not cut the handler short.
-            self._session.host.spawn(self._tell, self._on_verdict, verdict, done=done)
+            self._session.host.spawn(self._tell, self._on_verdict, verdict, known, done=done)
         except SmileError:
-            await self._tell(self._on_verdict, verdict)
+            await self._tell(self._on_verdict, verdict, known)
             return
         await done.wait()
 
-    def _is_news(self, job: tuple[str, str], verdict: Verdict) -> bool:
-        known = self._handed.get(job)
-        if known is None:
+    async def _tell(self, on_verdict: OnVerdict, verdict: Verdict, known: "_Known") -> None:
+        error = await contained(on_verdict, verdict)
+        known.unheard = error is not None
+        if error is not None:
+            # A handler's failure is its own; the verdict is delivered to waiters already.
+            known.handed = None
+            log.error(
+                "on_verdict failed for job %s; its verdict is %s",
+                verdict.ticket.job_id,
+                verdict.decision,
+                exc_info=error,
+            )
+
+    def _known_of(self, job: tuple[str, str]) -> "_Known":
+        known = self._known[job] = self._known.pop(job) if job in self._known else _Known()
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        return known
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of one job's callbacks: which were answered 200, and what the handler has heard of them."""
+
+    #: Their digests, the latest last.
+    seen: tuple[bytes, ...] = ()
+    #: Whether what was handed on last was final, and its code: no handler ever hears a step back.
+    handed: tuple[bool, str] | None = None
+    #: The handler failed: the next callback, even a duplicate, is its second chance.
+    unheard: bool = False
+
+    def is_news(self, verdict: Verdict) -> bool:
+        if self.handed is None:
             return True
         # A final word stays. Unconfirmed, it may have been a lie, and the handler has to hear of another one.
-        step_back = known[0] and (verdict.confirmed or not verdict.final)
-        return not step_back and known != (verdict.final, verdict.code)
-
-    async def _tell(self, on_verdict: OnVerdict, verdict: Verdict) -> None:
-        job = (verdict.ticket.user_id, verdict.ticket.job_id)
-        error = await contained(on_verdict, verdict)
-        if error is None:
-            self._unheard.pop(job, None)
-            return
-        # A handler's failure is its own; the verdict is delivered to waiters already.
-        self._handed.pop(job, None)
-        _remember(self._unheard, job, None)
-        log.error("on_verdict failed for job %s; its verdict is %s", job[1], verdict.decision, exc_info=error)
-
-
-def _remember(known: OrderedDict[Any, Any], key: object, value: object) -> None:
-    known[key] = value
-    if len(known) > REMEMBERED:
-        known.popitem(last=False)
+        step_back = self.handed[0] and (verdict.confirmed or not verdict.final)
+        return not step_back and self.handed != (verdict.final, verdict.code)
 
 
 async def _whole(receive: Receive) -> bytes | None:

@@ -35,7 +35,6 @@ from smile_async.timing.clock import Clock, SystemClock
 from smile_async.timing.pacing import Pace
 from smile_async.traffic.confirming import Confirmer
 from smile_async.traffic.driver import Driver
-from smile_async.traffic.listening import Until
 from smile_async.traffic.poller import Poller
 from smile_async.traffic.readers import InThread
 from smile_async.traffic.sender import Sender, ledger_of
@@ -43,6 +42,7 @@ from smile_async.traffic.stream import Stream
 from smile_async.traffic.tasks import TaskHost
 from smile_async.traffic.telemetry import ended
 from smile_async.traffic.waiting import Follow, Waiter, checked_patience, checked_until
+from smile_async.traffic.watching import Until
 from smile_async.transport.engines import engine_factory
 from smile_async.transport.limiter import Limiter
 from smile_async.transport.pool import Pool
@@ -123,7 +123,8 @@ class SmileSession:
         self.sender = Sender(self._driver, limits, self._clock, self._ledger, in_thread)
         self.host = TaskHost(self._end, self._close)
         self.poller = Poller(self._driver, pace.rhythm(), self._clock, limits.requests, self.host.spawn)
-        self.poller.on_news = None if self._ledger is None else self._ledger.heard
+        if self._ledger is not None:
+            self.poller.on_news = self._ledger.heard
         self.confirmer = Confirmer(self._driver, self.poller, self.host, self._clock)
         self._finished = self._failed = 0
 
@@ -315,13 +316,12 @@ class SmileSession:
                 await waiter.ready.wait()
             finally:
                 self.poller.leave(waiter)
-        if waiter.verdict is not None:
-            self.note(ticket, waiter.verdict)
-            return waiter.verdict
-        error = waiter.error or SessionClosed(self.host.closed_because, ticket=ticket)
-        error.job = None if sent is None else sent.job.spent()
-        self.note(ticket, error)
-        raise error
+        end = waiter.end or SessionClosed(self.host.closed_because, ticket=ticket)
+        self.note(ticket, end)
+        if isinstance(end, Verdict):
+            return end
+        end.job = None if sent is None else sent.job.spent()
+        raise end
 
     def note(self, ticket: Ticket | None, end: Verdict | SmileError) -> None:
         """Count how a job ended, and log it; one that is out of patience is still pending."""

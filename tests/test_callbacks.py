@@ -581,6 +581,25 @@ async def test_claims_without_end_cause_few_queries(desk: Desk, build: Build) ->
     assert desk.heard == []
 
 
+async def test_forged_callbacks_for_made_up_jobs_cause_few_queries(
+    smile_settings: dict[str, Any], smile_sandbox: Sandbox, smile_clock: VirtualClock, build: Build
+) -> None:
+    """Beyond one budget for jobs nobody waits for the sender is told to come back, and our own jobs do not notice."""
+    tapped = Tapped(smile_settings["http"])
+    async with SmileSession(**{**smile_settings, "http": tapped}) as session:
+        desk = Desk(smile_sandbox, session, smile_clock)
+        await desk.submit()
+        before = len(tapped.stamps)
+        answers = []
+        for number in range(600):
+            answers.append(await post(desk.receiver, build(job_id=f"made-up-{number}")))
+            await smile_clock.sleep(0.0015)
+        assert len(tapped.stamps) - before < 80
+        assert set(answers) == {(404, "no such job"), (503, "try again")}
+        assert await post(desk.receiver, build()) == TAKEN
+    assert desk.codes == ["0820"]
+
+
 # --- handlers
 
 
@@ -728,12 +747,19 @@ async def test_two_processes_both_hear_and_the_waiter_in_a_third_is_served(runni
 
 
 async def test_memory_is_bounded(desk: Desk, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the latest callbacks are remembered; an older duplicate is confirmed anew and still not heard twice."""
+    """Only the latest jobs and the latest callbacks of each are remembered; an older duplicate is confirmed anew."""
     monkeypatch.setattr(callbacks, "REMEMBERED", 1)
     for job_id in ("j1", "j2"):
         await desk.submit(job_id)
     bodies = [build(job_id=job_id) for job_id in ("j1", "j2")]
     assert [await post(desk.receiver, bodies[number]) for number in (0, 1, 1, 0)] == [TAKEN, TAKEN, KNOWN, TAKEN]
+    monkeypatch.setattr(callbacks, "SEEN", 2)
+    bodies = [build(timestamp=desk.clock.time() + 10 + number) for number in range(3)]
+    assert [await post(desk.receiver, bodies[number]) for number in (0, 1, 2, 2, 1, 0)] == [TAKEN] * 3 + [
+        *(KNOWN, KNOWN, TAKEN)
+    ]
+    # Asked about again, and not heard again.
+    assert desk.codes == ["0820"] * 3
 
 
 async def test_without_confirmation_the_handler_hears_the_claim(
@@ -843,6 +869,8 @@ async def test_a_callback_refused_by_us_is_sent_again_and_taken(seldom: Desk) ->
     seldom.sandbox.fault("job_status", status=500, times=3)
     async with seldom.calling_back():
         (verdict,) = await waited(seldom, "verify")
+        # Who waits hears of it before the sender does.
+        await seldom.clock.sleep(1)
     assert verdict.approved
     assert [sent.status for sent in seldom.sandbox.jobs["j1"].callbacks] == [503, 200]
 

@@ -21,8 +21,8 @@ from smile_async.jobs.verdict import Verdict
 from smile_async.ledger import Ledger, State
 from smile_async.protocol.steps import Reach
 from smile_async.session import SmileSession
-from smile_async.traffic.listening import Listener, Until
 from smile_async.traffic.stream import Failed, Outcome
+from smile_async.traffic.watching import Listener, Until
 
 __all__ = ["Run", "Tally"]
 
@@ -190,11 +190,5 @@ class _Asked(Listener):
         super().__init__(until, deadline)
         self._run = run
 
-    def tell(self, verdict: Verdict) -> bool:
-        if not verdict.final and self.until == "final":
-            return False
-        self._run.answered(self, verdict, verdict.ticket)
-        return True
-
-    def fail(self, error: SmileError) -> None:
-        self._run.answered(self, error, error.ticket)
+    def tell(self, end: Verdict | SmileError) -> None:
+        self._run.answered(self, end, end.ticket)

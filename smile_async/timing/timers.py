@@ -49,17 +49,16 @@ class TimerHeap(Generic[Item]):
             heapify(self._entries)
             self._crossed = 0
 
-    def next_at(self) -> float | None:
-        """When the first entry is due, None if there is none."""
+    def next_at(self) -> float:
+        """When the first entry is due, infinity if there is none."""
         while self._entries and self._entries[0][2] is None:
             heappop(self._entries)
             self._crossed -= 1
-        return float(self._entries[0][0]) if self._entries else None  # type: ignore[arg-type]
+        return float(self._entries[0][0]) if self._entries else float("inf")  # type: ignore[arg-type]
 
     def pop_due(self, now: float) -> Item | None:
         """Take the first item that is due by *now*, None if none is."""
-        when = self.next_at()
-        if when is None or when > now:
+        if not self._entries or self.next_at() > now:
             return None
         entry = heappop(self._entries)
         item, entry[2] = entry[2], None

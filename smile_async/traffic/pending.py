@@ -4,7 +4,7 @@ A few numbers, no socket and no clock: a hundred thousand of them are cheap.
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -115,11 +115,15 @@ def _agreed(said: set[Any], otherwise: Any) -> Any:
 
 def _brief(verdict: Verdict) -> Verdict:
     # What thousands of jobs under review have in common they share: each of them would hold 2 kB.
-    code, text, actions = sys.intern(verdict.code), sys.intern(verdict.text), _shared(tuple(verdict.actions.items()))
-    nothing = _shared(())
-    return replace(verdict, code=code, text=text, actions=actions, image_links=nothing, history=(), raw=nothing)
+    return replace(
+        verdict,
+        code=sys.intern(verdict.code),
+        text=sys.intern(verdict.text),
+        actions=_shared(tuple(verdict.actions.items())),
+        image_links=_shared(()),
+        history=(),
+        raw=_shared(()),
+    )
 
 
-@lru_cache(256)
-def _shared(pairs: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
-    return dict(pairs)
+_shared: Callable[[tuple[tuple[str, str], ...]], Mapping[str, str]] = lru_cache(256)(dict)

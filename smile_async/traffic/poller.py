@@ -7,10 +7,11 @@ poller never waits for a listener, only for the clock.
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
-from smile_async.contained import contained, quietly
+from smile_async.contained import contained, is_ours, quietly
 from smile_async.errors import JobNotFound, SmileError, StillPending, UnreadableReply
-from smile_async.jobs.ticket import Ticket, same_job
+from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, Ticket, same_job
 from smile_async.jobs.verdict import JobStatus, Verdict
 from smile_async.log import log
 from smile_async.protocol.steps import Ask, Fault, Sent
@@ -18,20 +19,21 @@ from smile_async.timing.clock import Clock
 from smile_async.timing.pacing import Rhythm
 from smile_async.timing.timers import TimerHeap
 from smile_async.traffic.driver import Driver
-from smile_async.traffic.listening import Listener, Watch, falls_short, own_copy, still_pending
 from smile_async.traffic.pending import PendingJob
 from smile_async.traffic.telemetry import span, waited
+from smile_async.traffic.watching import Answer, Claim, Heard, Listener, Watch, falls_short, own_copy, still_pending
 from smile_async.transport.engine import API_SECONDS
 
 __all__ = ["Poller"]
 
 
-Key = tuple[str, str]
-
+FAR = float("inf")
 #: Jobs out of patience that are counted as pending, the latest of them.
 GIVEN_UP = 100_000
 #: Seconds: polls due within the same few milliseconds leave together, so that timers do not outnumber requests.
 COALESCE = 0.01
+#: Seconds for one query that a callback asked for, its retries included.
+QUERY_SECONDS = 12.0
 #: Seconds, real ones, before the poller goes on after something that should not have happened.
 STUMBLE = 0.1
 #: Times in a row; a clock that never works again is the end of the session.
@@ -47,28 +49,30 @@ class Poller:
         self._clock = clock
         self._at_once = at_once
         self._spawn = spawn
-        self._watches: dict[Key, Watch] = {}
+        self._watches: dict[tuple[str, str], Watch] = {}
+        #: As many of them as somebody waits for; callbacks have claimed something of the others.
+        self._waited_for = 0
         self._polls: TimerHeap[Watch] = TimerHeap()
         self._deadlines: TimerHeap[Listener] = TimerHeap()
-        self._given_up: dict[Key, None] = {}
+        self._given_up: dict[tuple[str, str], None] = {}
         self._wake = asyncio.Event()
         self._asking = 0
         #: Told of every new verdict, whoever waits for it: a ledger writes it down.
-        self.on_news: Callable[[Verdict], None] | None = None
-        #: Status queries sent so far by the poller.
+        self.on_news: Callable[[Verdict], object] = lambda _verdict: None
+        #: Status queries sent so far, but for those that a callback asked for.
         self.polls = 0
 
     def __len__(self) -> int:
-        return len(self._watches)
+        return self._waited_for
 
     @property
     def pending(self) -> int:
         """Jobs without the verdict that was wanted: waited for, or given up when patience was over."""
-        return len(self._watches) + len(self._given_up)
+        return len(self) + len(self._given_up)
 
     def watch_of(self, ticket: Ticket) -> Watch | None:
-        """The watch of this job, None if nobody waits for it."""
-        return self._watches.get((ticket.user_id, ticket.job_id))
+        """The watch of this job, None if nobody waits for it and no callback claims anything of it."""
+        return self._watches.get(_key(ticket))
 
     def listen(
         self,
@@ -84,31 +88,32 @@ class Poller:
 
         *known*: the latest verdict, from a ledger.
         """
-        key = (ticket.user_id, ticket.job_id)
-        watch = self._watches.get(key)
         now = self._clock.monotonic()
-        if watch is None:
-            watch = self._watches[key] = Watch(PendingJob(ticket, now, ours=ours))
-            self._given_up.pop(key, None)
-            self._schedule(watch, now)
+        watch = self._watches.setdefault(_key(ticket), Watch(ticket, now))
+        first = not watch.listeners
+        if first:
+            self._given_up.pop(_key(ticket), None)
+            # Whatever callbacks have been asking about before, it is news to the first who waits.
+            PendingJob.__init__(watch, ticket, now, ours=ours)
         else:
-            watch.pending_job.join(ticket)
+            watch.join(ticket)
         listener.ticket = ticket
         listener.history, listener.image_links = history, image_links
         if known is not None:
-            watch.pending_job.advance(known)
-        known = watch.pending_job.verdict
-        wanting = known is not None and falls_short(known, listener)
-        if known is not None and not wanting and listener.told(known):
-            self._forget_if_idle(watch)
-            return
-        listener.watch = watch
-        watch.listeners += (listener,)
-        if listener.deadline < float("inf"):
-            listener.entry = self._deadlines.add(listener.deadline, listener)
-            self._rouse(listener.deadline)
-        if wanting:
-            self.hurry(ticket)
+            watch.advance(known)
+        wanting = watch.verdict is not None and falls_short(watch.verdict, listener)
+        if wanting or watch.verdict is None or not listener.told(watch.verdict):
+            listener.watch = watch
+            watch.listeners += (listener,)
+            self._waited_for += first
+            if listener.deadline < FAR:
+                listener.entry = self._deadlines.add(listener.deadline, listener)
+                self._rouse(listener.deadline)
+            if wanting:
+                self.hurry(ticket)
+            elif first:
+                self._schedule(watch)
+        self._forget_if_idle(watch)
 
     def leave(self, listener: Listener) -> None:
         """Let *listener* hear no more; the others go on."""
@@ -117,36 +122,47 @@ class Poller:
             return
         self._deadlines.cross_out(listener.entry)
         watch.listeners = tuple(other for other in watch.listeners if other is not listener)
+        self._waited_for -= not watch.listeners
         self._forget_if_idle(watch)
 
+    def claim(self, said: Verdict, later: Heard | None, *, at_once: bool) -> Answer | None:
+        """Ask about a job sooner, because of what a callback *said*; *later* hears when status has caught up.
+
+        *at_once*: ask now; the answer is then for the caller.
+        """
+        now = self._clock.monotonic()
+        # Neither the job's type nor its SmileJobID is taken from a callback: they would choose the code's meaning.
+        ticket = Ticket(said.ticket.user_id, said.ticket.job_id, UNKNOWN_JOB_TYPE)
+        watch = self._watches.setdefault(_key(ticket), Watch(ticket, now))
+        claim = watch.claim = watch.claim or Claim(now)
+        answer = claim.ask(said, later) if at_once else None
+        if answer is None:
+            claim.keep(said.code, later, now)
+        self._schedule(watch)
+        return answer
+
     def hear(self, verdict: Verdict) -> None:
-        """Take a confirmed verdict from elsewhere (a callback): wake who waits, and put off the pending poll."""
+        """Take a confirmed verdict from elsewhere (a bus): wake who waits, and put off the pending poll."""
         watch = self.watch_of(verdict.ticket)
         if watch is not None and not same_job(watch.ticket, verdict.ticket):
             # Asked about without what is known of it here: our own question decides.
             self.hurry(verdict.ticket)
             return
-        if self.on_news is not None:
-            self.on_news(verdict)
+        self._given_up.pop(_key(verdict.ticket), None)
+        quietly(self.on_news, verdict)
         if watch is None:
-            self._given_up.pop((verdict.ticket.user_id, verdict.ticket.job_id), None)
             return
         if falls_short(verdict, watch):
             self.hurry(verdict.ticket)
-            return
-        if not watch.pending_job.told(verdict, self._clock.monotonic(), self._rhythm):
-            return
-        self._spread(watch, verdict)
-        if watch.listeners and not watch.asking:
-            self._schedule(watch, self._clock.monotonic())
+        elif watch.told(verdict, self._clock.monotonic(), self._rhythm):
+            self._spread(watch, verdict)
+            self._schedule(watch)
 
     def hurry(self, ticket: Ticket) -> None:
         """Ask about this job now, if anybody waits for it."""
         watch = self.watch_of(ticket)
         if watch is not None and not watch.asking:
-            self._polls.cross_out(watch.entry)
-            watch.entry = self._polls.add(self._clock.monotonic(), watch)
-            self._rouse(0.0)
+            self._ask_at(watch, self._clock.monotonic())
 
     async def run(self) -> None:
         """Poll until cancelled; the queries are tasks of their own. Raises what goes wrong STUMBLES times in a row."""
@@ -171,104 +187,134 @@ class Poller:
             watch.asking = True
             self._asking += 1
             self._spawn(self._ask, watch)
-        moments = [self._deadlines.next_at()]
-        if self._asking < self._at_once:
-            moments.append(self._polls.next_at())
-        due = [moment for moment in moments if moment is not None]
+        due = min(self._deadlines.next_at(), self._polls.next_at() if self._asking < self._at_once else FAR)
         self._wake.clear()
-        await self._clock.wait(self._wake, max(0.0, min(due) - self._clock.monotonic()) if due else None)
+        await self._clock.wait(self._wake, max(0.0, due - self._clock.monotonic()) if due < FAR else None)
 
     async def _ask(self, watch: Watch) -> None:
         asked_at = self._clock.monotonic()
-        self.polls += 1
+        claimed = watch.claim is not None
+        self.polls += not claimed
+        query, seconds = (self._driver.query, QUERY_SECONDS) if claimed else (self._driver.ask, API_SECONDS)
         ask = Ask(watch.ticket, watch.history, watch.image_links)
         try:
             with span("poll", job_id=watch.ticket.job_id):
-                status = await self._driver.ask(ask, asked_at + API_SECONDS)
+                status = await query(ask, asked_at + seconds)
         except Fault as fault:
             self._missed(watch, fault, asked_at)
-        except Exception as error:  # noqa: BLE001 - one odd reply must not end the waiting for all other jobs
+        except BaseException as error:
+            # One odd reply must not end the waiting for all other jobs, and a transport may raise what it likes.
+            if is_ours(error):
+                raise
             log.exception("a reply about job %s could not be handled: please report it", watch.ticket.job_id)
-            unreadable = UnreadableReply(f"the /job_status reply could not be handled ({type(error).__name__})")
-            self._missed(watch, Fault(unreadable, Sent.ANSWERED), asked_at)
+            odd = UnreadableReply(f"the /job_status reply could not be handled ({type(error).__name__})")
+            self._missed(watch, Fault(odd, Sent.ANSWERED), asked_at)
         else:
             if not falls_short(ask, watch):
                 self._answered(watch, status, asked_at)
         finally:
             self._asking -= 1
             watch.asking = False
-            if watch.listeners:
-                self._schedule(watch, self._clock.monotonic())
+            self._schedule(watch)
             if falls_short(ask, watch):
                 self.hurry(watch.ticket)
             self._rouse(0.0)
 
     def _answered(self, watch: Watch, status: JobStatus, asked_at: float) -> None:
-        news = watch.pending_job.heard(status, asked_at, self._rhythm)
+        verdict = None if watch.claim is None else watch.claim.settled(status)
+        status = status if verdict is None else replace(status, verdict=verdict)
+        news = watch.heard(status, asked_at, self._rhythm)
         if news is not None:
-            if self.on_news is not None:
-                self.on_news(news)
+            self._given_up.pop(_key(watch.ticket), None)
+            quietly(self.on_news, news)
             self._spread(watch, news)
-            return
-        whole = watch.pending_job.whole(status)
-        for listener in watch.listeners:
-            # Who came when the word was known, and wants more than the word.
-            if whole is not None and (listener.history or listener.image_links) and listener.told(whole):
-                self.leave(listener)
+        elif (whole := watch.whole(status)) is not None:
+            for listener in watch.listeners:
+                # Who came when the word was known, and wants more than the word.
+                if (listener.history or listener.image_links) and listener.told(whole):
+                    self.leave(listener)
+        self._answer_claim(watch, verdict)
 
     def _missed(self, watch: Watch, fault: Fault, asked_at: float) -> None:
         # A query that got no turn says nothing about the API that the limiter does not know.
         if not (fault.throttled and fault.sent is Sent.UNSENT):
-            watch.pending_job.missed(self._clock.monotonic() - asked_at)
-        unknown_yet = isinstance(fault.error, JobNotFound) and self._driver.has_just_sent(watch.ticket)
+            watch.missed(self._clock.monotonic() - asked_at)
+        # Called back and waited for, a job that is not known is on its way.
+        expected = bool(watch.claim and watch.listeners) or self._driver.has_just_sent(watch.ticket)
+        unknown_yet = expected and isinstance(fault.error, JobNotFound)
+        self._answer_claim(watch, None if unknown_yet else fault.error)
         if fault.transient or unknown_yet:
             log.debug("poll of job %s failed: %s", watch.ticket.job_id, fault.error)
             return
-        for listener in watch.listeners:
-            self.leave(listener)
-            listener.fail(own_copy(fault.error, watch.ticket))
+        self._fail(watch, fault.error)
+
+    def _answer_claim(self, watch: Watch, found: Verdict | SmileError | None) -> None:
+        if watch.claim is None:
+            return
+        for heard in watch.claim.answer(found, watch.ticket.job_id, self._clock.monotonic()):
+            quietly(self._spawn, heard, found)
+        if not watch.claim.codes:
+            watch.claim = None
+            self._forget_if_idle(watch)
 
     def _spread(self, watch: Watch, verdict: Verdict) -> None:
-        if watch.pending_job.ours:
-            waited(self._clock.monotonic() - watch.pending_job.since, str(verdict.decision))
+        if watch.ours:
+            quietly(waited, self._clock.monotonic() - watch.since, str(verdict.decision))
         for listener in watch.listeners:
             if listener.told(verdict):
                 self.leave(listener)
+
+    def _fail(self, watch: Watch, error: SmileError) -> None:
+        for listener in watch.listeners:
+            self.leave(listener)
+            quietly(listener.tell, own_copy(error, watch.ticket))
 
     def _expire(self, listener: Listener) -> None:
         watch = listener.watch
         if watch is None:
             return
-        waited = self._clock.monotonic() - watch.pending_job.since
-        error = StillPending(still_pending(watch.ticket, waited), ticket=watch.ticket)
-        error.verdict = watch.pending_job.verdict
+        message = still_pending(watch.ticket, self._clock.monotonic() - watch.since)
+        error = StillPending(message, ticket=watch.ticket)
+        error.verdict = watch.verdict
         self.leave(listener)
         if not watch.listeners:
-            self._given_up[watch.ticket.user_id, watch.ticket.job_id] = None
+            self._given_up[_key(watch.ticket)] = None
             if len(self._given_up) > GIVEN_UP:
                 del self._given_up[next(iter(self._given_up))]
-        listener.fail(error)
+        quietly(listener.tell, error)
 
-    def _schedule(self, watch: Watch, now: float) -> None:
+    def _forget_if_idle(self, watch: Watch) -> None:
+        if not watch.listeners and watch.claim is None:
+            self._polls.cross_out(watch.entry)
+            self._watches.pop(_key(watch.ticket), None)
+
+    def _schedule(self, watch: Watch) -> None:
+        """Ask when its pace says so, if anybody waits, or when a claim does, whichever is sooner."""
+        if watch.asking or not (watch.listeners or watch.claim):
+            return
+        now = self._clock.monotonic()
+        due = FAR if watch.claim is None else watch.claim.due
+        if watch.listeners:
+            due = min(due, now + watch.delay(self._rhythm, now))
+        self._ask_at(watch, due)
+
+    def _ask_at(self, watch: Watch, when: float) -> None:
         self._polls.cross_out(watch.entry)
-        when = now + watch.pending_job.delay(self._rhythm, now)
         watch.entry = self._polls.add(when, watch)
         self._rouse(when)
 
-    def _forget_if_idle(self, watch: Watch) -> None:
-        if not watch.listeners:
-            self._polls.cross_out(watch.entry)
-            self._watches.pop((watch.ticket.user_id, watch.ticket.job_id), None)
-
     def _rouse(self, when: float) -> None:
         """Wake the coroutine if *when* comes before what it sleeps for."""
-        firsts = (self._polls.next_at(), self._deadlines.next_at())
-        if all(first is None or when <= first for first in firsts):
+        if when <= min(self._polls.next_at(), self._deadlines.next_at()):
             self._wake.set()
 
     def fail_all(self, make: Callable[[Ticket], SmileError]) -> None:
-        """Tell every listener that nothing will come any more."""
+        """Tell everybody that nothing will come any more."""
         for watch in tuple(self._watches.values()):
-            for listener in watch.listeners:
-                self.leave(listener)
-                quietly(listener.fail, make(watch.ticket))
+            error = make(watch.ticket)
+            self._answer_claim(watch, error)
+            self._fail(watch, error)
+
+
+def _key(ticket: Ticket) -> tuple[str, str]:
+    return ticket.user_id, ticket.job_id

@@ -14,7 +14,7 @@ from typing import Self
 
 import anyio
 
-from smile_async.contained import is_ours
+from smile_async.contained import is_ours, quietly
 from smile_async.errors import InvalidJob, SessionClosed, SmileError
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
@@ -23,10 +23,10 @@ from smile_async.limits import Limits
 from smile_async.log import log
 from smile_async.protocol.v1.submission import Submission
 from smile_async.timing.clock import Clock
-from smile_async.traffic.listening import Listener, Until
 from smile_async.traffic.poller import Poller
 from smile_async.traffic.sender import Sender
 from smile_async.traffic.tasks import TaskHost
+from smile_async.traffic.watching import Listener, Until
 
 __all__ = ["Failed", "Finished", "Outcome", "Stream"]
 
@@ -66,15 +66,12 @@ class _JobListener(Listener):
         self.stream = stream
         self.job = job
 
-    def tell(self, verdict: Verdict) -> bool:
-        if not verdict.final and self.until == "final":
-            return False
-        self.stream.over(self, Finished(self.job, verdict.ticket, verdict))
-        return True
-
-    def fail(self, error: SmileError) -> None:
-        error.job = self.job
-        self.stream.over(self, Failed(self.job, error.ticket, error))
+    def tell(self, end: Verdict | SmileError) -> None:
+        if isinstance(end, Verdict):
+            self.stream.over(self, Finished(self.job, end.ticket, end))
+        else:
+            end.job = self.job
+            self.stream.over(self, Failed(self.job, end.ticket, end))
 
 
 class Stream:
@@ -183,7 +180,7 @@ class Stream:
         if listener is not None:
             self._waiting.discard(listener)
         self._ready.append(outcome)
-        self._note(outcome.ticket, outcome.error if isinstance(outcome, Failed) else outcome.verdict)
+        quietly(self._note, outcome.ticket, outcome.error if isinstance(outcome, Failed) else outcome.verdict)
         self._make_room()
         self._news.set()
 

@@ -11,8 +11,8 @@ import anyio
 from smile_async.errors import BadConfiguration, SessionClosed, SmileError
 from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import Verdict
-from smile_async.traffic.listening import Listener, Until
 from smile_async.traffic.poller import Poller
+from smile_async.traffic.watching import Listener, Until
 
 __all__ = ["Follow", "Waiter", "checked_patience", "checked_until"]
 
@@ -20,32 +20,25 @@ __all__ = ["Follow", "Waiter", "checked_patience", "checked_until"]
 class Waiter(Listener):
     """A task that waits for one verdict."""
 
-    __slots__ = ("error", "ready", "verdict")
+    __slots__ = ("end", "ready")
 
     def __init__(self, until: Until, deadline: float) -> None:
         super().__init__(until, deadline)
         self.ready = anyio.Event()
-        self.verdict: Verdict | None = None
-        self.error: SmileError | None = None
+        self.end: Verdict | SmileError | None = None
 
-    def tell(self, verdict: Verdict) -> bool:
-        """Keep the verdict if it is what was waited for, and wake the task."""
-        if not verdict.final and self.until == "final":
-            return False
-        self.verdict = verdict
-        self.ready.set()
-        return True
-
-    def fail(self, error: SmileError) -> None:
-        """Keep the error, and wake the task."""
-        self.error = error
+    def tell(self, end: Verdict | SmileError) -> None:
+        """Keep what came, and wake the task."""
+        self.end = end
         self.ready.set()
 
 
 class Follow(Listener):
     """Each new verdict of one job; made by `SmileSession.follow`, used once, in `async with`."""
 
-    __slots__ = ("_check", "_entered", "_error", "_news", "_over", "_poller", "_ticket", "_verdicts")
+    __slots__ = ("_check", "_end", "_entered", "_news", "_poller", "_ticket", "_verdicts")
+
+    wants_all = True
 
     def __init__(self, poller: Poller, check: Callable[[], None], ticket: Ticket, deadline: float) -> None:
         super().__init__("final", deadline)
@@ -55,8 +48,9 @@ class Follow(Listener):
         self._ticket = ticket
         self._verdicts: deque[Verdict] = deque()
         self._news = anyio.Event()
-        self._error: SmileError | None = None
-        self._over = self._entered = False
+        #: Raised once the verdicts that came before it are read.
+        self._end: SmileError | StopAsyncIteration | None = None
+        self._entered = False
 
     async def __aenter__(self) -> Self:
         self._check()
@@ -70,8 +64,8 @@ class Follow(Listener):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._poller.leave(self)
-        if not self._over and self._error is None:
-            self.fail(SessionClosed("the block of this follow was left", ticket=self._ticket))
+        if self._end is None:
+            self.tell(SessionClosed("the block of this follow was left", ticket=self._ticket))
 
     def __aiter__(self) -> Self:
         return self
@@ -80,24 +74,18 @@ class Follow(Listener):
         if not self._entered:
             raise SessionClosed("not open: `async with session.follow(ticket) as verdicts:`, then read")
         while not self._verdicts:
-            if self._error is not None:
-                raise self._error
-            if self._over:
-                raise StopAsyncIteration
+            if self._end is not None:
+                raise self._end
             self._news = anyio.Event()
             await self._news.wait()
         return self._verdicts.popleft()
 
-    def tell(self, verdict: Verdict) -> bool:
-        """Hand on a new verdict; a final one is the last."""
-        self._verdicts.append(verdict)
-        self._over = verdict.final
-        self._news.set()
-        return verdict.final
-
-    def fail(self, error: SmileError) -> None:
-        """End with *error* once the verdicts that came before it are read."""
-        self._error = error
+    def tell(self, end: Verdict | SmileError) -> None:
+        """Hand on a new verdict, a final one is the last; or end with an error once those before it are read."""
+        if isinstance(end, Verdict):
+            self._verdicts.append(end)
+        if not isinstance(end, Verdict) or end.final:
+            self._end = StopAsyncIteration() if isinstance(end, Verdict) else end
         self._news.set()
 
 

@@ -52,7 +52,7 @@ async def test_every_call_ends_in_time(
     """verify, submit, wait, status, follow and stream end within patience, in an error that tells the truth."""
     monkeypatch.setattr("smile_async.session.STATUS_SECONDS", PATIENCE)
     monkeypatch.setattr("smile_async.traffic.stream.SUBMIT_SECONDS", PATIENCE)
-    monkeypatch.setattr("smile_async.traffic.confirming.QUERY_SECONDS", PATIENCE)
+    monkeypatch.setattr("smile_async.traffic.poller.QUERY_SECONDS", PATIENCE)
     job = pictures.job()
 
     async def follow() -> None:

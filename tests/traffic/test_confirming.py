@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -17,11 +18,11 @@ from smile_async import Decision, JobStatus, Pace, Ticket, Verdict, classify
 from smile_async.errors import JobNotFound, SessionClosed, SmileError, Unavailable, UnreadableReply
 from smile_async.protocol.signature import Secret, Signer
 from smile_async.protocol.steps import Ask, Fault, Sent
-from smile_async.traffic.confirming import AGAIN_FOR, CLAIMS, QUERIES_AT_ONCE, Confirmer
-from smile_async.traffic.listening import Listener, Until
+from smile_async.traffic.confirming import QUERIES, STRANGERS, Confirmer
 from smile_async.traffic.pending import PendingJob
 from smile_async.traffic.poller import Poller
 from smile_async.traffic.tasks import TaskHost
+from smile_async.traffic.watching import AGAIN_FOR, CLAIMS, Listener, Until
 
 TICKET = Ticket("ada", "j1", 2, "0000000001")
 #: What Smile ID may say of one job, in this order: nothing, under review, under review for another reason, the end.
@@ -81,17 +82,18 @@ class Ear(Listener):
 
     __slots__ = ("errors", "heard")
 
+    wants_all = True
+
     def __init__(self, until: Until) -> None:
         super().__init__(until, float("inf"))
         self.heard: list[str] = []
         self.errors: list[SmileError] = []
 
-    def tell(self, verdict: Verdict) -> bool:
-        self.heard.append(verdict.code)
-        return verdict.final or self.until == "decision"
-
-    def fail(self, error: SmileError) -> None:
-        self.errors.append(error)
+    def tell(self, end: Verdict | SmileError) -> None:
+        if isinstance(end, Verdict):
+            self.heard.append(end.code)
+        else:
+            self.errors.append(end)
 
 
 class Rig:
@@ -101,7 +103,7 @@ class Rig:
         self.clock = HandClock(now=0.0)
         self.driver = FakeDriver(self.clock)
         whoever: Any = self.driver
-        self.host = TaskHost(lambda: None, nothing)
+        self.host = TaskHost(self.end, nothing)
         self.poller = Poller(whoever, pace.rhythm(), self.clock, 100, self.host.spawn)
         self.confirmer = Confirmer(whoever, self.poller, self.host, self.clock)
         self.later: list[tuple[float, str]] = []
@@ -114,6 +116,9 @@ class Rig:
             yield
         finally:
             await self.host.aclose()
+
+    def end(self) -> None:
+        self.poller.fail_all(lambda ticket: SessionClosed(self.host.closed_because, ticket=ticket))
 
     async def hear(self, verdict: Verdict) -> None:
         self.later.append((self.clock.now, verdict.code))
@@ -182,7 +187,7 @@ async def test_behind_is_asked_ever_more_slowly() -> None:
         assert await rig.claim("0820", rig.hear) is None
         await rig.clock.advance(5000)
         assert rig.driver.asked == [0, 1, 3, 7, 15, 31, 63, 127, 255, 511, AGAIN_FOR]
-        assert rig.confirmer._behind == {}
+        assert rig.poller.watch_of(TICKET) is None
     assert rig.later == []
 
 
@@ -216,12 +221,14 @@ async def test_a_stream_of_claims_does_not_put_off_the_question() -> None:
         for number in range(200):
             await rig.claim(f"{number:04}", rig.hear)
             await rig.clock.advance(0.25)
-        (behind,) = rig.confirmer._behind.values()
-        assert len(behind.claims) == CLAIMS
-        assert behind.heard == [rig.hear]
+        watch = rig.poller.watch_of(TICKET)
+        assert watch is not None
+        assert watch.claim is not None
+        assert len(watch.claim.codes) == CLAIMS
+        assert watch.claim.heard == [rig.hear]
     gaps = [later - sooner for sooner, later in pairwise(rig.driver.asked)]
     assert max(gaps) <= 1.25
-    assert len(rig.driver.asked) <= 2 * 50 + QUERIES_AT_ONCE + 1
+    assert len(rig.driver.asked) <= 2 * 50 + QUERIES[0] + 1
 
 
 async def test_a_stream_of_claims_does_not_keep_the_first_from_hearing() -> None:
@@ -404,10 +411,9 @@ async def test_jobs_counted_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None
     rig = Rig()
     async with rig.running():
         for number in range(10):
-            claim = verdict_of("1221", confirmed=False)
-            object.__setattr__(claim, "ticket", Ticket("ada", f"j{number}", 2))
+            claim = replace(verdict_of("1221", confirmed=False), ticket=Ticket("ada", f"j{number}", 2))
             await rig.confirmer.confirm(claim)
-        assert len(rig.confirmer._left) == 3
+        assert len(rig.confirmer._spent) == 3
 
 
 def test_a_token_belongs_to_one_job_and_one_key() -> None:
@@ -477,8 +483,128 @@ async def test_polls_and_callbacks_commute(
             tasks.start_soon(partial(rig.claim, code, rig.hear))
         await rig.clock.advance(2000)
         assert len(rig.poller) == 0
-        assert rig.confirmer._behind == {}
+        assert rig.poller.watch_of(TICKET) is None
     assert ears["final"].heard[-1] == "1221"
     assert ears["final"].heard.count("1221") == 1
     assert len(ears["decision"].heard) == 1
     assert not ears["final"].errors
+
+
+# --- one poller for those who wait and for what callbacks claim
+
+
+async def test_a_claim_and_a_waiter_share_their_questions() -> None:
+    """While status is behind, a job that is waited for too is asked at the sooner of both moments, not at each."""
+    rig = Rig(Pace.fixed(4.0, 3, 4.0))
+    rig.driver.answer = lambda: "" if rig.clock.now < 24 else "1221"
+    ear = Ear("final")
+    async with rig.running():
+        rig.poller.listen(TICKET, ear, ours=True)
+        assert await rig.claim("1221", rig.hear) is None
+        await rig.clock.advance(100)
+    assert rig.driver.asked == [0, 1, 3, 7, 11, 15, 19, 23, 27]
+    assert (ear.heard, rig.later) == (["1221"], [(27, "1221")])
+
+
+async def test_a_poll_under_way_answers_the_callback() -> None:
+    """A callback that comes while its job is being asked about costs no query of its own."""
+    rig = Rig(Pace.fixed(2.0, 1, 50.0))
+    rig.driver.latency = 3.0
+    async with rig.running(), anyio.create_task_group() as tasks:
+        rig.poller.listen(TICKET, Ear("final"), ours=True)
+        await rig.clock.advance(3)
+        tasks.start_soon(rig.claim, "1221", rig.hear)
+        await rig.clock.advance(10)
+    assert rig.driver.asked == [2]
+
+
+async def test_nobody_is_pending_because_of_a_claim() -> None:
+    """What callbacks claim of jobs that nobody waits for is in no figure, and takes no job off the list of given up."""
+    rig = Rig()
+    rig.driver.sent.add(TICKET.job_id)
+    rig.driver.answer = lambda: "" if rig.clock.now < 20 else "1221"
+    async with rig.running():
+        assert await rig.claim("1221", rig.hear) is None
+        assert (len(rig.poller), rig.poller.pending) == (0, 0)
+        ear = Ear("final")
+        ear.deadline = 5.0
+        rig.poller.listen(TICKET, ear, ours=False)
+        assert (len(rig.poller), rig.poller.pending) == (1, 1)
+        await rig.clock.advance(10)
+        assert len(ear.errors) == 1
+        assert (len(rig.poller), rig.poller.pending) == (0, 1)
+        await rig.clock.advance(30)
+    assert (rig.poller.pending, rig.later) == (0, [(31, "1221")])
+
+
+async def test_who_begins_to_wait_under_a_claim_is_asked_for_at_once() -> None:
+    """A job that only callbacks have made known is new to the first who waits: asked now, aged from now, and heard."""
+    rig = Rig()
+    rig.driver.answer = lambda: "0822" if rig.clock.now < 290 else "1221"
+    ear = Ear("decision")
+    async with rig.running():
+        assert await rig.claim("1221", rig.hear) is None
+        await rig.clock.advance(200)
+        rig.poller.listen(TICKET, ear, ours=False)
+        await rig.clock.advance(0)
+        assert rig.driver.asked[-1] == 200
+        assert ear.heard == ["0822"]
+        await rig.clock.advance(1000)
+    assert [code for _, code in rig.later] == ["1221"]
+
+
+# --- the budgets
+
+
+async def test_jobs_nobody_waits_for_share_one_budget() -> None:
+    """Forged callbacks for made-up jobs cause so many queries and no more; jobs that are waited for do not notice."""
+    rig = Rig()
+    rig.driver.answer = lambda: JobNotFound("no", status=404)
+    refusals = 0
+    async with rig.running():
+        for number in range(600):
+            claim = replace(verdict_of("1221", confirmed=False), ticket=Ticket("ada", f"made-up-{number}", 2))
+            with pytest.raises((JobNotFound, Unavailable)) as caught:
+                await rig.confirmer.confirm(claim)
+            assert caught.value.ticket == claim.ticket
+            refusals += isinstance(caught.value, Unavailable) and caught.value.retryable
+            await rig.clock.advance(0.0015)
+        at_once, gap = STRANGERS
+        assert len(rig.driver.asked) == 600 - refusals <= at_once + 0.9 / gap + 1
+        rig.driver.answer = lambda: "1221"
+        rig.poller.listen(TICKET, Ear("final"), ours=True)
+        assert (await rig.claim("1221")) is not None
+        await rig.clock.advance(gap)
+        stranger = replace(verdict_of("1221", confirmed=False), ticket=Ticket("ada", "j2", 2))
+        assert (await rig.confirmer.confirm(stranger)) is not None
+
+
+async def test_true_callbacks_cost_the_shared_budget_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that only receives callbacks confirms any number of true ones, and runs out of lies."""
+    monkeypatch.setattr("smile_async.traffic.confirming.STRANGERS", (3, 1e6))
+    rig = Rig()
+
+    def claim(number: int, code: str) -> Verdict:
+        return replace(verdict_of(code, confirmed=False), ticket=Ticket("ada", f"j{number}", 2))
+
+    async with rig.running():
+        await rig.clock.advance(1)
+        for number in range(50):
+            assert (await rig.confirmer.confirm(claim(number, "1221"))) is not None
+        for number in range(50, 53):
+            await rig.confirmer.confirm(claim(number, "1220"))
+        with pytest.raises(Unavailable):
+            await rig.confirmer.confirm(claim(53, "1221"))
+
+
+async def test_hints_without_end_cause_few_queries() -> None:
+    """Unconfirmed callbacks hurry the pending poll no oftener than confirmed ones may ask."""
+    rig = Rig()
+    rig.driver.answer = lambda: ""
+    async with rig.running():
+        rig.confirmer.hint(verdict_of("1221", confirmed=False))
+        rig.poller.listen(TICKET, Ear("final"), ours=True)
+        for _ in range(400):
+            rig.confirmer.hint(verdict_of("1221", confirmed=False))
+            await rig.clock.advance(0.025)
+    assert len(rig.driver.asked) <= QUERIES[0] + 10 / QUERIES[1] + 1

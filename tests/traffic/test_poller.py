@@ -1,5 +1,6 @@
 """The poller in virtual time: hours pass in milliseconds, always in the same order."""
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -23,9 +24,9 @@ from smile_async.errors import (
 from smile_async.protocol.steps import FORGETFUL_FOR, Ask, Fault, Sent
 from smile_async.timing.timers import TimerHeap
 from smile_async.traffic import poller
-from smile_async.traffic.listening import Listener, Until
 from smile_async.traffic.poller import COALESCE, Poller
 from smile_async.traffic.tasks import TaskHost
+from smile_async.traffic.watching import Listener, Until
 
 FAR = float("inf")
 
@@ -52,18 +53,19 @@ class Ear(Listener):
 
     __slots__ = ("clock", "errors", "heard")
 
+    wants_all = True
+
     def __init__(self, clock: HandClock, until: Until = "decision", deadline: float = FAR) -> None:
         super().__init__(until, deadline)
         self.clock = clock
         self.heard: list[tuple[float, Verdict]] = []
         self.errors: list[SmileError] = []
 
-    def tell(self, verdict: Verdict) -> bool:
-        self.heard.append((self.clock.now, verdict))
-        return verdict.final or self.until == "decision"
-
-    def fail(self, error: SmileError) -> None:
-        self.errors.append(error)
+    def tell(self, end: Verdict | SmileError) -> None:
+        if isinstance(end, Verdict):
+            self.heard.append((self.clock.now, end))
+        else:
+            self.errors.append(end)
 
 
 class FakeDriver:
@@ -104,6 +106,8 @@ class FakeDriver:
         }
         whole = None if verdict is None else replace(verdict, **more)
         return JobStatus(ticket, "2302", verdict is not None, whole, **more)
+
+    query = ask
 
     @property
     def times(self) -> list[float]:
@@ -468,6 +472,54 @@ async def test_a_defect_in_one_poll_costs_one_job(caplog: pytest.LogCaptureFixtu
     assert "please report it" in caplog.text
 
 
+@pytest.mark.parametrize("stray", [asyncio.CancelledError(), SystemExit(3)], ids=repr)
+async def test_what_a_transport_raises_costs_one_job(stray: BaseException, caplog: pytest.LogCaptureFixture) -> None:
+    """A stray CancelledError or SystemExit out of a query is an error for who waits for that job, once, and logged."""
+    rig = Rig()
+
+    def answer(ticket: Ticket) -> str:
+        if ticket == ticket_of(0):
+            raise stray
+        return "0820"
+
+    rig.driver.answer = answer
+    async with rig.running():
+        struck, spared = rig.listen(0, ours=False), rig.listen(1, ours=False)
+        await rig.clock.advance(1)
+    assert isinstance(struck.errors[0], UnreadableReply)
+    assert spared.heard[0][1].code == "0820"
+    assert len(rig.driver.asked) == 2
+    assert "please report it" in caplog.text
+
+
+async def test_what_is_told_can_not_hurt_who_tells(caplog: pytest.LogCaptureFixture) -> None:
+    """A ledger, a listener or a metric that raises loses no verdict for the others, and the poller goes on."""
+
+    class Deaf(Ear):
+        __slots__ = ()
+
+        def tell(self, end: Verdict | SmileError) -> None:
+            raise SystemExit(f"deaf to {type(end).__name__}")
+
+    rig = Rig()
+    rig.driver.answer = lambda ticket: Fault(ForgedReply("no"), Sent.ANSWERED) if ticket == ticket_of(2) else "0820"
+
+    def full(_verdict: Verdict) -> None:
+        raise OSError("disk full")
+
+    rig.poller.on_news = full
+    async with rig.running():
+        for number, deadline in ((0, FAR), (1, 1.0), (2, FAR)):
+            rig.poller.listen(ticket_of(number), Deaf(rig.clock, "decision", deadline), ours=True)
+        ears = [rig.listen(number) for number in range(3)]
+        await rig.clock.advance(10)
+        rig.poller.hear(verdict_of(ticket_of(3)))
+    assert [len(ear.heard) for ear in ears] == [1, 1, 0]
+    assert isinstance(ears[2].errors[0], ForgedReply)
+    assert len(rig.poller) == 0
+    assert [record.levelname for record in caplog.records].count("ERROR") == 6
+
+
 NUMBERED = [Ticket("ada", "job-0", 2, number) for number in ("1", "2")]
 
 
@@ -566,6 +618,45 @@ async def test_who_comes_while_a_smaller_question_is_out_is_asked_for_at_once() 
     assert [(when, bool(verdict.history)) for when, verdict in early.heard + late.heard] == [(2, True)] * 2
 
 
+async def test_a_claim_waits_for_the_question_that_asks_for_enough() -> None:
+    """An answer that lacks what a newcomer wants is nobody's, a callback's neither: all have that of the next."""
+    rig = Rig(latency=1.0, pace=Pace.fixed(100.0, 1, 100.0))
+    async with rig.running():
+        early, late = rig.listen(ours=False), rig.ear()
+        await rig.clock.advance(0.5)
+        rig.poller.listen(ticket_of(), late, ours=False, image_links=True)
+        answer = rig.poller.claim(verdict_of(ticket_of()), None, at_once=True)
+        assert answer is not None
+        await rig.clock.advance(0.6)
+        assert not answer.done()
+        await rig.clock.advance(5)
+        assert answer.result() is late.heard[0][1]
+    assert rig.driver.asked == [(0, Ask(ticket_of())), (1, Ask(ticket_of(), image_links=True))]
+    assert [(when, verdict.source) for when, verdict in early.heard + late.heard] == [(2, "callback")] * 2
+    assert late.heard[0][1].image_links
+    assert rig.poller.watch_of(ticket_of()) is None
+
+
+async def test_what_is_known_stays_though_a_callback_is_behind_it() -> None:
+    """Who wants the history of a known final verdict gets it with that verdict, though a callback's answer is older."""
+    rig = Rig(latency=1.0, pace=Pace.fixed(100.0, 1, 100.0))
+    rig.driver.answer = lambda _ticket: "0822"
+    news: list[Verdict] = []
+    rig.poller.on_news = news.append
+    async with rig.running():
+        answer = rig.poller.claim(verdict_of(ticket_of(), "0822"), None, at_once=True)
+        ear = rig.ear()
+        await rig.clock.advance(0.5)
+        rig.poller.listen(ticket_of(), ear, ours=False, history=True, known=verdict_of(ticket_of(), "0820"))
+        await rig.clock.advance(5)
+        assert answer is not None
+        assert answer.result() is not None
+    assert [when for when, _ in rig.driver.asked] == [0, 1]
+    assert [(when, verdict.code, len(verdict.history)) for when, verdict in ear.heard] == [(2, "0820", 1)]
+    assert news == []
+    assert rig.poller.watch_of(ticket_of()) is None
+
+
 async def test_a_provisional_is_told_once_though_somebody_wants_more_of_it() -> None:
     """A follower who has heard the provisional does not hear it again when another asks for the history; a wish that
     leaves with its listener is asked for no more.
@@ -615,10 +706,9 @@ async def test_a_job_given_up_is_pending_until_more_is_known(monkeypatch: pytest
 def test_a_listener_is_an_interface() -> None:
     """Listener itself takes no verdict and no error."""
     listener = Listener("final", FAR)
-    with pytest.raises(NotImplementedError):
-        listener.tell(verdict_of(ticket_of()))
-    with pytest.raises(NotImplementedError):
-        listener.fail(SmileError("x"))
+    for end in (verdict_of(ticket_of()), SmileError("x")):
+        with pytest.raises(NotImplementedError):
+            listener.tell(end)
 
 
 def test_an_agenda_forgets_what_is_crossed_out() -> None:
@@ -639,7 +729,7 @@ def test_an_agenda_forgets_what_is_crossed_out() -> None:
         found.append(item)
     assert [number % 10 for number in found] == sorted(number % 10 for number in found)
     assert sorted(found) == [number for number in range(1000) if number % 100 < 5]
-    assert timers.next_at() is None
+    assert timers.next_at() == FAR
     assert len(timers) == 0
 
 
