@@ -6,7 +6,7 @@ from math import inf
 from typing import Any
 
 from smile_async.errors import BadConfiguration
-from smile_async.traffic.listening import Until
+from smile_async.traffic.watching import Until
 
 __all__ = ["Orders", "check_options"]
 
