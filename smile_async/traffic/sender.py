@@ -7,8 +7,6 @@ the same job_id is refused by Smile ID as it should be.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakSet
@@ -101,8 +99,7 @@ class Sender:
         """
         try:
             with anyio.move_on_after(max(0.0, deadline - self._clock.monotonic() + GRACE)):
-                async with self._alone(submission):
-                    return await self._sent(submission, deadline)
+                return await self._alone(submission, deadline)
             raise self._late(submission)
         except SmileError as error:
             error.job = error.job or submission.job
@@ -119,8 +116,7 @@ class Sender:
         self._note_failure(submission, late)
         return late
 
-    @asynccontextmanager
-    async def _alone(self, submission: Submission) -> AsyncIterator[None]:
+    async def _alone(self, submission: Submission, deadline: float) -> Ticket:
         """Who sends the same job meanwhile, by a double click, comes to its end first: then there is one to resume."""
         key = (submission.job.user_id, submission.job.job_id)
         while (other := self._sending.get(key)) is not None:
@@ -128,7 +124,7 @@ class Sender:
             await other.wait()
         ended = self._sending[key] = asyncio.Event()
         try:
-            yield
+            return await self._sent(submission, deadline)
         finally:
             del self._sending[key]
             ended.set()
