@@ -95,7 +95,7 @@ def retry_failed(
 @batch.command()
 def status(ledger: KnownLedger, name: Name = None, json: options.Json = False) -> int:
     """How far a batch is; works while it runs."""
-    from smile_async.cli.batch_run import show_manifest, show_standing, standing  # noqa: PLC0415 - another extra
+    from smile_async.cli.standing import show_manifest, show_standing, standing  # noqa: PLC0415 - another extra
 
     found = asyncio.run(standing(ledger, name))
     show_manifest(found)
@@ -161,7 +161,8 @@ def _forgotten(gone: int, *, as_json: bool) -> int:
 def _drive(
     ledger: str, name: str | None, told: dict[str, Any] | None, given: Mapping[str, Any], *, retry: str, as_json: bool
 ) -> int:
-    from smile_async.cli.batch_run import drive, show_end  # noqa: PLC0415 - another extra
+    from smile_async.cli.batch_run import drive  # noqa: PLC0415 - another extra
+    from smile_async.cli.standing import show_end  # noqa: PLC0415
 
     end = asyncio.run(drive(ledger, name, told, given, retry))
     if as_json:
@@ -171,7 +172,8 @@ def _drive(
 
 
 def _queue(ledger: str, name: str | None, told: dict[str, Any], *, as_json: bool) -> int:
-    from smile_async.cli.batch_run import enqueue, show_end  # noqa: PLC0415 - another extra
+    from smile_async.cli.batch_run import enqueue  # noqa: PLC0415 - another extra
+    from smile_async.cli.standing import show_end  # noqa: PLC0415
 
     end = asyncio.run(enqueue(ledger, name, told))
     if as_json:

@@ -1,25 +1,24 @@
-"""What the batch commands do once they are understood: the ledger opened, the run driven, its progress shown."""
+"""What the batch commands do once they are understood: the ledger opened, the run driven."""
 
 import itertools
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 from rich.markup import escape
-from rich.table import Table
 
 from smile_async.batch import Flaw, Planner, Row, Run, read_manifest, render
 from smile_async.batch.orders import Orders, check_options
 from smile_async.batch.planning import sent_otherwise
-from smile_async.cli.output import ExitCode, aside, paint, people
+from smile_async.cli.output import aside
 from smile_async.cli.progress import interruptible, shown
+from smile_async.cli.standing import Standing
 from smile_async.errors import BadConfiguration, SmileError
-from smile_async.jobs.codes import Decision
 from smile_async.jobs.ticket import JobType
-from smile_async.ledger import Ledger, State
+from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
 from smile_async.ledger.chunks import CHUNK_JOBS
 from smile_async.limits import Limits
@@ -28,95 +27,10 @@ from smile_async.session import SmileSession
 if TYPE_CHECKING:
     from smile_async.workers import SharedRun
 
-__all__ = [
-    "PENDING",
-    "Standing",
-    "drive",
-    "enqueue",
-    "forget",
-    "show_end",
-    "show_manifest",
-    "show_standing",
-    "standing",
-]
+__all__ = ["PENDING", "drive", "enqueue", "forget"]
 
 #: Jobs that wait for a verdict in one process: each keeps its paths in memory, about 2 kB.
 PENDING = 20_000
-#: Problems that are shown; all of them are in the ledger.
-SHOWN = 20
-
-
-@dataclass
-class Standing:
-    """How far a batch is."""
-
-    name: str
-    states: dict[str, int]
-    decisions: dict[str, int]
-    problems: list[tuple[int, str]] = field(default_factory=list)
-    #: Earlier rows that the manifest does not hold any more.
-    gone: int = 0
-    #: Failed rows whose job_ids Smile ID knew already: sending them again would end likewise.
-    used_before: int = 0
-    #: Why the run ended before its rows did.
-    trouble: SmileError | None = None
-    unread: bool = False
-
-    @property
-    def rows(self) -> int:
-        """All rows on record."""
-        return sum(self.states.values())
-
-    @property
-    def failed(self) -> int:
-        """Rows that can not go on by themselves."""
-        return self.states.get(State.FAILED, 0)
-
-    @property
-    def pending(self) -> int:
-        """Rows without a last word."""
-        return self.rows - self.failed - self.states.get(State.FINAL, 0)
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """What the shell is told."""
-        if self.problems:
-            return ExitCode.BAD_INPUT
-        if self.failed or self.trouble is not None:
-            return ExitCode.ERROR
-        return ExitCode.PENDING if self.pending or self.unread else ExitCode.DONE
-
-    def document(self) -> dict[str, Any]:
-        """As a machine reads it."""
-        return {
-            "batch": self.name,
-            "rows": self.rows,
-            "done": self.states.get(State.FINAL, 0),
-            "pending": self.pending,
-            "failed": self.failed,
-            "states": self.states,
-            "decisions": self.decisions,
-            "problems": [{"line": line, "why": why} for line, why in self.problems],
-            "gone": self.gone,
-            "read_whole": not self.unread,
-            "trouble": None if self.trouble is None else str(self.trouble),
-        }
-
-
-async def standing(where: str, name: str | None) -> Standing:
-    """How far a batch is, while somebody else may be writing."""
-    async with Ledger(where, read_only=True) as ledger:
-        batches = Batches(ledger)
-        name = await batches.only(name)
-        run, whole = await batches.latest(name)
-        return Standing(
-            name,
-            await batches.counts(name),
-            await batches.decisions(name),
-            await batches.problems(name, run),
-            gone=await batches.gone(name, run) if whole else 0,
-            unread=not whole,
-        )
 
 
 async def forget(where: str, *, user_id: str | None = None, before: float = 0.0) -> int:
@@ -260,47 +174,3 @@ async def _end(meant: _Meant, run: "Run | SharedRun", *, rendered: bool = True) 
         # The disk that stopped the run is still full: what is on it is enough to go on from.
         aside().print(f"[red]{type(error).__name__}[/red]: {escape(str(error))}")
     return end
-
-
-def show_end(end: Standing) -> None:
-    """What a run came to, on standard error: standard output is for machines."""
-    show_manifest(end)
-    if end.trouble is not None:
-        aside().print(f"[red]stopped[/red]: {type(end.trouble).__name__}: {escape(str(end.trouble))}")
-    aside().print(_table(end))
-    if end.used_before:
-        aside().print(
-            f"[yellow]JobExists[/yellow]: {end.used_before:,} failed rows have job_ids that were used before; these are"
-            " made of batch name and key: give the rows a key or job_id of their own, or the batch a new --name, which"
-            " sends every row anew"
-        )
-    if end.pending or end.failed > end.used_before or end.unread:
-        aside().print("[dim]go on with: smile-async batch resume (or retry-failed) --ledger …[/dim]")
-
-
-def show_manifest(found: Standing) -> None:
-    """What the rows on record lack of the manifest, on standard error."""
-    for line, why in found.problems[:SHOWN]:
-        aside().print(f"[red]line {line}[/red]: {escape(why)}")
-    if len(found.problems) > SHOWN:
-        aside().print(f"… and {len(found.problems) - SHOWN:,} more lines with a problem")
-    if found.gone:
-        aside().print(f"[yellow]the manifest has shrunk[/yellow]: {found.gone:,} earlier rows are not in it any more")
-    if found.unread:
-        aside().print("[yellow]the manifest is not read to its end[/yellow]: there may be more rows")
-
-
-def show_standing(found: Standing) -> None:
-    """How far a batch is, on standard output."""
-    people().print(_table(found))
-
-
-def _table(found: Standing) -> Table:
-    facts = Table.grid(padding=(0, 2))
-    facts.add_row("batch", escape(found.name))
-    facts.add_row("rows", f"{found.rows:,}")
-    for word in ("done", "pending", "failed"):
-        facts.add_row(word, f"{found.document()[word]:,}")
-    for decision, count in sorted(found.decisions.items()):
-        facts.add_row(paint(Decision(decision)), f"{count:,}")
-    return facts

@@ -23,8 +23,8 @@ from smile_async import Job, Pace
 from smile_async.batch import Flaw, Planner, Row, Run, job_id_of, read_manifest, render
 from smile_async.batch.dry_run import check
 from smile_async.batch.running import OUTAGE_JOBS
-from smile_async.cli.batch_run import SHOWN, Standing, show_end
 from smile_async.cli.demo import neighbour
+from smile_async.cli.standing import SHOWN, Standing, show_end
 from smile_async.errors import BadConfiguration, LedgerFailed, NotAuthorized, Unavailable
 from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
