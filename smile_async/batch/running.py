@@ -1,194 +1,107 @@
-"""Drive a batch: rows go in at one end, verdicts are counted at the other, and it can be stopped at any moment.
+"""A run of a batch that workers share: the manifest becomes chunks, and whoever works brings them to their end.
 
-Nothing here remembers a job: the ledger does. Stopping means to take no more rows and to wait a while for those under
-way; whatever is cut off is found again by the next run.
+The one who reads the manifest is a worker too, so that a batch ends without any other machine. What is shown is counted
+in the ledger, since most of the work may be done elsewhere.
 """
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from functools import partial
 
 import anyio
 
-from smile_async.batch.manifest import Flaw, Row
-from smile_async.batch.planning import Plans
-from smile_async.contained import quietly
-from smile_async.errors import LedgerFailed, NotAuthorized, SessionClosed, SmileError, StillPending, Unavailable
-from smile_async.jobs.job import Job
-from smile_async.jobs.ticket import Ticket
-from smile_async.jobs.verdict import Verdict
+from smile_async.batch import Flaw, Planner, Row, Tally
+from smile_async.errors import LedgerFailed, SmileError
 from smile_async.ledger import Ledger, State
-from smile_async.protocol.steps import Reach
-from smile_async.session import SmileSession
-from smile_async.traffic.stream import Failed, Outcome
-from smile_async.traffic.watching import Listener, Until
+from smile_async.ledger.batches import Batches
+from smile_async.ledger.chunks import Chunks
+from smile_async.workers.chunk_run import insist
+from smile_async.workers.queue import Queue
+from smile_async.workers.worker import GLANCE, Worker
 
-__all__ = ["Run", "Tally"]
+__all__ = ["SharedRun"]
 
-#: Jobs in a row that found nobody at the other end: more would only be written down as failed.
-OUTAGE_JOBS = 64
-
-
-@dataclass
-class Tally:
-    """How far a run is; `rows` counts those read so far, and all of them once `whole`."""
-
-    rows: int = 0
-    done: int = 0
-    failed: int = 0
-    refused: int = 0
-    #: Rows whose verdict or failure came in this run.
-    fresh: int = 0
-    whole: bool = False
-    decisions: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def pending(self) -> int:
-        """Rows read that have come to no end yet."""
-        return self.rows - self.done - self.failed
+#: Seconds between counts of a batch's rows, and how many times as long as a count takes to leave the database in peace.
+COUNT, PEACE = 1.0, 20.0
 
 
-class Run:
-    """One run over the rows of a manifest, or of a chunk of one; `go` once. *turn*: awaited before each new job."""
+class SharedRun:
+    """One run of batch *name*; `go` (or `plan`) once."""
 
-    def __init__(
-        self,
-        session: SmileSession,
-        ledger: Ledger,
-        planner: Plans,
-        *,
-        until: Until = "decision",
-        patience: float = 300.0,
-        drain: float = 30.0,
-        tell: Callable[[Tally], None] = lambda _tally: None,
-        turn: Callable[[], Awaitable[None]] | None = None,
-    ) -> None:
+    def __init__(self, ledger: Ledger, queue: Queue, planner: Planner, name: str) -> None:
         self.tally = Tally()
         #: Why the run ended before its rows did.
         self.trouble: SmileError | None = None
-        self._session = session
         self._ledger = ledger
+        self._queue = queue
         self._planner = planner
-        self._until: Until = until
-        self._patience = patience
-        self._drain = drain
-        self._tell = tell
-        self._turn = turn
-        self._stopping = False
-        self._scope = anyio.CancelScope()
-        self._asking: set[_Asked] = set()
-        self._quiet = anyio.Event()
-        self._unheard = 0
+        self._name = name
+        self._worker: Worker | None = None
+        self._stopped = anyio.Event()
+        self._before: int | None = None
 
     @property
     def stopping(self) -> bool:
-        """Whether no more rows are taken."""
-        return self._stopping
+        """Whether no more rows are read and no more chunks are taken."""
+        return self._stopped.is_set()
 
     def stop(self) -> None:
-        """Take no more rows, and wait at most *drain* seconds for those under way."""
-        if not self._stopping:
-            self._stopping = True
-            asyncio.get_running_loop().call_later(self._drain, self._scope.cancel)
+        """Read no more rows, and let our own worker come to its end; others go on."""
+        self._stopped.set()
+        if self._worker is not None:
+            self._worker.stop()
 
-    async def go(self, rows: Iterator[Row | Flaw]) -> Tally:
-        """Send what is to be sent, ask about the rest, and count; `trouble` says what ended it early."""
-        try:
-            with self._scope:
-                await self._drive(rows)
-        except LedgerFailed as error:
-            self.trouble = self.trouble or error
-        finally:
-            for asked in tuple(self._asking):
-                self._session.poller.leave(asked)
-        return self.tally
-
-    async def _drive(self, rows: Iterator[Row | Flaw]) -> None:
-        async with self._session.stream(self._jobs(rows), until=self._until, patience=self._patience) as outcomes:
-            async for outcome in outcomes:
-                self._note(outcome)
-        while self._asking:
-            self._quiet = anyio.Event()
-            await self._quiet.wait()
-
-    async def _jobs(self, rows: Iterator[Row | Flaw]) -> AsyncIterator[Job]:
+    async def plan(self, rows: Iterator[Row | Flaw]) -> None:
+        """Put all rows into chunks, and these into the queue."""
         while not self.stopping:
             work = await self._planner.next(rows)
             if work is None:
                 self.tally.whole = True
-                quietly(self._tell, self.tally)
                 return
             self.tally.rows += work.rows
-            self.tally.refused += len(work.problems)
-            for state, decision in work.over:
-                self._count(state, decision)
-            for ticket in work.ask:
-                await self._ask(ticket)
-            quietly(self._tell, self.tally)
-            for job in work.send:
-                if self._turn is not None:
-                    await self._turn()
-                if self._stopping:
-                    return
-                yield job
+            try:
+                await self._queue.put(work.chunks)
+            except LedgerFailed:
+                # They are in the ledger: the sweep of any worker will find them.
+                continue
 
-    async def _ask(self, ticket: Ticket) -> None:
-        while len(self._asking) >= self._session.limits.pending:
-            self._quiet = anyio.Event()
-            await self._quiet.wait()
-        asked = _Asked(self, self._until, self._session.now() + self._patience)
-        self._asking.add(asked)
-        self._session.poller.listen(ticket, asked, ours=False)
+    async def go(self, rows: Iterator[Row | Flaw], worker: Worker) -> None:
+        """Plan *rows* and drive chunks until all of the batch's are done; `trouble` says what ended it early."""
+        self._worker = worker
+        async with anyio.create_task_group() as beside:
+            beside.start_soon(self._count)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._work, worker)
+                try:
+                    await self.plan(rows)
+                    await self._all_done()
+                except LedgerFailed as error:
+                    self.trouble = error
+                self.stop()
+            beside.cancel_scope.cancel()
+        self.trouble = self.trouble or worker.trouble
 
-    def answered(self, asked: "_Asked", end: Verdict | SmileError, ticket: Ticket | None) -> None:
-        """A job of an earlier run has come to an end, or not."""
-        self._asking.discard(asked)
-        self._quiet.set()
-        self._ended(ticket, end)
+    async def _work(self, worker: Worker) -> None:
+        await worker.work()
+        self._stopped.set()
 
-    def _note(self, outcome: Outcome) -> None:
-        self._ended(outcome.ticket, outcome.error if isinstance(outcome, Failed) else outcome.verdict)
+    async def _all_done(self) -> None:
+        chunks = Chunks(self._ledger)
+        while not self.stopping and await insist(partial(chunks.still_open, self._name)) > 0:
+            with anyio.move_on_after(GLANCE):
+                await self._stopped.wait()
 
-    def _ended(self, ticket: Ticket | None, end: Verdict | SmileError) -> None:
-        if isinstance(end, Verdict):
-            self._unheard = 0
-            self.tally.fresh += 1
-            self._count(State.FINAL if end.final else State.PROVISIONAL, end.decision)
-        elif isinstance(end, LedgerFailed):
-            self._give_up(end)
-        elif not isinstance(end, StillPending | SessionClosed):
-            self.tally.fresh += 1
-            self._count(State.FAILED, None)
-            if ticket is not None:
-                self._ledger.failed(ticket, end, Reach.UPLOADED, polled=True)
-            self._unheard = self._unheard + 1 if isinstance(end, Unavailable) else 0
-            if isinstance(end, NotAuthorized) or self._unheard >= OUTAGE_JOBS:
-                self._give_up(end)
-        quietly(self._tell, self.tally)
-
-    def _give_up(self, error: SmileError) -> None:
-        # Every further row would meet the same.
-        self.trouble = self.trouble or error
-        self.stop()
-
-    def _count(self, state: str, decision: str | None) -> None:
-        if state == State.FAILED:
-            self.tally.failed += 1
-        elif state == State.FINAL:
-            self.tally.done += 1
-        if decision:
-            self.tally.decisions[str(decision)] += 1
-
-
-class _Asked(Listener):
-    """Waits for a job that an earlier run has sent."""
-
-    __slots__ = ("_run",)
-
-    def __init__(self, run: Run, until: Until, deadline: float) -> None:
-        super().__init__(until, deadline)
-        self._run = run
-
-    def tell(self, end: Verdict | SmileError) -> None:
-        self._run.answered(self, end, end.ticket)
+    async def _count(self) -> None:
+        batches = Batches(self._ledger)
+        while True:
+            began = anyio.current_time()
+            states = await insist(partial(batches.counts, self._name))
+            decisions = await insist(partial(batches.decisions, self._name))
+            done, failed = states.get(State.FINAL, 0), states.get(State.FAILED, 0)
+            if self._before is None:
+                self._before = done + failed
+            self.tally.rows = sum(states.values())
+            self.tally.done, self.tally.failed = done, failed
+            self.tally.fresh = done + failed - self._before
+            self.tally.decisions = Counter(decisions)
+            await anyio.sleep(max(COUNT, PEACE * (anyio.current_time() - began)))
