@@ -53,7 +53,8 @@ def run(step: dict[str, Any]) -> None:
 
 def hasten(defaults: dict[str, float]) -> None:
     """Let a worker do in a second what it does in a minute."""
-    from smile_async.workers import Worker, chunk_run  # noqa: PLC0415 - only some runs have workers
+    from smile_async.batch import chunk_run  # noqa: PLC0415
+    from smile_async.batch.worker import Worker  # noqa: PLC0415
 
     known = Worker.__init__.__kwdefaults__ or {}
     for name, value in defaults.items():

@@ -42,14 +42,14 @@ async def _unusable(work: Work) -> list[Flaw]:
     flaws: list[Flaw] = []
     places = anyio.Semaphore(AT_ONCE)
 
-    async def look(job: Job) -> None:
+    async def look(line: int, job: Job) -> None:
         async with places:
             try:
                 await read_in_thread(job)
             except InvalidJob as error:
-                flaws.append(Flaw(work.lines[job.job_id], str(error)))
+                flaws.append(Flaw(line, str(error)))
 
     async with anyio.create_task_group() as tasks:
-        for job in work.send:
-            tasks.start_soon(look, job)
+        for line, job in work.send:
+            tasks.start_soon(look, line, job)
     return flaws

@@ -1,34 +1,32 @@
-"""Decide what is to be done with each row of a manifest: send it, ask about it, leave it, or refuse it.
+"""Decide what is to be done with each row of a manifest: put it into a chunk, leave it, or refuse it.
 
 The ledger is asked about some hundred rows at a time, so that a million rows need memory for some hundred.
 """
 
 import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
-import anyio
 import anyio.to_thread
 
 from smile_async.batch.manifest import Flaw, Row, job_of
-from smile_async.errors import InvalidJob, LedgerFailed
+from smile_async.errors import InvalidJob
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
-from smile_async.jobs.ticket import job_type as as_job_type
 from smile_async.ledger import Ledger, State
 from smile_async.ledger.batches import Batches, Planned
 from smile_async.protocol.steps import Reach
 from smile_async.traffic.payload import read_in_thread
 
-__all__ = ["Planner", "Plans", "Work", "assign", "job_id_of", "sent_otherwise"]
+__all__ = ["PAGE", "Planner", "Work", "job_id_of", "sent_otherwise"]
 
 #: Rows that are planned together: enough that a commit costs each little, few enough that the first job starts at once.
-CHUNK = 500
+PAGE = 500
 #: Seconds a database server may be away before planning gives up.
 OUTAGE = 60.0
 #: Our own namespace for job_ids; a random UUID, fixed for good.
@@ -42,77 +40,40 @@ def job_id_of(batch: str, key: str) -> str:
 
 @dataclass(slots=True)
 class Work:
-    """What a chunk of rows asks for."""
+    """What a page of rows asks for."""
 
-    send: list[Job] = field(default_factory=list)
-    ask: list[Ticket] = field(default_factory=list)
+    rows: int = 0
+    #: The chunks that hold what is to be sent or asked about, open in the ledger.
+    chunks: list[int] = field(default_factory=list)
+    #: What is to be sent, and the line of each job.
+    send: list[tuple[int, Job]] = field(default_factory=list)
+    #: Rows that became no job.
     problems: list[Flaw] = field(default_factory=list)
-    #: Rows that came to an end in an earlier run: their states and decisions.
-    over: list[tuple[str, str | None]] = field(default_factory=list)
     #: Rows that are on record as failed, because no job can be made of them.
     flaws: list[Flaw] = field(default_factory=list)
-    #: The line of each job.
-    lines: dict[str, int] = field(default_factory=dict)
-    #: Where workers share a batch: the chunks that hold `send` and `ask`, open in the ledger.
-    chunks: list[int] = field(default_factory=list)
-    rows: int = 0
-
-
-class Plans(Protocol):
-    """Whatever knows what is to be done next."""
-
-    async def next(self, rows: Iterator[Row | Flaw]) -> Work | None:
-        """What the next of *rows* ask for; None after the last."""
-
-
-def assign(
-    before: Mapping[str, Any] | None, make: Callable[[], Job], again: Callable[[Mapping[str, Any]], bool], work: Work
-) -> None:
-    """Put a row into *work*, by what the ledger knows of it (*before*): left alone, asked about or sent.
-
-    *make* makes its job; *again*: whether to try once more what has failed. Raises InvalidJob.
-    """
-    if before is None:
-        work.send.append(make())
-    elif before["state"] == State.FINAL or (before["state"] == State.FAILED and not again(before)):
-        work.over.append((before["state"], before["decision"]))
-    elif before["accepted_at"] is not None:
-        kind = as_job_type(before["job_type"])
-        work.ask.append(Ticket(before["user_id"], before["job_id"], kind, before["smile_job_id"]))
-    else:
-        work.send.append(make())
 
 
 class Planner:
     """Plans run number *run* of *batch*; *retry*: "passing" failures, "all" of them or "none".
 
-    *chunk_jobs*: put so many jobs at a time into chunks, for workers.
+    *chunk_jobs*: how many jobs make a chunk.
     """
 
-    def __init__(
-        self, ledger: Ledger, batch: str, run: int, retry: str = "passing", *, chunk_jobs: int | None = None
-    ) -> None:
-        self._chunk_jobs = chunk_jobs
+    def __init__(self, ledger: Ledger, batch: str, run: int, retry: str = "passing", *, chunk_jobs: int = PAGE) -> None:
+        self.batch = batch
+        self.chunk_jobs = chunk_jobs
         self._ledger = ledger
         self._batches = Batches(ledger)
-        self._batch = batch
         self._run = run
         self._retry = retry
 
     async def next(self, rows: Iterator[Row | Flaw]) -> Work | None:
         """What the next rows ask for; None after the last."""
-        found = await anyio.to_thread.run_sync(_looked_up, rows, self._batch)
+        found = await anyio.to_thread.run_sync(_looked_up, rows, self.batch)
         if not found:
             return None
-        give_up = anyio.current_time() + (0.0 if self._ledger.database.is_file else OUTAGE)
-        while True:
-            try:
-                return await self._planned(found)
-            except LedgerFailed:
-                if anyio.current_time() >= give_up:
-                    raise
-            # A server that restarts. What did get written is known again by its lines.
-            await anyio.sleep(0.5)
+        # What a server that restarts has written down after all is known again by its lines.
+        return await self._ledger.insist(partial(self._planned, found), OUTAGE)
 
     async def _planned(self, found: Sequence[tuple[Row | Flaw, Planned | None]]) -> Work:
         work = Work()
@@ -146,32 +107,35 @@ class Planner:
                 continue
             (new if before is None else seen).append(planned)
             work.rows += 1
-            try:
-                in_hand = len(work.send) + len(work.ask)
-                assign(before, partial(job_of, row, planned.job_id), self._again, work)
-                work.lines[planned.job_id] = row.line
-                if len(work.send) + len(work.ask) > in_hand:
-                    pending.append(planned.job_id if before is None else before)
-            except InvalidJob as error:
-                broken.append((Ticket(row.user_id, planned.job_id, row.job_type), error.with_traceback(None)))
-                work.flaws.append(Flaw(row.line, str(error)))
-        chunks = None if self._chunk_jobs is None else (pending, self._chunk_jobs)
+            if before is not None and self._is_over(before):
+                continue
+            if before is None or before["accepted_at"] is None:
+                try:
+                    work.send.append((row.line, job_of(row, planned.job_id)))
+                except InvalidJob as error:
+                    broken.append((Ticket(row.user_id, planned.job_id, row.job_type), error.with_traceback(None)))
+                    work.flaws.append(Flaw(row.line, str(error)))
+                    continue
+            pending.append(planned.job_id if before is None else before)
         flaws = [(flaw.line, flaw.why, flaw.user_id) for flaw in work.problems]
         work.chunks = await self._batches.plan(
-            self._batch, self._run, new, seen, refused=refused, flaws=flaws, pending=chunks
+            *(self.batch, self._run, new, seen),
+            refused=refused,
+            flaws=flaws,
+            pending=pending,
+            at_once=self.chunk_jobs,
         )
         for ticket, flaw in broken:
             self._ledger.failed(ticket, flaw, Reach.NOTHING)
-            work.over.append((State.FAILED, None))
 
     async def _objection(self, row: Row, planned: Planned, before: dict[str, Any]) -> str:
         """Why a row that is there already can not be this one; "" if it is."""
-        if before["batch"] == self._batch and before["run"] == self._run and before["line"] != row.line:
+        if before["batch"] == self.batch and before["run"] == self._run and before["line"] != row.line:
             return _twice(row, before["line"]).why
         if before["user_id"] != row.user_id:
             whose = f"stands for user {before['user_id']} in the ledger"
             return f"key {row.key!r} (job {planned.job_id}) {whose}: {_cure(row)}"
-        if before["batch"] not in (None, self._batch):
+        if before["batch"] not in (None, self.batch):
             return f"key {row.key!r} (job {planned.job_id}) is a row of batch {before['batch']} already: {_cure(row)}"
         if before["reach"] == Reach.NOTHING:
             return ""
@@ -180,10 +144,10 @@ class Planner:
             return f"key {row.key!r} was sent with another {', '.join(changed)}: {_cure(row)}"
         return await _other_pictures(row, planned, before)
 
-    def _again(self, before: Mapping[str, Any]) -> bool:
-        if before["accepted_at"] is not None:
-            return True
-        return self._retry == "all" or (self._retry == "passing" and bool(before["retryable"]))
+    def _is_over(self, before: Mapping[str, Any]) -> bool:
+        if before["state"] != State.FAILED or before["accepted_at"] is not None:
+            return bool(before["state"] == State.FINAL)
+        return not (self._retry == "all" or (self._retry == "passing" and before["retryable"]))
 
 
 async def sent_otherwise(batches: Batches, batch: str, rows: Iterator[Row | Flaw], was: int) -> Row | None:
@@ -199,7 +163,7 @@ async def sent_otherwise(batches: Batches, batch: str, rows: Iterator[Row | Flaw
 
 
 def _read(rows: Iterator[Row | Flaw]) -> list[Row | Flaw]:
-    return list(islice(rows, CHUNK))
+    return list(islice(rows, PAGE))
 
 
 def _looked_up(rows: Iterator[Row | Flaw], batch: str) -> list[tuple[Row | Flaw, Planned | None]]:

@@ -4,8 +4,8 @@ from functools import partial
 
 import anyio
 
+from smile_async.ledger import Ledger
 from smile_async.ledger.chunks import Chunks
-from smile_async.workers.chunk_run import insist
 
 __all__ = ["SharedRateLimiter"]
 
@@ -16,8 +16,8 @@ AHEAD = 1.0
 class SharedRateLimiter:
     """Lets the jobs of *batch* start at *rate* a second, all workers together."""
 
-    def __init__(self, chunks: Chunks, batch: str, rate: float) -> None:
-        self._chunks = chunks
+    def __init__(self, ledger: Ledger, batch: str, rate: float) -> None:
+        self._ledger = ledger
         self._batch = batch
         self._gap = 1 / rate
         self._rate = rate
@@ -37,5 +37,5 @@ class SharedRateLimiter:
 
     async def _reserve(self) -> None:
         starts = max(1, int(self._rate * AHEAD))
-        wait = await insist(partial(self._chunks.reserve, self._batch, starts, self._rate))
+        wait = await self._ledger.insist(partial(Chunks(self._ledger).reserve, self._batch, starts, self._rate))
         self._left, self._next = starts, anyio.current_time() + max(0.0, wait)

@@ -13,25 +13,26 @@ from dataclasses import dataclass, field
 import anyio
 from anyio.abc import TaskGroup
 
+from smile_async.batch.chunk_run import PARK_AFTER, ChunkRun, Ending, Shift
 from smile_async.batch.orders import Orders
-from smile_async.contained import quietly
+from smile_async.batch.queue import ChunkQueue
+from smile_async.batch.rate import SharedRateLimiter
+from smile_async.contained import contained, is_ours, quietly
 from smile_async.errors import LedgerFailed, NotAuthorized, SmileError
 from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
 from smile_async.ledger.chunks import Chunks, Held
 from smile_async.log import log
 from smile_async.session import SmileSession
-from smile_async.workers.chunk_run import PARK_AFTER, ChunkRun, Ending, insist
-from smile_async.workers.queue import Queue
-from smile_async.workers.rate import SharedRateLimiter
 
-__all__ = ["Worker", "WorkerStats"]
+__all__ = ["CONCURRENCY", "GLANCE", "Worker", "WorkerStats"]
 
-
+#: Chunks at once, where workers share them.
+CONCURRENCY = 4
 #: Seconds a claim lasts unless it is renewed.
 LEASE = 60.0
-#: Chunks that one sweep queues again.
-SWEPT = 1_000
+#: Seconds until a chunk is anybody's again whose run failed by a defect.
+AFTER_DEFECT = 60.0
 #: Seconds between looks whether anything is left to do.
 GLANCE = 0.5
 #: Seconds to take no chunk after the API could not be reached, and the most that doubles to.
@@ -63,9 +64,9 @@ class Worker:
         self,
         session: SmileSession,
         ledger: Ledger,
-        queue: Queue,
+        queue: ChunkQueue,
         *,
-        concurrency: int = 4,
+        concurrency: int = CONCURRENCY,
         lease: float = LEASE,
         park_after: float = PARK_AFTER,
         drain: float = 30.0,
@@ -76,14 +77,12 @@ class Worker:
         self.stats = WorkerStats()
         #: Why it ended before it was told to.
         self.trouble: SmileError | None = None
-        self._session = session
         self._ledger = ledger
         self._queue = queue
         self._chunks = Chunks(ledger, self.name, lease)
+        self._shift = Shift(session, ledger, queue, self._chunks, park_after, drain)
         self._concurrency = concurrency
         self._lease = lease
-        self._park_after = park_after
-        self._drain = drain
         self._give_up = give_up
         self._tell = tell
         self._stopped = anyio.Event()
@@ -107,7 +106,7 @@ class Worker:
         for drive in self._drives.values():
             drive.stop()
         if self._driving is not None:
-            self._driving.cancel_scope.deadline = anyio.current_time() + self._drain + GOODBYE
+            self._driving.cancel_scope.deadline = anyio.current_time() + self._shift.drain + GOODBYE
 
     async def work(self, *, until_empty: bool = False) -> WorkerStats:
         """Drive chunks until `stop`; *until_empty*: or until no chunk is open. `trouble` says what ended it early."""
@@ -138,8 +137,7 @@ class Worker:
         while True:
             try:
                 with anyio.move_on_after(self._lease):
-                    await self._queue.clear()
-                    await self._queue.put(await self._chunks.forgotten(SWEPT))
+                    await self._queue.restore(self._chunks)
             except LedgerFailed as error:
                 log.debug("no sweep: %s", error)
             await anyio.sleep(self._lease / 2)
@@ -147,7 +145,7 @@ class Worker:
     async def _watch(self) -> None:
         while True:
             await anyio.sleep(GLANCE)
-            if not self._drives and not await insist(self._chunks.still_open):
+            if not self._drives and not await self._ledger.insist(self._chunks.still_open):
                 self.stop()
 
     async def _delivered(self, chunk: int) -> None:
@@ -164,11 +162,12 @@ class Worker:
         try:
             async with self._places:
                 await self._rested()
-                if not self.stopping and chunk not in self._drives:
-                    await self._claimed(chunk)
-        except LedgerFailed as error:
-            # Nothing was claimed, or the lease runs out: the sweep will find the chunk.
-            log.warning("chunk %d was let go: %s", chunk, error)
+                await self._shift.sending.acquire()
+                drive = await self._claimed(chunk)
+                if drive is None:
+                    self._shift.sending.release()
+                else:
+                    await self._driven(drive)
         finally:
             ended.set()
 
@@ -177,25 +176,26 @@ class Worker:
             with anyio.move_on_after(left):
                 await self._stopped.wait()
 
-    async def _claimed(self, chunk: int) -> None:
+    async def _claimed(self, chunk: int) -> ChunkRun | None:
+        """The run of *chunk*, unless it is nobody's to claim."""
+        if self.stopping or chunk in self._drives:
+            return None
         asked_at = anyio.current_time()
-        held = await self._chunks.claim(chunk)
-        if held is None:
-            return
-        orders = Orders.of(await Batches(self._ledger).options(held.batch))
-        drive = ChunkRun(
-            self._session,
-            self._ledger,
-            self._queue,
-            self._chunks,
-            held=held,
-            orders=orders,
-            park_after=self._park_after,
-            drain=self._drain,
-            turn=self._turn(held.batch, orders.rate),
-        )
+        try:
+            held = await self._chunks.claim(chunk)
+            if held is None:
+                return None
+            orders = Orders.of(await Batches(self._ledger).options(held.batch))
+        except LedgerFailed as error:
+            self._let_go(chunk, error)
+            return None
+        drive = ChunkRun(self._shift, held, orders, turn=self._turn(held.batch, orders.rate))
         # Our own clock from before the claim was sent: the database's lease can not end earlier.
         drive.scope.deadline = asked_at + self._lease
+        return drive
+
+    async def _driven(self, drive: ChunkRun) -> None:
+        chunk = drive.held.id
         self._drives[chunk] = drive
         ending = Ending.LOST
         try:
@@ -203,25 +203,40 @@ class Worker:
                 drive.stop()
             with drive.scope:
                 ending = await drive.go()
+        except LedgerFailed as error:
+            self._let_go(chunk, error)
+        except BaseException as error:
+            if is_ours(error):
+                raise
+            # A defect costs this chunk some time, and no other chunk anything.
+            log.error("chunk %d failed (%s): please report it", chunk, type(error).__name__, exc_info=error)
+            ending = Ending.GIVEN_BACK
+            await contained(self._chunks.give_back, drive.held, AFTER_DEFECT)
         finally:
             del self._drives[chunk]
             self._note(drive, ending)
 
+    def _let_go(self, chunk: int, error: LedgerFailed) -> None:
+        """Nothing was claimed, or the lease runs out: the sweep will find the chunk, unless the ledger is gone."""
+        log.warning("chunk %d was let go: %s", chunk, error)
+        if self._ledger.database.is_file:
+            self.trouble = self.trouble or error
+            self.stop()
+
     def _turn(self, batch: str, rate: float | None) -> Callable[[], Awaitable[None]] | None:
         if not rate:
             return None
-        return self._turnstiles.setdefault((batch, rate), SharedRateLimiter(self._chunks, batch, rate)).turn
+        return self._turnstiles.setdefault((batch, rate), SharedRateLimiter(self._ledger, batch, rate)).turn
 
     def _note(self, drive: ChunkRun, ending: Ending) -> None:
-        tally = drive.run.tally
         self.stats.chunks[ending] += 1
-        self.stats.rows += tally.fresh
-        self.stats.failed += tally.failed
-        self.stats.decisions.update(tally.decisions)
+        self.stats.rows += drive.rows
+        self.stats.failed += drive.failed
+        self.stats.decisions.update(drive.decisions)
         log.info("chunk %d of batch %s: %s", drive.held.id, drive.held.batch, ending)
         quietly(self._tell, drive.held, ending)
-        error = drive.run.trouble
-        if error is None or isinstance(error, LedgerFailed):
+        error = drive.trouble
+        if error is None:
             self._pause = 0.0
         elif self._give_up or isinstance(error, NotAuthorized):
             self.trouble = self.trouble or error

@@ -2,17 +2,17 @@
 
 import itertools
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio.to_thread
 from rich.markup import escape
 
 from smile_async.batch import Flaw, Planner, Row, Run, read_manifest, render
 from smile_async.batch.orders import Orders, check_options
-from smile_async.batch.planning import sent_otherwise
+from smile_async.batch.planning import PAGE, sent_otherwise
 from smile_async.cli.output import aside
 from smile_async.cli.progress import interruptible, shown
 from smile_async.cli.standing import Standing
@@ -23,9 +23,6 @@ from smile_async.ledger.batches import Batches
 from smile_async.ledger.chunks import CHUNK_JOBS
 from smile_async.limits import Limits
 from smile_async.session import SmileSession
-
-if TYPE_CHECKING:
-    from smile_async.workers import SharedRun
 
 __all__ = ["PENDING", "drive", "enqueue", "forget"]
 
@@ -45,22 +42,7 @@ async def drive(
 ) -> Standing:
     """One run of a batch, told anew or (*told* None) as the last time."""
     async with _meant(where, name, told) as meant:
-        if not meant.ledger.database.is_file:
-            return await _share(meant, given, retry)
-        orders = Orders.of(meant.told)
-        limits = Limits(jobs_per_second=orders.rate, pending=PENDING)
-        async with SmileSession.from_env(ledger=meant.ledger, limits=limits, **given) as session:
-            run = Run(
-                session,
-                meant.ledger,
-                Planner(meant.ledger, meant.name, await meant.begin(), retry),
-                until=orders.until,
-                patience=orders.patience,
-                drain=orders.drain,
-            )
-            with interruptible(run), shown(run):
-                await run.go(meant.rows)
-        return await _end(meant, run)
+        return await _run(meant, given, retry)
 
 
 async def enqueue(where: str, name: str | None, told: dict[str, Any]) -> Standing:
@@ -68,7 +50,7 @@ async def enqueue(where: str, name: str | None, told: dict[str, Any]) -> Standin
     if Ledger(where).database.is_file:
         raise BadConfiguration("--enqueue leaves the work to workers: give --ledger postgresql://user@host/database")
     async with _meant(where, name, told) as meant:
-        return await _share(meant, None, "passing")
+        return await _run(meant, None, "passing")
 
 
 @dataclass
@@ -135,26 +117,30 @@ async def _refuse_other_default(batches: Batches, name: str, told: Mapping[str, 
         )
 
 
-async def _share(meant: _Meant, given: Mapping[str, Any] | None, retry: str) -> Standing:
-    """Put the batch into chunks, and (unless *given* is None) work along until all of them are done."""
-    from smile_async.workers import Queue, SharedRun, Worker  # noqa: PLC0415 - another extra
+async def _run(meant: _Meant, given: Mapping[str, Any] | None, retry: str) -> Standing:
+    """Put the batch into chunks and (unless *given* is None) drive them, with other workers where there are any."""
+    drain = Orders.of(meant.told).drain
+    async with AsyncExitStack() as opened:
+        session = queue = None
+        at_once = PAGE
+        if not meant.ledger.database.is_file:
+            from smile_async.workers import Queue  # noqa: PLC0415 - another extra
 
-    at_once = meant.told.get("chunk", CHUNK_JOBS)
-    planner = Planner(meant.ledger, meant.name, await meant.begin(), retry, chunk_jobs=at_once)
-    async with Queue(meant.ledger) as queue:
-        shared_run = SharedRun(meant.ledger, queue, planner, meant.name)
-        with interruptible(shared_run), shown(shared_run):
-            if given is None:
-                await shared_run.plan(meant.rows)
-            else:
-                limits = Limits(pending=PENDING)
-                async with SmileSession.from_env(ledger=meant.ledger, limits=limits, **given) as session:
-                    worker = Worker(session, meant.ledger, queue, drain=Orders.of(meant.told).drain, give_up=True)
-                    await shared_run.go(meant.rows, worker)
-    return await _end(meant, shared_run, rendered=given is not None)
+            queue = await opened.enter_async_context(Queue(meant.ledger))
+            at_once = meant.told.get("chunk", CHUNK_JOBS)
+        if given is not None:
+            limits = Limits(pending=PENDING)
+            session = await opened.enter_async_context(
+                SmileSession.from_env(ledger=meant.ledger, limits=limits, **given)
+            )
+        planner = Planner(meant.ledger, meant.name, await meant.begin(), retry, chunk_jobs=at_once)
+        run = Run(session, meant.ledger, planner, queue=queue, drain=drain)
+        with interruptible(run), shown(run):
+            await run.go(meant.rows)
+    return await _end(meant, run, rendered=given is not None)
 
 
-async def _end(meant: _Meant, run: "Run | SharedRun", *, rendered: bool = True) -> Standing:
+async def _end(meant: _Meant, run: Run, *, rendered: bool) -> Standing:
     ledger, name, number = meant.ledger, meant.name, meant.run
     out = meant.told["out"] if rendered else None
     batches = Batches(ledger)

@@ -16,9 +16,9 @@ from smile_async.cli.output import ExitCode, aside, paint, print_document
 from smile_async.jobs.codes import Decision
 
 if TYPE_CHECKING:
+    from smile_async.batch.chunk_run import Ending
+    from smile_async.batch.worker import Worker
     from smile_async.ledger.chunks import Held
-    from smile_async.workers import Worker
-    from smile_async.workers.chunk_run import Ending
 
 __all__ = ["worker"]
 

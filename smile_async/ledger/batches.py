@@ -13,11 +13,11 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam
 
 from smile_async.errors import BadConfiguration, JobExists, LedgerFailed
-from smile_async.ledger.chunks import chunked
+from smile_async.ledger.chunks import CHUNK_JOBS, chunked
 from smile_async.ledger.database import dialect_insert
 from smile_async.ledger.failpoints import failpoint
 from smile_async.ledger.ledger import Ledger
-from smile_async.ledger.schema import State, batches, events, jobs, problems
+from smile_async.ledger.schema import NOW, State, batches, chunks, events, jobs, problems
 from smile_async.protocol.steps import Reach
 
 __all__ = ["Batches", "Planned"]
@@ -52,9 +52,6 @@ _REFUSED = (
     .where(jobs.c.job_id == bindparam("b_job"), jobs.c.batch == bindparam("b_batch"), jobs.c.run < bindparam("b_run"))
     .values(run=bindparam("b_run"), line=bindparam("b_line"))
 )
-
-#: What is to be sent or asked about, as job_ids or rows that are there already, and how many make a chunk.
-Pending = tuple[Sequence[Mapping[str, Any] | str], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +113,9 @@ class Batches:
         """A new run of batch *name*, told *options*: its number, from 1."""
         text = orjson.dumps(dict(options)).decode()
         async with self._ledger.writing() as connection:
+            if self._ledger.database.is_file:
+                # Nobody drives what earlier runs have left: each makes chunks of what it finds in its manifest.
+                await connection.execute(chunks.update().where(chunks.c.done_at.is_(None)).values(done_at=NOW))
             last = (await connection.execute(sa.select(batches.c.run).where(batches.c.name == name))).scalar()
             if last is None:
                 about = {"name": name, "run": 1, "options": text}
@@ -146,12 +146,14 @@ class Batches:
         *,
         refused: Sequence[Planned],
         flaws: Sequence[tuple[int, str, str | None]] = (),
-        pending: Pending | None = None,
+        pending: Sequence[Mapping[str, Any] | str] = (),
+        at_once: int = CHUNK_JOBS,
     ) -> list[int]:
         """Write *new* rows down, and note that *seen* ones are still in the manifest.
 
         *refused*: so are these, but what they say does not count. *flaws*: lines that became no job, why, and whose
-        they were. *pending*: put these into chunks, whose numbers are returned. All in one transaction.
+        they were. *pending*: what is to be sent or asked about, as job_ids or rows that are there already: goes into
+        chunks of *at_once*, whose numbers are returned. All in one transaction.
         """
         failpoint("planning")
         async with self._ledger.writing() as connection:
@@ -166,7 +168,7 @@ class Batches:
                 names = ("line", "why", "user_id")
                 found = [{"batch": name, "run": run, **dict(zip(names, flaw, strict=True))} for flaw in flaws]
                 await connection.execute(problems.insert(), found)
-            made = [] if pending is None else await chunked(connection, name, *pending)
+            made = await chunked(connection, name, pending, at_once) if pending else []
         failpoint("planned")
         return made
 

@@ -1,4 +1,4 @@
-"""Chunks: some hundred jobs of a batch, driven by whichever worker holds them, on whichever machine (PostgreSQL).
+"""Chunks: some hundred jobs of a batch, driven by whichever worker holds them, on whichever machine.
 
 A worker claims a chunk for the length of a lease and keeps renewing it. Each claim raises the chunk's token, and what
 could send a job is written under that token (`grouping`): a worker that lost its chunk without knowing, because it was
@@ -12,10 +12,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from smile_async.errors import Unavailable
 from smile_async.ledger.failpoints import failpoint
 from smile_async.ledger.ledger import Ledger
 from smile_async.ledger.schema import NOW, OPEN_STATES, State, batches, chunks, jobs
 from smile_async.ledger.write_batch import Fence
+from smile_async.protocol.steps import Reach
 
 __all__ = ["CHUNK_JOBS", "Chunks", "Held", "chunked"]
 
@@ -55,7 +57,7 @@ async def chunked(
         .returning(chunks.c.id)
     )
     still_open = set((await connection.execute(revive)).scalars())
-    await connection.execute(_anew(list(ids)))
+    await connection.execute(_anew(jobs.c.job_id.in_(list(ids))))
     fresh = [job_id for job_id in ids if were.get(job_id) not in still_open]
     made: list[int] = []
     insert = chunks.insert().values(batch=batch, token=0, parks=0, due_at=NOW, planned_at=NOW).returning(chunks.c.id)
@@ -68,11 +70,12 @@ async def chunked(
     return [*sorted(still_open), *made]
 
 
-def _anew(job_ids: list[str]) -> sa.Update:
+def _anew(*which: sa.ColumnElement[bool]) -> sa.Update:
     """What failed and is to be tried again waits for it like the others."""
-    state = sa.case((jobs.c.accepted_at.is_(None), str(State.PLANNED)), else_=str(State.ACCEPTED))
-    which = (jobs.c.job_id.in_(job_ids), jobs.c.state == State.FAILED)
-    return jobs.update().where(*which).values(state=state, error=None, error_code=None, error_text=None, retryable=None)
+    untold = sa.case((jobs.c.reach > int(Reach.NOTHING), str(State.SENDING)), else_=str(State.PLANNED))
+    state = sa.case((jobs.c.accepted_at.is_(None), untold), else_=str(State.ACCEPTED))
+    clear = dict.fromkeys(("error", "error_code", "error_text", "retryable"))
+    return jobs.update().where(jobs.c.state == State.FAILED, *which).values(state=state, **clear)
 
 
 class Chunks:
@@ -140,6 +143,13 @@ class Chunks:
             found = await connection.execute(chunks.update().where(_held(held)).values(**change))
         return bool(found.rowcount)
 
+    async def reopen(self, held: Held) -> int:
+        """What found nobody at the other end waits again like the others; how many jobs those are."""
+        mine = jobs.c.chunk.in_(sa.select(chunks.c.id).where(_held(held)))
+        async with self._ledger.writing() as connection:
+            found = await connection.execute(_anew(mine, jobs.c.error == Unavailable.__name__))
+        return int(found.rowcount)
+
     async def rows(self, chunk: int) -> list[dict[str, Any]]:
         """The jobs of a chunk, in the order of the manifest."""
         query = sa.select(jobs).where(jobs.c.chunk == chunk).order_by(jobs.c.seq)
@@ -154,7 +164,7 @@ class Chunks:
         states = [state for state in OPEN_STATES if until_final or state is not State.PROVISIONAL]
         open_jobs = (jobs.c.chunk == chunk, jobs.c.state.in_(states))
         unsent = sa.func.count().filter(jobs.c.accepted_at.is_(None))
-        since = sa.func.max(sa.func.greatest(jobs.c.accepted_at, chunks.c.planned_at))
+        since = sa.func.max(_later(jobs.c.accepted_at, chunks.c.planned_at))
         accepted = sa.and_(jobs.c.chunk == chunks.c.id, jobs.c.accepted_at.is_not(None))
         async with self._ledger.reading() as connection:
             left = (await connection.execute(sa.select(unsent).where(*open_jobs))).scalar_one()
@@ -169,15 +179,15 @@ class Chunks:
             found = await connection.execute(query if batch is None else query.where(chunks.c.batch == batch))
             return int(found.scalar_one())
 
-    async def forgotten(self, at_most: int) -> list[int]:
-        """Chunks that anybody could claim now, and that the queue (of `workers`) will hand to nobody now."""
-        query = sa.select(chunks.c.id).where(chunks.c.due_at <= NOW, *_FREE, sa.text(_NOT_QUEUED))
+    async def forgotten(self, at_most: int, *unless: sa.TextClause) -> list[int]:
+        """Chunks that anybody could claim now, and of which the queue says that it holds them not."""
+        query = sa.select(chunks.c.id).where(chunks.c.due_at <= NOW, *_FREE, *unless)
         async with self._ledger.reading() as connection:
             return list((await connection.execute(query.order_by(chunks.c.id).limit(at_most))).scalars())
 
     async def reserve(self, batch: str, starts: int, rate: float) -> float:
         """Reserve *starts* new jobs of *batch*, at *rate* a second for all workers: seconds until the first of them."""
-        begins = sa.func.greatest(sa.func.coalesce(batches.c.next_start, 0.0), NOW)
+        begins = _later(sa.func.coalesce(batches.c.next_start, 0.0), NOW)
         change = (
             batches.update()
             .where(batches.c.name == batch)
@@ -193,11 +203,10 @@ _FREE = (
     sa.or_(chunks.c.lease_until.is_(None), chunks.c.lease_until < NOW),
 )
 
-#: Procrastinate's table; its partial index over queueing_lock serves this.
-_NOT_QUEUED = (
-    "NOT EXISTS (SELECT 1 FROM procrastinate_jobs q WHERE q.queueing_lock = 'smile-chunk-' || smile_chunks.id"
-    " AND q.status = 'todo' AND (q.scheduled_at IS NULL OR q.scheduled_at <= now()))"
-)
+
+def _later(one: sa.ColumnElement[float], other: sa.ColumnElement[float]) -> sa.ColumnElement[float]:
+    # SQLite has max() for what others call greatest().
+    return sa.case((one > other, one), else_=other)
 
 
 def _held(held: Held) -> sa.ColumnElement[bool]:

@@ -7,18 +7,18 @@ whose intent could not be written is not sent.
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import anyio
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from smile_async.errors import BadConfiguration, LedgerFailed, SmileError
+from smile_async.errors import BadConfiguration, LeaseLost, LedgerFailed, SmileError
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import Verdict
@@ -35,6 +35,8 @@ __all__ = ["Ledger"]
 
 #: Seconds for each step of closing, after what was noted is written.
 GOODBYE = 2.0
+
+Found = TypeVar("Found")
 
 
 class Ledger:
@@ -180,6 +182,23 @@ class Ledger:
                 yield connection
         except SQLAlchemyError as error:
             raise self._failed(error) from None
+
+    async def insist(self, call: Callable[[], Awaitable[Found]], give_up: float = float("inf")) -> Found:
+        """What *call* gives: again and again, for *give_up* seconds, while a server is away. Raises LedgerFailed.
+
+        A file is no server: what it refuses it goes on refusing. The same for a lease that is lost.
+        """
+        until = self._clock.monotonic() + give_up
+        pause = 0.1
+        while True:
+            try:
+                return await call()
+            except LedgerFailed as error:
+                lasting = self.database.is_file or isinstance(error, LeaseLost)
+                if lasting or self._clock.monotonic() + pause > until:
+                    raise
+            await self._clock.sleep(pause)
+            pause = min(2 * pause, 2.0)
 
     async def vacuum(self) -> None:
         """Let nothing that was erased stay behind in free pages or in the write-ahead log (SQLite)."""

@@ -7,8 +7,7 @@ open, due and in nobody's hands is queued again if the queue does not hold it. S
 they can be lost, doubled or deleted at any moment.
 """
 
+from smile_async.batch.worker import Worker, WorkerStats
 from smile_async.workers.queue import Queue
-from smile_async.workers.shared_run import SharedRun
-from smile_async.workers.worker import Worker, WorkerStats
 
-__all__ = ["Queue", "SharedRun", "Worker", "WorkerStats"]
+__all__ = ["Queue", "Worker", "WorkerStats"]

@@ -12,9 +12,12 @@ from types import TracebackType
 from typing import Any, Self
 
 import anyio
+import sqlalchemy as sa
 
+from smile_async.batch.queue import SWEPT
 from smile_async.errors import BadConfiguration, LedgerFailed
 from smile_async.ledger import Ledger
+from smile_async.ledger.chunks import Chunks
 from smile_async.ledger.database import NO_IDLING, words_of
 from smile_async.ledger.failpoints import failpoint
 
@@ -36,6 +39,11 @@ LOOK = 1.0
 CONNECT = 10.0
 #: Key of the advisory lock under which Procrastinate's tables are made.
 _MAKING = 0x736D696C66
+#: The partial index over queueing_lock serves this.
+_NOT_QUEUED = sa.text(
+    "NOT EXISTS (SELECT 1 FROM procrastinate_jobs q WHERE q.queueing_lock = 'smile-chunk-' || smile_chunks.id"
+    " AND q.status = 'todo' AND (q.scheduled_at IS NULL OR q.scheduled_at <= now()))"
+)
 
 # They say little that we do not say, and without a handler of their own it would go to standard error.
 for _name in ("procrastinate", "psycopg"):
@@ -147,13 +155,14 @@ class Queue:
             update_heartbeat_interval=5.0,
         )
 
-    async def clear(self) -> None:
-        """Delete deliveries that a worker took along when it died. Raises LedgerFailed."""
+    async def restore(self, chunks: Chunks) -> None:
+        """Queue again what was lost on the way, or taken along by a worker that died. Raises LedgerFailed."""
         with self._told():
             manager = self._app.job_manager
             for job in await manager.get_stalled_jobs(queue=NAME, task_name=TASK):
                 if job.id is not None:
                     await manager.finish_job_by_id_async(job.id, jobs.Status.FAILED, delete_job=True)
+        await self.put(await chunks.forgotten(SWEPT, _NOT_QUEUED))
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:

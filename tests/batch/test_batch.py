@@ -1,6 +1,7 @@
 """Batches from the manifest to the result file: every bad row is named, and no run does anything twice."""
 
 import asyncio
+import contextlib
 import csv
 import json
 import os
@@ -21,8 +22,8 @@ from street import Pictures, session_of, until
 
 from smile_async import Job, Pace
 from smile_async.batch import Flaw, Planner, Row, Run, job_id_of, read_manifest, render
+from smile_async.batch.chunk_run import OUTAGE_JOBS
 from smile_async.batch.dry_run import check
-from smile_async.batch.running import OUTAGE_JOBS
 from smile_async.cli.demo import neighbour
 from smile_async.cli.standing import SHOWN, Standing, show_end
 from smile_async.errors import BadConfiguration, LedgerFailed, NotAuthorized, Unavailable
@@ -533,12 +534,13 @@ async def test_ctrl_c_once_drains_and_twice_leaves(pictures: Pictures, tmp_path:
 # A run, from within.
 
 
-async def run_of(ledger: Ledger, session: Any, rows: list[Row | Flaw], **more: Any) -> Run:
+async def run_of(ledger: Ledger, session: Any, rows: list[Row | Flaw], **told: Any) -> Run:
     """A run over *rows*, to its end."""
-    number = await Batches(ledger).start("b", {})
-    run = Run(session, ledger, Planner(ledger, "b", number), **more)
+    number = await Batches(ledger).start("b", told)
+    run = Run(session, ledger, Planner(ledger, "b", number))
     await run.go(iter(rows))
-    await ledger.flush()
+    with contextlib.suppress(LedgerFailed):
+        await ledger.flush()
     return run
 
 
@@ -672,7 +674,7 @@ async def test_a_refused_row_is_still_in_the_manifest(
     smile: ScriptedSmile, pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A refused row is not counted as gone, and only its place is new on record; another batch's row stays as it is."""
-    monkeypatch.setattr("smile_async.batch.planning.CHUNK", 1)
+    monkeypatch.setattr("smile_async.batch.planning.PAGE", 1)
     rows = [Row(n, f"u{n}", "ada", pictures.selfie_path) for n in (2, 3, 4)]
     async with ledger_at(tmp_path / "l") as ledger, session_of(smile, ledger=ledger) as session:
         batches = Batches(ledger)

@@ -22,6 +22,7 @@ from workers_support import (
 )
 
 from smile_async.batch import Row, job_of
+from smile_async.batch.chunk_run import Ending
 from smile_async.errors import LeaseLost, LedgerFailed, Unavailable
 from smile_async.ledger import Ledger, database, failpoints
 from smile_async.ledger.batches import Batches
@@ -30,7 +31,6 @@ from smile_async.ledger.schema import chunks
 from smile_async.protocol.steps import Reach
 from smile_async.sandbox import RunningSandbox, Sandbox
 from smile_async.workers import Queue
-from smile_async.workers.chunk_run import Ending
 
 DIGEST = b"d" * 32
 

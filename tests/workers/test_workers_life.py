@@ -23,14 +23,13 @@ from workers_support import (
     url_of,
 )
 
-from smile_async.batch import Row
+from smile_async.batch import Row, chunk_run, worker
+from smile_async.batch.chunk_run import Ending
 from smile_async.errors import NotAuthorized
 from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
 from smile_async.limits import Limits
 from smile_async.sandbox import RunningSandbox, Sandbox
-from smile_async.workers import chunk_run, worker
-from smile_async.workers.chunk_run import Ending
 
 
 def polls_of(running: RunningSandbox) -> list[int]:
@@ -137,7 +136,7 @@ async def test_a_database_that_restarts_under_a_run(
     rows = [{"user_id": f"u{n}", "selfie": pictures.selfie_path, "job_type": 4} for n in range(80)]
     manifest = write_csv(tmp_path / "m.csv", [{**row, "param.sandbox_result": 0} for row in rows])
     url = fresh(server)
-    monkeypatch.setattr("smile_async.batch.planning.CHUNK", 8)
+    monkeypatch.setattr("smile_async.batch.planning.PAGE", 8)
     monkeypatch.setitem(worker.Worker.__init__.__kwdefaults__, "lease", 3.0)
     async with Sandbox.serve(latency=0.3) as running:
         running.sandbox.fault("put", delay=0.2, times=None)
@@ -155,7 +154,7 @@ async def test_a_worker_waits_for_an_api_that_is_away(
     ledger: Ledger, running: RunningSandbox, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where nobody answers a worker takes no chunk for a while; with `give_up` it ends and says why."""
-    monkeypatch.setattr("smile_async.batch.running.OUTAGE_JOBS", 2)
+    monkeypatch.setattr("smile_async.batch.chunk_run.OUTAGE_JOBS", 2)
     monkeypatch.setattr(worker, "FIRST_PAUSE", 0.2)
     running.sandbox.fault("upload", status=500, times=None)
     await planned(ledger, registrations(pictures, 4), chunk_jobs=2)
