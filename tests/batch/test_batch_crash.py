@@ -1,29 +1,48 @@
 """A batch that is killed with SIGKILL, wherever that hits, is finished by the next runs: nobody is billed twice."""
 
+import json
 import os
 import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
-from crash_support import RANDOM_KILLS, check, manifest_of, perform
+from batch_support import write_csv
+from crash_support import HASTY, RANDOM_KILLS, check, manifest_of, perform
 from street import Pictures
 
 from smile_async.ledger.failpoints import POINTS
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
-ROWS = 60
+ROWS = 120
 
 
 async def test_a_kill_at_every_failpoint_loses_nothing_and_doubles_nothing(tmp_path: Path, pictures: Pictures) -> None:
     """A run killed at each numbered moment in turn is taken up by the next one: one outcome and one job a row."""
+    # In this order, or nothing were left to claim, to renew and at last to end.
+    points = ("chunk claimed", "chunk renewed", *POINTS, "chunk ending")
     manifest = manifest_of(tmp_path, pictures, ROWS)
     arguments = ["batch", "run", str(manifest), "--out", str(tmp_path / "out.jsonl")]
-    chunked = [{"arguments": arguments, "point": point, "passes": 0} for point in POINTS]
-    statuses, created = await perform([*chunked, {"arguments": arguments}], tmp_path)
-    assert dict(zip(POINTS, statuses, strict=False)) == dict.fromkeys(POINTS, -9)
+    killed = [{"arguments": arguments, "point": point, "defaults": {"lease": 0.3}} for point in points]
+    statuses, created = await perform([*killed, {"arguments": arguments}], tmp_path)
+    assert dict(zip(points, statuses, strict=False)) == dict.fromkeys(points, -9)
     assert statuses[-1] == 0
     check(tmp_path, created, ROWS)
+
+
+async def test_a_kill_while_reviews_are_put_aside(tmp_path: Path, pictures: Pictures) -> None:
+    """A run killed before or after it has parked its chunk finds every job under review again, and sends none twice."""
+    rows = [{"user_id": f"u{n}", "selfie": pictures.selfie_path, "job_type": 4} for n in range(5)]
+    manifest = write_csv(tmp_path / "m.csv", [{**row, "param.sandbox_result": 2} for row in rows])
+    out = tmp_path / "out.jsonl"
+    run = {"arguments": ["batch", "run", str(manifest), "--out", str(out), "--until", "final"], "defaults": HASTY}
+    plan = [{**run, "point": point} for point in ("chunk parking", "chunk parked")]
+    statuses, created = await perform([*plan, run], tmp_path, 0.0, "--review", "2")
+    assert statuses == [-9, -9, 0]
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [line["final"] for line in lines] == [True] * 5
+    assert created == Counter({line["job_id"]: 1 for line in lines})
 
 
 async def test_kills_at_random_moments_lose_nothing_and_double_nothing(tmp_path: Path, pictures: Pictures) -> None:

@@ -27,10 +27,10 @@ from smile_async.errors import LeaseLost, LedgerFailed, Unavailable
 from smile_async.ledger import Ledger, database, failpoints
 from smile_async.ledger.batches import Batches
 from smile_async.ledger.chunks import Chunks
-from smile_async.ledger.schema import chunks
+from smile_async.ledger.schema import chunks, events
 from smile_async.protocol.steps import Reach
 from smile_async.sandbox import RunningSandbox, Sandbox
-from smile_async.workers import Queue
+from smile_async.workers import Queue, queue
 
 DIGEST = b"d" * 32
 
@@ -191,10 +191,10 @@ async def test_a_worker_that_loses_its_chunk_stops_at_once(ledger: Ledger, pictu
         Sandbox.serve(latency=30.0) as running,
         a_worker(running, url_of(ledger), lease=0.6, tell=lambda _, ending: endings.append(ending)) as worker,
     ):
-        await until(lambda: worker._session.stats.pending == 3, patience=5)
+        await until(lambda: worker._shift.session.stats.pending == 3, patience=5)
         await run_sql(ledger, f"UPDATE smile_chunks SET token = token + 1, lease_until = 1e12 WHERE id = {chunk}")
         await until(lambda: bool(endings), patience=5)
-        assert worker._session.stats.pending == 0
+        assert worker._shift.session.stats.pending == 0
     assert endings == [Ending.LOST]
     assert (await chunk_rows(ledger))[chunk]["done_at"] is None
 
@@ -209,6 +209,23 @@ async def test_a_transaction_that_was_left_open_ends(
         async with Ledger(url_of(ledger)) as stopped, stopped.writing() as connection:
             await connection.execute(sa.select(chunks.c.id).with_for_update())
             async with asyncio.timeout(10):
+                await claimed(ledger, chunk)
+
+
+async def test_a_transaction_that_the_server_overlooks_ends(
+    ledger: Ledger, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it is after many rows in one statement, where the server's own timer is off: the sweep of others ends it."""
+    (chunk,) = await planned(ledger, registrations(pictures, 1))
+    monkeypatch.setattr(queue, "IDLE", 0.2)
+    event = {"job_id": "j", "user_id": "u", "kind": "k", "detail": "d"}
+    with contextlib.suppress(LedgerFailed):
+        async with Ledger(url_of(ledger)) as stopped, stopped.writing() as connection, Queue(ledger) as other:
+            await connection.execute(sa.select(chunks.c.id).with_for_update())
+            await connection.execute(events.insert(), [event, event])
+            await asyncio.sleep(0.3)
+            await other.restore(Chunks(ledger))
+            async with asyncio.timeout(3):
                 await claimed(ledger, chunk)
 
 
