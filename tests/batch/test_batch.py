@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 import sqlalchemy as sa
 from batch_support import command, ledger_at, write_csv
@@ -21,15 +22,18 @@ from scripted import ScriptedSmile, cut, say
 from street import Pictures, session_of, until
 
 from smile_async import Job, Pace
-from smile_async.batch import Flaw, Planner, Row, Run, job_id_of, read_manifest, render
+from smile_async.batch import Flaw, Planner, Row, Run, chunk_run, job_id_of, read_manifest, render
 from smile_async.batch.chunk_run import OUTAGE_JOBS
 from smile_async.batch.dry_run import check
+from smile_async.batch.worker import Worker
 from smile_async.cli.demo import neighbour
 from smile_async.cli.standing import SHOWN, Standing, show_end
-from smile_async.errors import BadConfiguration, LedgerFailed, NotAuthorized, Unavailable
+from smile_async.errors import BadConfiguration, LeaseLost, LedgerFailed, NotAuthorized, Unavailable
+from smile_async.jobs.ticket import Ticket
 from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
 from smile_async.limits import Limits
+from smile_async.protocol.steps import Reach
 from smile_async.sandbox import RunningSandbox
 
 
@@ -614,6 +618,94 @@ async def test_a_ledger_that_fills_up_ends_a_run_cleanly(
         assert again.trouble is None
         assert await Batches(ledger).counts("b") == {"final": 100}
     assert len(smile.asked["put"]) == 100
+
+
+async def test_a_job_that_was_sent_needs_its_pictures_no_more(
+    smile: ScriptedSmile, pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows cut off in the PUT are asked about first: who arrived ends well without its picture, who did not waits."""
+    monkeypatch.setattr(chunk_run, "FIRST_PARK", 0.01)
+    picture = tmp_path / "share.jpg"
+    picture.write_bytes(pictures.selfie)
+    rows: list[Row | Flaw] = [Row(n, f"u{n}", f"u{n}", str(picture), job_type=4) for n in range(4)]
+    arrived = [job_id_of("b", f"u{n}") for n in (0, 1)]
+    async with ledger_at(tmp_path / "l") as ledger:
+        async with session_of(smile, ledger=ledger) as session:
+            marked = ledger.mark
+
+            async def mark_and_die(ticket: Ticket, reach: Reach, attempt: int) -> None:
+                await marked(ticket, reach, attempt)
+                if ticket.job_id not in arrived:
+                    raise LeaseLost("cut off")
+
+            monkeypatch.setattr(ledger, "mark", mark_and_die)
+            monkeypatch.setattr(ledger, "accepted", lambda _ticket: None)
+            run = Run(session, ledger, Planner(ledger, "b", await Batches(ledger).start("b", {})))
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(run.go, iter(rows))
+                await until(lambda: len(smile.asked["put"]) == 2 and not session.stats.in_flight, patience=5)
+                tasks.cancel_scope.cancel()
+        monkeypatch.undo()
+        assert await Batches(ledger).counts("b") == {"sending": 4}
+        picture.unlink()
+        async with session_of(smile, ledger=ledger) as session:
+            await run_of(ledger, session, rows)
+        assert await Batches(ledger).counts("b") == {"final": 2, "failed": 2}
+        picture.write_bytes(pictures.selfie)
+        async with session_of(smile, ledger=ledger) as session:
+            number = await Batches(ledger).start("b", {})
+            await Run(session, ledger, Planner(ledger, "b", number, "all")).go(iter(rows))
+        assert await Batches(ledger).counts("b") == {"final": 4}
+    assert len(smile.asked["put"]) == 4
+
+
+async def test_a_defect_in_one_chunk_costs_that_chunk_some_time(
+    smile: ScriptedSmile,
+    pictures: Pictures,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What the run of a chunk raises is logged, the other chunks go on, and it is driven again a little later."""
+    monkeypatch.setattr("smile_async.batch.worker.AFTER_DEFECT", 0.05)
+    monkeypatch.setitem(Worker.__init__.__kwdefaults__, "lease", 0.2)
+    broken = ["once"]
+    whole = chunk_run.ChunkRun._advance
+
+    async def breaking(self: chunk_run.ChunkRun, rows: list[dict[str, Any]]) -> None:
+        if broken and rows[0]["user_id"] == "ada":
+            raise TypeError(broken.pop())
+        await whole(self, rows)
+
+    monkeypatch.setattr(chunk_run.ChunkRun, "_advance", breaking)
+    async with ledger_at(tmp_path / "l") as ledger, session_of(smile, ledger=ledger) as session:
+        planner = Planner(ledger, "b", await Batches(ledger).start("b", {}), chunk_jobs=2)
+        run = Run(session, ledger, planner)
+        await run.go(iter(many(pictures, 6)))
+        assert run.trouble is None
+        assert await Batches(ledger).counts("b") == {"final": 6}
+    (record,) = [record for record in caplog.records if "failed (TypeError)" in record.getMessage()]
+    assert record.exc_info
+
+
+async def test_a_row_that_somebody_else_sends_costs_nobody_anything(
+    smile: ScriptedSmile, pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An attempt that another call has overtaken leaves its row as it is, the others go on, and later it is sent."""
+    monkeypatch.setattr(chunk_run, "FIRST_PARK", 0.01)
+    overtaken = [job_id_of("b", "u1")]
+    async with ledger_at(tmp_path / "l") as ledger, session_of(smile, ledger=ledger) as session:
+        marked = ledger.mark
+
+        async def mark(ticket: Ticket, reach: Reach, attempt: int) -> None:
+            if ticket.job_id in overtaken:
+                overtaken.clear()
+                raise LedgerFailed("being sent by another call", retryable=True)
+            await marked(ticket, reach, attempt)
+
+        monkeypatch.setattr(ledger, "mark", mark)
+        run = await run_of(ledger, session, many(pictures, 4))
+        assert (run.trouble, await Batches(ledger).counts("b")) == (None, {"final": 4})
 
 
 async def test_planning_that_fails_ends_a_run_too(
