@@ -222,7 +222,7 @@ class CallbackReceiver:
         done = anyio.Event()
         try:
             # In a task of the session's own: a server that cancels the request can not cut the handler short.
-            self._session.host.spawn(self._tell, self._on_verdict, verdict, known, done=done)
+            self._session.host.spawn(self._tell, self._on_verdict, verdict, known, on_end=done.set)
         except SmileError:
             await self._tell(self._on_verdict, verdict, known)
             return

@@ -28,8 +28,16 @@ _FLAGS = ("use_enrolled_image", "allow_new_enroll")
 _NO_PARAMS: Mapping[str, str] = MappingProxyType({})
 
 
+class _Sendable:
+    """What a job remembers of itself that is no part of it: not copied, compared or shown."""
+
+    #: Whether a request about this very object may have left. Another of the same ids may be about another person's
+    #: pictures, and nobody is to wait for the verdict of those.
+    __slots__ = ("_left",)
+
+
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class Job:
+class Job(_Sendable):
     """One selfie job; make it with `Job.authenticate` or `Job.register`.
 
     Immutable, and cheap to keep: a path is read only when the upload starts. Raises InvalidJob at once for ids that
@@ -124,6 +132,15 @@ class Job:
     def ticket(self) -> Ticket:
         """Exists from birth: after a cancellation `await session.wait(job.ticket)` still finds the job."""
         return Ticket(self.user_id, self.job_id, self.job_type)
+
+    @property
+    def may_have_left(self) -> bool:
+        """Whether a request about it may have left in any call with this very object."""
+        return getattr(self, "_left", False)
+
+    def note_that_it_left(self) -> None:
+        """From now on its errors carry a ticket."""
+        object.__setattr__(self, "_left", True)
 
     @property
     def images(self) -> tuple[Image, ...]:

@@ -9,12 +9,10 @@ import asyncio
 from collections import OrderedDict
 from functools import partial
 from typing import TYPE_CHECKING
-from weakref import WeakSet
 
 import anyio
 
 from smile_async.errors import BadConfiguration, InvalidJob, LedgerFailed, SmileError, Unavailable
-from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
 from smile_async.limits import Limits
 from smile_async.protocol.steps import Fault, Reach, Sent
@@ -80,9 +78,6 @@ class Sender:
         self._unfinished: OrderedDict[Key, tuple[bytes, Reach]] = OrderedDict()
         #: Jobs on their way, and what is set when each has come to an end.
         self._sending: dict[Key, asyncio.Event] = {}
-        #: Jobs of which a request may have left in any call: the very objects, since another of the same ids may be
-        #: about another person's pictures, and nobody is to wait for the verdict of those.
-        self._left: WeakSet[Job] = WeakSet()
         #: Jobs accepted so far.
         self.submitted = 0
         bytes(LARGEST_BLOCK)
@@ -103,12 +98,12 @@ class Sender:
             raise self._late(submission)
         except SmileError as error:
             error.job = error.job or submission.job
-            if submission.left or submission.job in self._left:
+            if submission.left or submission.job.may_have_left:
                 error.ticket = submission.ticket
             raise
         finally:
             if submission.left:
-                self._left.add(submission.job)
+                submission.job.note_that_it_left()
 
     def _late(self, submission: Submission) -> SmileError:
         whose = f"job {submission.job.job_id} of user {submission.job.user_id}"

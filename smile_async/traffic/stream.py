@@ -122,7 +122,7 @@ class Stream:
     async def __aenter__(self) -> Self:
         if self._entered:
             raise SessionClosed("a stream is entered once: call session.stream(jobs) again")
-        self._host.spawn(self._run, done=self._done)
+        self._host.spawn(self._run, on_end=self._end)
         self._entered = True
         return self
 
@@ -200,13 +200,14 @@ class Stream:
                         tasks.start_soon(self._work)
         except Exception as error:  # noqa: BLE001 - a defect of ours ends this stream, not the session
             self._error, self._dry = error, True
-        finally:
-            self._cut = [submission.ticket for submission in self._sending if submission.left]
-            if self._sending and self._error is None:
-                self._error = SessionClosed(_CLOSED)
-            self._sending.clear()
-            self._done.set()
-            self._news.set()
+
+    def _end(self) -> None:
+        self._cut = [submission.ticket for submission in self._sending if submission.left]
+        if self._sending and self._error is None:
+            self._error = SessionClosed(_CLOSED)
+        self._sending.clear()
+        self._done.set()
+        self._news.set()
 
     async def _work(self) -> None:
         while (job := await self._next()) is not None:

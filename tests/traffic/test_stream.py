@@ -495,6 +495,16 @@ async def test_a_session_that_ends_under_a_stream_is_told(smile: ScriptedSmile, 
     assert all(isinstance(outcome, Failed) and isinstance(outcome.error, SessionClosed) for outcome in ended)
 
 
+async def test_a_stream_that_is_cancelled_before_it_begins(session: SmileSession, pictures: Pictures) -> None:
+    """A stream whose task never takes its first step hangs neither its reader nor who leaves its block."""
+    outcomes = session.stream([pictures.job("ada")])
+    async with asyncio.timeout(5), outcomes:
+        for task in session.host._tasks:
+            task.cancel()
+        with pytest.raises(SessionClosed):
+            await anext(outcomes)
+
+
 async def test_uploads_cut_short_by_the_session_s_end_are_not_dropped(smile: ScriptedSmile, pictures: Pictures) -> None:
     """If the session ends while the last jobs of a source upload, the reader does not see a normal end."""
     smile.fault("put", silence, always=True)
