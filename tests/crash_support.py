@@ -35,15 +35,21 @@ def manifest_of(folder: Path, pictures: Pictures, rows: int) -> Path:
 
 
 async def perform(
-    plan: Sequence[dict[str, Any]], folder: Path, latency: float = 0.0, *more: str
+    plan: Sequence[dict[str, Any]],
+    folder: Path,
+    latency: float = 0.0,
+    *more: str,
+    script: str = "crash_runs.py",
+    arguments: Sequence[str] = (),
 ) -> tuple[list[int], Counter[str]]:
-    """The exit status of each step, and how often each job_id was created at a sandbox in a process of its own."""
+    """The exit status of each step, and how often each job_id was created at a sandbox in a process of its own.
+
+    *more*: options of the sandbox; *script* performs the plan, with *arguments*.
+    """
     state = folder / "state"
     async with neighbour(latency, state, *more) as found:
-        script = Path(__file__).with_name("crash_runs.py")
         child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            str(script),
+            *(sys.executable, str(Path(__file__).with_name(script)), *arguments),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env={**os.environ, **found},
