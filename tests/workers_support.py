@@ -96,7 +96,7 @@ async def claimed(ledger: Ledger, chunk: int, holder: str = "w", lease: float = 
 @asynccontextmanager
 async def a_worker(running: RunningSandbox, url: str, **more: Any) -> AsyncIterator[Worker]:
     """A worker with ledger, queue and session of its own, that works until the block is left."""
-    session = {name: more.pop(name) for name in ("limits", "pace") if name in more}
+    session = {name: more.pop(name) for name in ("clock", "in_thread", "limits", "pace") if name in more}
     until_empty = more.pop("until_empty", False)
     async with (
         Ledger(url, delay=0.002) as ledger,

@@ -5,13 +5,16 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from batch_support import command, write_csv
 from postgres import Postgres
 from street import Pictures, until
 from workers_support import (
+    TOLD,
     a_worker,
     all_done,
     change_chunk,
@@ -23,13 +26,16 @@ from workers_support import (
     url_of,
 )
 
-from smile_async.batch import Row, chunk_run, worker
+from smile_async import Job
+from smile_async.batch import Planner, Row, chunk_run, worker
 from smile_async.batch.chunk_run import Ending
-from smile_async.errors import NotAuthorized
+from smile_async.errors import InvalidJob, NotAuthorized
 from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
 from smile_async.limits import Limits
 from smile_async.sandbox import RunningSandbox, Sandbox
+from smile_async.timing.clock import SystemClock
+from smile_async.traffic.payload import Payload
 
 
 def polls_of(running: RunningSandbox) -> list[int]:
@@ -185,6 +191,38 @@ async def test_a_stopped_worker_gives_its_leases_back(ledger: Ledger, pictures: 
         async with a_worker(running, url_of(ledger), lease=60.0):
             await all_done(ledger)
         assert [job.prep_uploads for job in running.sandbox.jobs.values()] == [1] * 4
+
+
+async def test_one_worker_without_the_share_and_one_a_day_off(
+    ledger: Ledger, running: RunningSandbox, pictures: Pictures
+) -> None:
+    """Of three workers one can read no picture and one has yesterday's clock: nothing is lost or sent twice."""
+
+    class Yesterday(SystemClock):
+        def time(self) -> float:
+            return super().time() - 86_400.0
+
+    async def unmounted(_read: Callable[..., Payload], job: Job, _hashed: bool) -> Payload:
+        raise InvalidJob("selfie can not be opened (No such file or directory): check the path", job=job)
+
+    rows = registrations(pictures, 60)
+    await planned(ledger, rows, chunk_jobs=5)
+    crew: dict[str, Any] = {"lease": 2.0, "until_empty": True, "concurrency": 1}
+    async with (
+        a_worker(running, url_of(ledger), in_thread=unmounted, **crew),
+        a_worker(running, url_of(ledger), clock=Yesterday(), **crew) as late,
+        a_worker(running, url_of(ledger), **crew),
+    ):
+        await all_done(ledger)
+    counts = await Batches(ledger).counts("b")
+    assert counts.keys() == {"final", "failed"}
+    assert late.stats.rows > 0
+    number = await Batches(ledger).start("b", {**TOLD})
+    assert await Planner(ledger, "b", number, "all", chunk_jobs=60).next(iter(rows)) is not None
+    async with a_worker(running, url_of(ledger), lease=2.0, until_empty=True):
+        await all_done(ledger)
+    assert await Batches(ledger).counts("b") == {"final": 60}
+    assert [job.submissions for job in running.sandbox.jobs.values()] == [1] * 60
 
 
 # A worker process that is stopped, and goes on later.
