@@ -1,6 +1,6 @@
 """Batches killed again and again at full size: part of `make soak`, not of `make test`.
 
-Prints a line each for 100 random kills on one machine and of one of two workers, for a large batch that is killed three
+Prints a line each for 100 random kills on one machine and of one of two workers and for every pair of troubles, for a large batch that is killed three
 times and resumed, and for the same on two workers over PostgreSQL; exits 1 if a row was lost or a job doubled.
 `--rows`, `--kills` and `--seed` change what is done.
 """
@@ -26,14 +26,19 @@ Plan = Callable[[Path, Path], list[dict[str, Any]]]
 
 
 def random_kills(kills: int) -> bool:
-    """So many random kills of a run, and so many of one of two workers, as the tests do it."""
+    """So many random kills of a run, and of one of two workers, and every pair of troubles, as the tests do it."""
     began = time.monotonic()
     here = Path(__file__).parent
-    tests = [str(here / name) for name in ("batch/test_batch_crash.py", "workers/test_workers_crash.py")]
-    chosen = [sys.executable, "-m", "pytest", "-q", *tests, "-k", "random"]
+    files = ("batch/test_batch_crash.py", "workers/test_workers_crash.py", "promises/test_pairs.py")
+    chosen = [sys.executable, "-m", "pytest", "-q", *(str(here / name) for name in files), "-k", "random or pairs"]
     environment = {**os.environ, "SMILE_RANDOM_KILLS": str(kills)}
     ended = subprocess.run(chosen, env=environment, check=False).returncode
-    return say(not ended, f"{kills} random kills of a run, {kills} of one of two workers", began, {"exit code": ended})
+    return say(
+        not ended,
+        f"{kills} random kills of a run, {kills} of one of two workers, all pairs of troubles",
+        began,
+        {"exit code": ended},
+    )
 
 
 def killed(rows: int, what: str, plan: Plan) -> bool:
