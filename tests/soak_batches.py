@@ -1,8 +1,8 @@
 """Batches killed again and again at full size: part of `make soak`, not of `make test`.
 
-Prints a line each for 100 random kills on one machine and of one of two workers and for every pair of troubles, for a large batch that is killed three
-times and resumed, and for the same on two workers over PostgreSQL; exits 1 if a row was lost or a job doubled.
-`--rows`, `--kills` and `--seed` change what is done.
+Prints a line each for 100 random kills on one machine and of one of two workers with every pair of troubles, for a
+large batch that is killed three times and resumed, and for the same on two workers over PostgreSQL; exits 1 if a row
+was lost or a job doubled. `--rows`, `--kills` and `--seed` change what is done.
 """
 
 import argparse
