@@ -15,8 +15,8 @@ from smile_async.log import log
 
 __all__ = ["SAVE", "encoding_of"]
 
-#: What to do about text that can not be read, in a spreadsheet's own words.
-SAVE = "save it as 'CSV UTF-8 (Comma delimited)'"
+#: What to do about text that can not be read, also in a spreadsheet's own words.
+SAVE = "save it as UTF-8 (in Excel: 'CSV UTF-8 (Comma delimited)')"
 #: UTF-32 begins as UTF-16 does.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),

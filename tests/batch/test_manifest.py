@@ -108,7 +108,7 @@ def test_liveness_as_a_pattern_or_a_list(tmp_path: Path) -> None:
         ("user_id,selfie,param.\n", "'param.' is unknown"),
         ("User_ID,selfie,user_id\n", "same name, 'user_id'"),
         ("x" * 1_000_001, "longer than 1,000,000 characters"),
-        (b"PK\x03\x04...", "is a workbook .*: save it as 'CSV UTF-8"),
+        (b"PK\x03\x04...", "is a workbook .*: save it as UTF-8"),
         (b"\xd0\xcf\x11\xe0...", "workbook of an old Excel"),
         ("user_id,selfie\n".encode("utf-16-be"), "UTF-16 without its mark"),
         ("user_id,selfie,hair\n", "'hair' is unknown"),
