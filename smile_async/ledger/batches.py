@@ -17,7 +17,7 @@ from smile_async.ledger.chunks import CHUNK_JOBS, chunked
 from smile_async.ledger.database import dialect_insert
 from smile_async.ledger.failpoints import failpoint
 from smile_async.ledger.ledger import Ledger
-from smile_async.ledger.schema import NOW, State, batches, chunks, events, id_info, jobs, problems
+from smile_async.ledger.schema import NOW, State, batches, chunks, events, id_info, jobs, meta, problems
 from smile_async.protocol.steps import Reach
 
 __all__ = ["Batches", "Planned"]
@@ -130,6 +130,12 @@ class Batches:
         async with self._ledger.reading() as connection:
             text = (await connection.execute(sa.select(batches.c.options).where(batches.c.name == name))).scalar_one()
         return dict(orjson.loads(text))
+
+    async def account(self) -> str | None:
+        """Partner and host that the ledger belongs to, None before anything was sent."""
+        async with self._ledger.reading() as connection:
+            found = await connection.execute(sa.select(meta.c.value).where(meta.c.name == "account"))
+            return found.scalar()
 
     async def known(self, job_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The rows that are there already, by job_id."""
