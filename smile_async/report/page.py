@@ -134,7 +134,7 @@ def _outcome(figures: Figures) -> str:
         f"<small>{share(count, figures.rows)} · {ENDS[end]}</small></li>"
         for end, count in ends
     )
-    facts = [("with a final verdict", f"{figures.final:,}", share(figures.final, figures.rows))]
+    facts = [("final verdicts", f"{figures.final:,}", share(figures.final, figures.rows))]
     if figures.waits:
         median, most = figures.quantiles(0.5, 0.95)
         facts += [("median wait", human_seconds(median), ""), ("95 % within", human_seconds(most), "")]
