@@ -38,7 +38,7 @@ _BLOCK = 1 << 20
 _ENOUGH = 10_000
 
 #: Read as Latin-1, by which each byte is a character.
-_NOT_ASCII = re.compile("[A-Za-z']*[\x80-\xff][A-Za-z'\x80-\xff]*")
+_NOT_ASCII = re.compile("(?<![A-Za-z'\x80-\xff])[A-Za-z']*+[\x80-\xff][A-Za-z'\x80-\xff]*")
 _LETTERS = "àáâãäåæçèéêëìíîïñòóôõöøùúûüœß"
 #: Capitals and small letters (U, l), those beyond ASCII (V, m): nobody writes JosÈ, JOSé, PEñA, OÆBrien or Èâàí.
 _SHAPE = str.maketrans(

@@ -183,26 +183,24 @@ def _frames(given: object, folder: Path) -> tuple[str, ...]:
         if not isinstance(name, str):
             raise ValueError(f"liveness holds {type(name).__name__}: give paths")  # noqa: TRY004
         if name.strip():
-            found.extend(_matches(name.strip(), folder))
+            found.extend(_matches(_sound("liveness", name.strip()), folder))
     return tuple(found)
 
 
 def _matches(name: str, folder: Path) -> list[str]:
-    path = _beside("liveness", name, folder)
-    if "://" in path:
-        return [path]
-    found = [_beside("liveness", each, folder) for each in matching(name, str(folder))]
+    found = [name] if "://" in name else matching(name, str(folder))
     if not found:
-        raise ValueError(f"liveness: no file matches {path}")
-    return found
+        raise ValueError(f"liveness: no file matches {_beside('liveness', name, folder)}")
+    for each in found:
+        if not _encodes(each):
+            raise ValueError(f"liveness: the name of the file {each!a} is not UTF-8: rename it")
+    return [_beside("liveness", each, folder) for each in found]
 
 
 def _beside(column: str, path: str, folder: Path) -> str:
     if len(path) > _LONGEST_PATH or path.startswith(_CONTENT):
         raise ValueError(f"{column} is a picture itself: give the path of its file")
-    if not _encodes(path):
-        raise ValueError(f"{column}: the name of the file {path!a} is not UTF-8: rename it")
-    return _sound(column, path if "://" in path else str(folder / path))
+    return path if "://" in path else str(folder / path)
 
 
 def job_of(row: Row, job_id: str) -> Job:

@@ -15,6 +15,7 @@ from smile_async.jobs.image import MAX_IMAGE_BYTES
 __all__ = ["by_number", "fetch", "is_uri", "matching", "presentable"]
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://")
+_WILDCARD = re.compile(r"[*?\[]")
 
 
 def is_uri(path: str) -> bool:
@@ -61,7 +62,7 @@ def matching(pattern: str, folder: str = "") -> list[str]:
 
     Seen from *folder*, whose own name is no pattern.
     """
-    if not re.search(r"[*?\[]", pattern) or os.path.exists(os.path.join(folder, pattern)):  # noqa: PTH110, PTH118 - texts
+    if not _WILDCARD.search(pattern) or os.path.exists(os.path.join(folder, pattern)):  # noqa: PTH110, PTH118 - texts
         return [pattern]
     return by_number(glob(pattern, root_dir=folder or None))  # noqa: PTH207 - Path.glob takes no absolute pattern
 
