@@ -125,14 +125,26 @@ def _known(name: str) -> bool:
 
 def _fields(names: list[str], cells: list[str], separator: str) -> dict[str, Any] | str:
     """What the *cells* of a line say, or what is wrong with them."""
-    nameless = any(cell for name, cell in zip_longest(names, cells, fillvalue="") if not name)
-    if nameless or len(cells) <= max(map(names.index, _REQUIRED)):
-        return f"has {len(cells)} cells, the heading {len(names)}: quote cells that hold a {separator!r}"
-    found = {name: cell for name, cell in zip_longest(names, cells, fillvalue="") if name}
-    for name in found.keys() & set(_IDS):
-        found[name] = restored(found[name])
-        if _SPOILT.fullmatch(found[name]):
-            return f"{name} is {found[name]}, not what it was before a spreadsheet: format the column as text"
+    found: dict[str, Any] = {}
+    for name, cell in zip_longest(names, cells, fillvalue=""):
+        if name:
+            found[name] = cell
+        elif cell:
+            break
+    else:
+        if len(cells) > max(map(names.index, _REQUIRED)):
+            return _unspoilt(found)
+    return f"has {len(cells)} cells, the heading {len(names)}: quote cells that hold a {separator!r}"
+
+
+def _unspoilt(found: dict[str, Any]) -> dict[str, Any] | str:
+    """The fields with their ids as they were before a spreadsheet, or which of them are lost."""
+    for name in _IDS:
+        cell = found.get(name)
+        if cell:
+            found[name] = restored(cell)
+            if _SPOILT.fullmatch(cell):
+                return f"{name} is {cell}, not what it was before a spreadsheet: format the column as text"
     return found
 
 
