@@ -4,15 +4,16 @@ A row that can not be used is a `Flaw` with its line and the reason, never an ex
 somebody's too. Only what makes every row useless (no such file, no columns) is raised.
 """
 
-import csv
-import itertools
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import orjson
 
+from smile_async.batch.encodings import SAVE
+from smile_async.batch.tables import records
 from smile_async.errors import BadConfiguration, InvalidJob
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import JobType
@@ -21,11 +22,13 @@ from smile_async.traffic.fetching import matching
 
 __all__ = ["Flaw", "Row", "job_of", "read_manifest"]
 
-#: Characters; a line that is longer is not one of a manifest (a missing quote swallows the rest of the file).
-LONGEST_LINE = 1_000_000
-_PLAIN = {"key", "user_id", "selfie", "liveness", "job_type", "job_id", "callback_url"}
-_REQUIRED = ("user_id", "selfie")
 _TYPES = {"authenticate": 2, "register": 4, "authentication": 2, "registration": 4}
+#: Characters (Linux' PATH_MAX); what is longer, or begins as a picture does in base64, is one and not its name.
+_LONGEST_PATH = 4096
+_CONTENT = ("data:", "/9j/", "iVBORw0KGgo")
+#: What a text is refused for: nobody sees it, and it has come from a broken program or a wrong encoding.
+_DAMAGE = {"\0": "a NUL: write it anew", "\ufeff": "a byte-order mark: write it anew"}
+_DAMAGE |= {"\ufffd": f"what can not be read: {SAVE}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,111 +89,72 @@ def read_manifest(path: Path, job_type: int = 2) -> Iterator[Row | Flaw]:
 
     *job_type*: of rows that do not say. Raises BadConfiguration.
     """
+    if not _encodes(str(path)):
+        raise BadConfiguration(f"the name of the manifest {str(path)!a} is not UTF-8: rename it, or its folder")
     try:
-        # utf-8-sig: a spreadsheet begins its files with a byte-order mark. newline="": csv wants to see the CRLF.
-        # surrogateescape: a line in another encoding is a flaw of that line, not the end.
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            table = _csv_rows(file) if path.suffix.lower() in (".csv", ".tsv", ".txt") else _json_rows(file)
-            for line, found in table:
-                if isinstance(found, str):
-                    yield Flaw(line, found)
-                else:
-                    yield _row(line, found, path.parent, job_type)
+        for line, found in records(path):
+            yield Flaw(line, found) if isinstance(found, str) else _row(line, found, path.parent, job_type)
     except OSError as error:
         raise BadConfiguration(f"the manifest {path} can not be read ({error.strerror}): check the path") from None
 
 
-def _csv_rows(file: TextIO) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    # A quote that is never closed must not draw the whole file into memory.
-    csv.field_size_limit(LONGEST_LINE)
-    first = file.readline(LONGEST_LINE)
-    separator = max(",;\t", key=first.count)
-    reader = csv.reader(itertools.chain([first], file), delimiter=separator, strict=True)
-    names = [name.strip() for name in next(reader, [])]
-    missing = [name for name in _REQUIRED if name not in names]
-    if missing:
-        raise BadConfiguration(f"line 1: the column {missing[0]} is missing: name the columns in the first line")
-    strange = [name for name in names if name not in _PLAIN and not name.startswith("param.")]
-    if strange:
-        raise BadConfiguration(f"line 1: the column {strange[0]!r} is unknown: call a partner parameter param.NAME")
-    if len(set(names)) < len(names):
-        raise BadConfiguration("line 1: two columns have the same name")
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield line, f"is not CSV ({error})"
-            continue
-        if not any(cell.strip() for cell in cells):
-            continue
-        if len(cells) != len(names):
-            yield line, f"has {len(cells)} cells, the heading {len(names)}: quote cells that hold a {separator!r}"
-        else:
-            yield line, dict(zip(names, (cell.strip() for cell in cells), strict=True))
-
-
-def _json_rows(file: TextIO) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    line = 0
-    while text := file.readline(LONGEST_LINE):
-        line += 1
-        if not text.strip():
-            continue
-        try:
-            found = orjson.loads(text.encode("utf-8", "surrogateescape"))
-        except orjson.JSONDecodeError as error:
-            yield line, f"is not JSON ({error})"
-            continue
-        if not isinstance(found, dict):
-            yield line, f"is a {type(found).__name__}: give one object a line"
-            continue
-        strange = [name for name in found if name not in _PLAIN | {"params"} and not name.startswith("param.")]
-        yield line, f"has an unknown field {strange[0]!r}" if strange else found
-
-
-def _row(line: int, found: dict[str, Any], beside: Path, job_type: int) -> Row | Flaw:
-    user_id = None
+def _row(line: int, found: Mapping[str, Any], folder: Path, job_type: int) -> Row | Flaw:
+    user_id = ""
     try:
-        user_id, key = _text(found, "user_id"), _text(found, "key")
+        user_id = _text("user_id", found.get("user_id"))
         if not user_id:
             return Flaw(line, "has no user_id")
-        selfie = _text(found, "selfie")
-        params = {str(name): str(value) for name, value in (found.get("params") or {}).items()}
-        params |= {name[6:]: str(value) for name, value in found.items() if name.startswith("param.") and value != ""}
-        for name, value in params.items():
-            _utf8(f"param.{name}", f"{name}{value}")
+        selfie = _text("selfie", found.get("selfie"))
+        kind = found.get("job_type")
         return Row(
             line=line,
-            key=key or user_id,
+            key=_text("key", found.get("key")) or user_id,
             user_id=user_id,
-            selfie=_beside(selfie, beside) if selfie else None,
-            liveness=_frames(found.get("liveness"), beside),
-            job_type=_type(found.get("job_type") or job_type),
-            job_id=_text(found, "job_id") or None,
-            callback_url=_text(found, "callback_url") or None,
-            params=params,
+            selfie=_beside("selfie", selfie, folder) if selfie else None,
+            liveness=_frames(found.get("liveness"), folder),
+            job_type=job_type if kind in (None, "") else _type(kind),
+            job_id=_text("job_id", found.get("job_id")) or None,
+            callback_url=_text("callback_url", found.get("callback_url")) or None,
+            params=_params(found),
         )
-    except (ValueError, AttributeError) as error:
+    except ValueError as error:
         return Flaw(line, str(error), user_id or None)
 
 
-def _text(found: Mapping[str, Any], name: str) -> str:
-    value = found.get(name)
+def _text(name: str, value: object) -> str:
+    """A text, a whole number as one, or "" for what is not there."""
     if value is None:
         return ""
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError(f"{name} is {type(value).__name__}: give a text")  # noqa: TRY004 - a flaw of the row
-    return _utf8(name, str(value))
+    return _sound(name, str(value))
 
 
-def _utf8(name: str, text: str) -> str:
+def _sound(name: str, text: str) -> str:
+    for mark, what in _DAMAGE.items():
+        if mark in text:
+            raise ValueError(f"{name} holds {what}")
+    return text
+
+
+def _encodes(text: str) -> bool:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"{ascii(name)[1:-1]} is not UTF-8: save the manifest as UTF-8") from None
-    return text
+        return False
+    return True
+
+
+def _params(found: Mapping[str, Any]) -> dict[str, str]:
+    given = found.get("params")
+    if not isinstance(given, dict | None):
+        raise ValueError(f"params is {type(given).__name__}: give an object")  # noqa: TRY004
+    given = {**(given or {}), **{name[6:]: value for name, value in found.items() if name.startswith("param.")}}
+    for name, value in given.items():
+        # Whoever writes null may mean "none", "" or "null": what is sent is not for us to choose.
+        if value is None:
+            raise ValueError(f"param.{name} is null: give a text, or leave it out")
+    return {_sound("param", name): text for name, value in given.items() if (text := _text(f"param.{name}", value))}
 
 
 def _type(value: object) -> int:
@@ -198,34 +162,44 @@ def _type(value: object) -> int:
     try:
         kind = as_job_type(number or str(value))
     except ValueError:
-        raise ValueError(f"job_type is {value!r}: give 2 (authenticate) or 4 (register)") from None
+        raise ValueError(f"job_type is {str(value)[:24]!r}: give 2 (authenticate) or 4 (register)") from None
     if kind not in (JobType.SMART_SELFIE_AUTHENTICATION, JobType.SMART_SELFIE_REGISTRATION):
         raise ValueError(f"job_type is {int(kind)}: give 2 (authenticate) or 4 (register)")
     return int(kind)
 
 
-def _frames(given: object, beside: Path) -> tuple[str, ...]:
+def _frames(given: object, folder: Path) -> tuple[str, ...]:
     """One picture, several with `;` between them, a JSON list, or a pattern such as `ada/frame_*.jpg`."""
-    if isinstance(given, str) and given.lstrip().startswith("["):
-        given = orjson.loads(given)
-    names = given.split(";") if isinstance(given, str) else list(given or ())  # type: ignore[call-overload]
+    if isinstance(given, str) and re.match(r'\s*\[\s*["\]]', given):
+        try:
+            given = orjson.loads(_sound("liveness", given))
+        except orjson.JSONDecodeError as error:
+            raise ValueError(f"liveness begins as JSON and is none ({error}): give paths with ; between") from None
+    names = given.split(";") if isinstance(given, str) else [] if given is None else given
+    if not isinstance(names, list):
+        raise ValueError(f"liveness is {type(names).__name__}: give paths")  # noqa: TRY004
     found: list[str] = []
     for name in names:
         if not isinstance(name, str):
             raise ValueError(f"liveness holds {type(name).__name__}: give paths")  # noqa: TRY004
-        if _utf8("liveness", name).strip():
-            found.extend(_matches(_beside(name.strip(), beside)))
+        if name.strip():
+            found.extend(_matches(_sound("liveness", name.strip()), folder))
     return tuple(found)
 
 
-def _matches(path: str) -> list[str]:
-    found = [path] if "://" in path else matching(path)
+def _matches(name: str, folder: Path) -> list[str]:
+    found = [name] if "://" in name else matching(name, str(folder))
     if not found:
-        raise ValueError(f"liveness: no file matches {path}")
-    return found
+        raise ValueError(f"liveness: no file matches {_beside('liveness', name, folder)}")
+    for each in found:
+        if not _encodes(each):
+            raise ValueError(f"liveness: the name of the file {each!a} is not UTF-8: rename it")
+    return [_beside("liveness", each, folder) for each in found]
 
 
-def _beside(path: str, folder: Path) -> str:
+def _beside(column: str, path: str, folder: Path) -> str:
+    if len(path) > _LONGEST_PATH or path.startswith(_CONTENT):
+        raise ValueError(f"{column} is a picture itself: give the path of its file")
     return path if "://" in path else str(folder / path)
 
 

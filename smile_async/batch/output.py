@@ -1,7 +1,7 @@
 """Write what became of each row: one line a row, from the ledger, put in place whole or not at all.
 
 Rendered from the ledger and not as verdicts come: a file that grows with the run could say less, or more, than the
-ledger after a crash. Cells that a spreadsheet would run as a formula are defused.
+ledger after a crash. Cells that a spreadsheet would run as a formula are defused; a manifest may have them like that.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ from typing import Any
 import anyio.to_thread
 import orjson
 
+from smile_async.batch.formulas import defused
 from smile_async.errors import BadConfiguration
 from smile_async.ledger.batches import Batches
 
@@ -28,7 +29,6 @@ COLUMNS = (
     *("key", "line", "job_type", "smile_job_id", "state", "text", "confidence", "attempts"),
     *("error", "error_text", "accepted_at", "decided_at"),
 )
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _ROWS = 2_000
 
 
@@ -135,7 +135,7 @@ class _Table:
 def _cell(value: object) -> object:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    return defused(value) if isinstance(value, str) else value
 
 
 class _Parquet:

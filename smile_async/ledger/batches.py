@@ -17,7 +17,7 @@ from smile_async.ledger.chunks import CHUNK_JOBS, chunked
 from smile_async.ledger.database import dialect_insert
 from smile_async.ledger.failpoints import failpoint
 from smile_async.ledger.ledger import Ledger
-from smile_async.ledger.schema import NOW, State, batches, chunks, events, jobs, problems
+from smile_async.ledger.schema import NOW, State, batches, chunks, events, id_info, jobs, meta, problems
 from smile_async.protocol.steps import Reach
 
 __all__ = ["Batches", "Planned"]
@@ -131,6 +131,12 @@ class Batches:
             text = (await connection.execute(sa.select(batches.c.options).where(batches.c.name == name))).scalar_one()
         return dict(orjson.loads(text))
 
+    async def account(self) -> str | None:
+        """Partner and host that the ledger belongs to, None before anything was sent."""
+        async with self._ledger.reading() as connection:
+            found = await connection.execute(sa.select(meta.c.value).where(meta.c.name == "account"))
+            return found.scalar()
+
     async def known(self, job_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The rows that are there already, by job_id."""
         query = sa.select(jobs).where(jobs.c.job_id.in_(job_ids))
@@ -232,20 +238,30 @@ class Batches:
             last = page[-1]["seq"]
 
     async def erase(self, user_id: str) -> int:
-        """Forget everything about *user_id*; how many jobs that were."""
-        return await self._forget(jobs.c.user_id == user_id)
+        """Forget everything about *user_id*, rows that became no job and what others' rows say too; how many jobs."""
+        # What is wrong with another's row may name them; an older ledger says in no other way whose a row is.
+        named = [problems.c.why.contains(words, autoescape=True) for words in (f"user {user_id} ", f"key {user_id!r} ")]
+        flaws = sa.or_(problems.c.user_id == user_id, *named)
+        return await self._forget(jobs.c.user_id == user_id, flaws, events.c.user_id == user_id)
 
     async def purge(self, before: float) -> int:
-        """Forget jobs that ended before *before* (seconds since 1970); how many that were."""
+        """Forget jobs that ended before *before* (seconds since 1970), and flaws of earlier runs; how many jobs."""
         # What is still open is not old: it may have to be resumed.
         final = (jobs.c.state == State.FINAL) & (jobs.c.final_at < before)
-        return await self._forget(final | (jobs.c.state == State.FAILED) & (jobs.c.created_at < before))
+        over = final | (jobs.c.state == State.FAILED) & (jobs.c.created_at < before)
+        latest = sa.select(batches.c.run).where(batches.c.name == problems.c.batch).scalar_subquery()
+        return await self._forget(over, problems.c.run < latest, sa.false())
 
-    async def _forget(self, which: sa.ColumnElement[bool]) -> int:
+    async def _forget(
+        self, which: sa.ColumnElement[bool], flaws: sa.ColumnElement[bool], more: sa.ColumnElement[bool]
+    ) -> int:
+        """Delete jobs and all about them, rows that became no job, and *more* events: they outlive their job."""
         await self._ledger.flush()
         async with self._ledger.writing() as connection:
             chosen = sa.select(jobs.c.job_id).where(which)
-            await connection.execute(events.delete().where(events.c.job_id.in_(chosen)))
+            await connection.execute(events.delete().where(events.c.job_id.in_(chosen) | more))
+            await connection.execute(id_info.delete().where(id_info.c.job_id.in_(chosen)))
+            await connection.execute(problems.delete().where(flaws))
             gone = (await connection.execute(jobs.delete().where(which))).rowcount
         await self._ledger.vacuum()
         return int(gone)

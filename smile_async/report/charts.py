@@ -1,95 +1,60 @@
-"""The charts of a report, drawn as SVG and put into the page: they need no script, no network and no font.
+"""The charts of a report, made of the page's own boxes: they are as wide as the screen, and have the text's size.
 
-Text stays text, so that it can be searched and read aloud; colours say the decision and never stand alone.
+A drawing is either too small on a telephone or too large on a desk. Colours say the decision and never stand alone.
 """
 
-import io
-import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
-
-from matplotlib import rc_context
-from matplotlib.figure import Figure
+from html import escape
 
 from smile_async.report.figures import BUCKETS_PER_DECADE, MOMENT, ORDER, Figures, human_seconds
 
-__all__ = ["COLOURS", "bars", "over_time", "waits"]
+__all__ = ["bars", "over_time", "share", "stacked", "waits"]
 
-COLOURS = {
-    "approved": "#2e8b57",
-    "provisional": "#d9a514",
-    "rejected": "#c8443c",
-    "error": "#7d3c98",
-    "unknown": "#8d6e63",
-    "failed": "#37474f",
-    "pending": "#b0bec5",
-}
-_STYLE: Any = {
-    "svg.fonttype": "none",
-    # The same rows give the same bytes.
-    "svg.hashsalt": "smile",
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#90a4ae",
-    "axes.labelcolor": "#455a64",
-    "xtick.color": "#455a64",
-    "ytick.color": "#455a64",
-}
 #: Bars of the chart over time.
 SLOTS = 60
+#: Names under a chart of columns; a narrow screen shows every other one.
+LABELS = 5
 
 
-def _svg(figure: Figure, label: str) -> str:
-    out = io.StringIO()
-    figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None}, transparent=True)
-    text = out.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"|(<svg[^>]*?) height="[^"]*"', r"\1\2", text, count=1)
-    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
-    # Several drawings in one page must not share the names of their parts.
-    text = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{label}-", text)
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+def share(part: int, whole: int) -> str:
+    """*part* in per cent; what is not nothing, or not all, is never rounded to it."""
+    if not whole or part in (0, whole):
+        return "100 %" if whole and part else "0 %"
+    return f"{min(max(100 * part / whole, 0.1), 99.9):.1f} %"
+
+
+def stacked(counts: Sequence[tuple[str, int]]) -> str:
+    """One bar, a piece for each (end, number), which the legend below it names."""
+    pieces = "".join(f'<i class="{end}" style="flex-grow:{count}"></i>' for end, count in counts if count)
+    return f"<div class=stack aria-hidden=true>{pieces}</div>"
+
+
+def bars(counts: Iterable[tuple[str, str, int, str]], whole: int) -> str:
+    """Horizontal bars of (what, small print, number, end), as parts of *whole*, with their words above them."""
+    lines = (
+        f"<li><span>{escape(what)} <code>{escape(small)}</code></span><b>{count:,}</b>"
+        f'<i class="{end}" style="width:{max(100 * count / whole, 0.5):.2f}%"></i>'
+        for what, small, count, end in counts
+    )
+    return f"<ol class=bars>{''.join(lines)}</ol>"
 
 
 def over_time(figures: Figures) -> str:
-    """Decisions over time, a stack of bars; "" without any."""
+    """Decisions over time, a column of pieces for each span; "" where they all fall into one."""
     if not figures.moments:
         return ""
     first = min(moment for moment, _ in figures.moments)
     last = max(moment for moment, _ in figures.moments)
-    width = max(1, -(-(last - first + 1) // SLOTS))
-    slots: Counter[tuple[int, str]] = Counter()
+    if first == last:
+        return ""
+    width = -(-(last - first + 1) // SLOTS)
+    slots: list[Counter[str]] = [Counter() for _ in range((last - first) // width + 1)]
     for (moment, end), count in figures.moments.items():
-        slots[(moment - first) // width, end] += count
-    number = (last - first) // width + 1
-    names = [_clock((first + slot * width) * MOMENT, (last - first) * MOMENT) for slot in range(number)]
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(10.4, 2.9))
-        axes = figure.subplots()
-        below = [0] * number
-        for end in ORDER:
-            heights = [slots[slot, end] for slot in range(number)]
-            if any(heights):
-                axes.bar(range(number), heights, bottom=below, color=COLOURS[end], label=end, width=0.86)
-                below = [low + high for low, high in zip(below, heights, strict=True)]
-        step = max(1, number // 8)
-        axes.set_xticks(range(0, number, step), names[::step])
-        axes.set_xlim(-0.6, max(number, 6) - 0.4)
-        axes.set_ylabel(f"verdicts in {human_seconds(width * MOMENT)}")
-        axes.grid(axis="y", color="#eceff1")
-        axes.set_axisbelow(True)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.18), ncols=6, frameon=False)
-        return _svg(figure, "decisions-over-time")
-
-
-def _clock(moment: float, span: float) -> str:
-    form = "%H:%M:%S" if span < 600 else ("%H:%M" if span < 86_400 else "%d %b %H:%M")
-    return datetime.fromtimestamp(moment, UTC).strftime(form)
+        slots[(moment - first) // width][end] += count
+    names = [_clock((first + slot * width) * MOMENT, (last - first) * MOMENT) for slot in range(len(slots))]
+    return _columns(slots, names, f"verdicts in {_round(width * MOMENT)}, by time (UTC)")
 
 
 def waits(figures: Figures) -> str:
@@ -97,32 +62,49 @@ def waits(figures: Figures) -> str:
     if not figures.times:
         return ""
     low, high = min(figures.times), max(figures.times)
-    buckets = range(low, max(high, low + 5) + 1)
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(5.1, 2.6))
-        axes = figure.subplots()
-        axes.bar(list(buckets), [figures.times[bucket] for bucket in buckets], color="#3f7cac", width=0.9, align="edge")
-        step = max(1, len(buckets) // 5)
-        marks = list(buckets)[::step]
-        axes.set_xticks(marks, [human_seconds(10 ** (mark / BUCKETS_PER_DECADE)) for mark in marks])
-        axes.set_ylabel("jobs")
-        axes.set_xlabel("from accepted upload to first verdict")
-        axes.grid(axis="y", color="#eceff1")
-        axes.set_axisbelow(True)
-        return _svg(figure, "time-to-verdict")
+    buckets = range(low - 1, max(high, low + 4) + 2)
+    names = [_round(10 ** (bucket / BUCKETS_PER_DECADE)) for bucket in buckets]
+    return _columns([Counter(wait=figures.times[bucket]) for bucket in buckets], names, "verdicts, by their wait")
 
 
-def bars(label: str, counts: Sequence[tuple[str, int, str]]) -> str:
-    """Horizontal bars of (name, count, colour), the longest first."""
-    names, values, colours = zip(*reversed(counts), strict=True)
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(5.1, 0.3 + 0.34 * len(counts)))
-        axes = figure.subplots()
-        drawn = axes.barh(range(len(names)), values, color=colours, height=0.7)
-        axes.set_yticks(range(len(names)), names)
-        axes.bar_label(drawn, [f"{value:,}" for value in values], color="#455a64", padding=5)
-        axes.set_xlim(0, max(values) * 1.15)
-        axes.xaxis.set_visible(False)
-        axes.spines[["bottom", "left"]].set_visible(False)
-        axes.tick_params(left=False)
-        return _svg(figure, label)
+def _round(seconds: float) -> str:
+    return human_seconds(seconds).replace(".0 ", " ")
+
+
+def _clock(moment: float, span: float) -> str:
+    form = "%H:%M:%S" if span < 600 else ("%H:%M" if span < 86_400 else "%d %b %H:%M")
+    return datetime.fromtimestamp(moment, UTC).strftime(form)
+
+
+def _columns(slots: Sequence[Counter[str]], names: Sequence[str], what: str) -> str:
+    """Columns of pieces, each slot's, over an axis of *names*; the scale ends at a round number."""
+    top = _round_up(max(slot.total() for slot in slots))
+    columns = "".join(_column(slot, name, top) for slot, name in zip(slots, names, strict=True))
+    step = -(-len(slots) // LABELS)
+    marks = "".join(
+        f'<span style="--x:{100 * (at + 0.5) / len(slots):.2f}%">{names[at]}</span>'
+        for at in range(0, len(slots), step)
+    )
+    return (
+        f"<figure><figcaption>{what}</figcaption><div class=plot><div class=scale><span>{top:,}</span>"
+        f"<span>{top // 2:,}</span><span>0</span></div><ol class=columns>{columns}</ol>"
+        f"<div class=marks aria-hidden=true>{marks}</div></div></figure>"
+    )
+
+
+def _column(slot: Counter[str], name: str, top: int) -> str:
+    if not slot.total():
+        return "<li></li>"
+    said = ", ".join(f"{slot[end]:,} {end}" for end in (*ORDER, "wait") if slot[end]).replace(" wait", "")
+    pieces = "".join(f'<i class="{end}" style="flex-grow:{slot[end]}"></i>' for end in (*ORDER, "wait") if slot[end])
+    return f'<li title="{name}: {said}"><div style="height:{100 * slot.total() / top:.2f}%">{pieces}</div></li>'
+
+
+def _round_up(number: int) -> int:
+    """The next of 2, 4, 10, 20, 40, 100 …, which have a whole half."""
+    size = 1
+    while True:
+        for step in (2, 4, 6, 10):
+            if step * size >= number:
+                return step * size
+        size *= 10

@@ -1,7 +1,8 @@
-"""What a report counts: one pass over the rows of a batch, in memory that does not grow with them."""
+"""What a report counts: one pass over the rows of a batch, in memory that hardly grows with them."""
 
 import heapq
 import math
+from array import array
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,8 +10,9 @@ from typing import Any
 
 from smile_async.jobs.codes import Decision
 from smile_async.ledger.schema import State
+from smile_async.report.words import failure
 
-__all__ = ["ORDER", "Figures", "human_seconds"]
+__all__ = ["ORDER", "Figures", "end_of", "human_seconds"]
 
 #: Rows that the table of the page holds: more would make a browser slow.
 TABLE_ROWS = 2_000
@@ -31,9 +33,10 @@ class Figures:
     ends: Counter[str] = field(default_factory=Counter)
     final: int = 0
     reasons: Counter[tuple[str, int]] = field(default_factory=Counter)
-    causes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    causes: Counter[str] = field(default_factory=Counter)
     times: Counter[int] = field(default_factory=Counter)
-    waits: int = 0
+    #: Seconds from an accepted upload to the first verdict, 8 bytes each: a median needs them all.
+    waits: "array[float]" = field(default_factory=lambda: array("d"))
     #: By number of MOMENTs since 1970, and end.
     moments: Counter[tuple[int, str]] = field(default_factory=Counter)
     slowest: list[tuple[float, int, Mapping[str, Any]]] = field(default_factory=list)
@@ -41,7 +44,6 @@ class Figures:
     others: list[Mapping[str, Any]] = field(default_factory=list)
     began: float | None = None
     ended: float | None = None
-    attempts: int = 0
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Count one row of the ledger."""
@@ -49,11 +51,10 @@ class Figures:
         end = end_of(row)
         self.ends[end] += 1
         self.final += bool(row["final"])
-        self.attempts += row["attempts"]
-        if end in (Decision.REJECTED, Decision.ERROR, Decision.UNKNOWN, Decision.PROVISIONAL):
-            self.reasons[row["code"], row["job_type"]] += 1
         if end == "failed":
-            self.causes[row["error"] or "", row["error_code"] or ""] += 1
+            self.causes[failure(row)] += 1
+        elif end not in (Decision.APPROVED, "pending"):
+            self.reasons[row["code"], row["job_type"]] += 1
         self._time(row, end)
         # What went wrong is what somebody looks for in a table that can not hold everything.
         kept = self.others if end == Decision.APPROVED else self.notable
@@ -69,7 +70,7 @@ class Figures:
             return
         self.moments[int(row["decided_at"] // MOMENT), end] += 1
         wait = max(0.0, row["decided_at"] - row["accepted_at"])
-        self.waits += 1
+        self.waits.append(wait)
         self.times[math.floor(math.log10(max(wait, 0.01)) * BUCKETS_PER_DECADE)] += 1
         entry = (wait, -self.rows, row)
         (heapq.heappush if len(self.slowest) < SLOWEST else heapq.heappushpop)(self.slowest, entry)
@@ -79,14 +80,14 @@ class Figures:
         """At most TABLE_ROWS rows, what needs a look first."""
         return (self.notable + self.others)[:TABLE_ROWS]
 
-    def quantile(self, share: float) -> float | None:
-        """Seconds within which *share* of the verdicts came, to the width of a bar; None without any."""
-        seen = 0
-        for bucket in sorted(self.times):
-            seen += self.times[bucket]
-            if seen >= share * self.waits:
-                return float(10 ** ((bucket + 1) / BUCKETS_PER_DECADE))
-        return None
+    def quantiles(self, *shares: float) -> list[float]:
+        """Seconds within which each of *shares* of the verdicts came; there is at least one."""
+        ordered = sorted(self.waits)
+        places = [share * (len(ordered) - 1) for share in shares]
+        # Between two neighbours, as a median of an even number is.
+        return [
+            ordered[math.floor(place)] * (1 - place % 1) + ordered[math.ceil(place)] * (place % 1) for place in places
+        ]
 
 
 def end_of(row: Mapping[str, Any]) -> str:
@@ -96,10 +97,8 @@ def end_of(row: Mapping[str, Any]) -> str:
     return str(row["decision"] or "pending")
 
 
-def human_seconds(seconds: float | None) -> str:
+def human_seconds(seconds: float) -> str:
     """A duration as one says it."""
-    if seconds is None:
-        return "-"
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s")):
         if seconds >= size:
             return f"{seconds / size:.1f} {unit}"

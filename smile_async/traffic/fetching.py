@@ -15,6 +15,7 @@ from smile_async.jobs.image import MAX_IMAGE_BYTES
 __all__ = ["by_number", "fetch", "is_uri", "matching", "presentable"]
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://")
+_WILDCARD = re.compile(r"[*?\[]")
 
 
 def is_uri(path: str) -> bool:
@@ -56,11 +57,14 @@ def _words(error: Exception, uri: str) -> str:
     return type(error).__name__
 
 
-def matching(pattern: str) -> list[str]:
-    """The files that *pattern* means, frame_10 after frame_9: itself if it is one, or else what its wildcards match."""
-    if not re.search(r"[*?\[]", pattern) or os.path.exists(pattern):  # noqa: PTH110 - a text, and mostly no pattern
+def matching(pattern: str, folder: str = "") -> list[str]:
+    """The files that *pattern* means: itself if it is one, or else what its wildcards match, frame_10 after frame_9.
+
+    Seen from *folder*, whose own name is no pattern.
+    """
+    if not _WILDCARD.search(pattern) or os.path.exists(os.path.join(folder, pattern)):  # noqa: PTH110, PTH118 - texts
         return [pattern]
-    return by_number(glob(pattern))  # noqa: PTH207 - Path.glob takes no absolute pattern
+    return by_number(glob(pattern, root_dir=folder or None))  # noqa: PTH207 - Path.glob takes no absolute pattern
 
 
 def by_number(names: Iterable[str]) -> list[str]:

@@ -393,13 +393,22 @@ async def test_erase_and_purge(tmp_path: Path) -> None:
     """Erasing a person leaves no trace in the file; purging forgets what has ended, and nothing that is open."""
     async with ledger_at(tmp_path / "l") as ledger:
         batches = Batches(ledger)
+        flaws = [(2, "has no selfie", "zebediah"), (3, "key 'k' stands for user zebediah in the ledger", "grace")]
+        flaws += [(4, "key 'zebediah' is there twice", None), (5, "is not CSV", None), (6, "user zebediah2 ", "grace")]
+        for _ in range(2):
+            run = await batches.start("b", {})
+            await batches.plan("b", run, [], [], refused=[], flaws=flaws)
         for job_id, user in (("j1", "ada"), ("j2", "zebediah"), ("j3", "grace"), ("j4", "grace")):
             await ledger.begin(job_of(job_id, user), DIGEST)
             ledger.accepted(job_of(job_id, user).ticket)
         ledger.heard(verdict_of(job_of("j1")))
         ledger.heard(verdict_of(job_of("j2", "zebediah")))
         assert await batches.erase("zebediah") == 1
-        held = all_bytes(tmp_path)
+        assert await batches.problems("b", run) == [(5, "is not CSV"), (6, "user zebediah2 ")]
+        # What was under way is heard of later.
+        ledger.accepted(job_of("j2", "zebediah").ticket)
+        assert await batches.erase("zebediah") == 0
+        held = all_bytes(tmp_path).replace(b"zebediah2", b"")
         assert b"zebediah" not in held
         assert b"grace" in held
         assert await batches.purge(time.time() - 60) == 0
@@ -407,6 +416,8 @@ async def test_erase_and_purge(tmp_path: Path) -> None:
         async with ledger.reading() as connection:
             left = (await connection.execute(sa.select(schema.events.c.job_id).distinct())).scalars()
             assert set(left) == {"j3", "j4"}
+        assert await batches.problems("b", 1) == []
+        assert len(await batches.problems("b", run)) == 2
 
 
 # Under a session.
