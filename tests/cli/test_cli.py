@@ -11,15 +11,14 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from cli_support import VARIABLES, Run, export
 from PIL import Image as Picture
 from scripted import Authority
 from street import Pictures, until
@@ -37,66 +36,6 @@ from smile_async.sandbox import RunningSandbox, Sandbox
 from smile_async.testing import API_KEY, PARTNER_ID
 
 PORTS = ("--port", "0", "--storage-port", "0")
-VARIABLES = ("SMILE_PARTNER_ID", "SMILE_API_KEY", "SMILE_BASE_URL", "SMILE_CA_FILE")
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """Standard output as the one JSON document it must be."""
-        assert self.out.count("\n") == 1
-        return dict(json.loads(self.out))
-
-
-Run = Callable[..., Awaitable[Ran]]
-
-
-def export(monkeypatch: pytest.MonkeyPatch, *values: str) -> None:
-    """Set the four variables that `smile-async sandbox` prints."""
-    for name, value in zip(VARIABLES, values, strict=True):
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run a command's event loop in a thread of its own.
-
-    On Python 3.11 coverage loses track of the frames below an event loop in which generators were resumed.
-    """
-    run = asyncio.run
-
-    def run_elsewhere(main: Coroutine[Any, Any, Any]) -> Any:
-        with ThreadPoolExecutor(1) as pool:
-            return pool.submit(run, main).result()
-
-    monkeypatch.setattr(asyncio, "run", run_elsewhere)
-
-
-@pytest.fixture
-def account(running: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> RunningSandbox:
-    """A sandbox whose variables are exported."""
-    export(monkeypatch, running.partner_id, running.api_key, running.base_url, running.ca_file)
-    return running
-
-
-@pytest.fixture
-def run(account: RunningSandbox, elsewhere: None, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command in a thread, as it brings its own event loop; no output may show the key."""
-
-    async def run(*arguments: str) -> Ran:
-        code = await asyncio.to_thread(main, arguments)
-        ran = Ran(code, *capsys.readouterr())
-        assert account.api_key not in ran.out + ran.err
-        return ran
-
-    return run
 
 
 # verify, submit, status
