@@ -27,6 +27,8 @@ from typing import TYPE_CHECKING
 from smile_async.errors import SmileError
 
 if TYPE_CHECKING:
+    __version__: str
+
     from smile_async.callbacks import CallbackReceiver, verify_callback
     from smile_async.jobs.codes import CodeMeaning, Decision, classify, explain
     from smile_async.jobs.image import Image
@@ -82,6 +84,10 @@ if not TYPE_CHECKING:  # a type checker that sees this takes any name for one of
                 return globals().setdefault(name, getattr(module, name))
         if name in _HOMES:
             return import_module(f"{__name__}.{name}")
+        if name == "__version__":
+            from importlib.metadata import version  # noqa: PLC0415 - few ask
+
+            return version("smile-async")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:

@@ -29,6 +29,7 @@ STOREYS = (
     ("batch",),
     ("workers", "report"),
     ("pytest_plugin", "cli"),
+    ("__main__",),
 )
 LEVEL = {name: level for level, storey in enumerate(STOREYS) for name in storey}
 #: `from smile_async import X` draws in what X needs; of all of them the session stands highest but for its faces.
@@ -42,7 +43,7 @@ ONLY = {
     "sandbox": {"timing.clock", "jobs.codes", "jobs.ticket"},
 }
 #: What stands on top: nobody below imports it.
-ROOF = ("sandbox", "batch", "workers", "report", "pytest_plugin", "cli", "webapi", "testing")
+ROOF = ("sandbox", "batch", "workers", "report", "pytest_plugin", "cli", "__main__", "webapi", "testing")
 
 #: A pure file asks nobody for the time, for luck, for a socket or for a setting.
 IMPURE = {

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
-from rich.markup import escape
 
 from smile_async.batch import Flaw, Planner, Row, Run, read_manifest, render
 from smile_async.batch.orders import Orders, check_options
 from smile_async.batch.planning import sent_otherwise
-from smile_async.cli.output import aside
+from smile_async.cli.output import aside, plain, show_server
+from smile_async.cli.places import check_places
 from smile_async.cli.progress import interruptible, shown
-from smile_async.cli.standing import Standing
+from smile_async.cli.standing import SHOWN, Standing
 from smile_async.errors import BadConfiguration, SmileError
 from smile_async.jobs.ticket import JobType
 from smile_async.ledger import Ledger
@@ -27,15 +27,21 @@ from smile_async.session import SmileSession
 if TYPE_CHECKING:
     from smile_async.workers import SharedRun
 
-__all__ = ["PENDING", "drive", "enqueue", "forget"]
+__all__ = ["PENDING", "drive", "enqueue", "forget", "meet"]
 
 #: Jobs that wait for a verdict in one process: each keeps its paths in memory, about 2 kB.
 PENDING = 20_000
 
 
+async def meet(given: Mapping[str, Any]) -> None:
+    """Say which account at which server is meant; what is wrong with that is raised before a ledger is made for it."""
+    async with SmileSession.from_env(**given) as session:
+        show_server(session)
+
+
 async def forget(where: str, *, user_id: str | None = None, before: float = 0.0) -> int:
     """Erase one person, or what ended before a moment."""
-    async with Ledger(where) as ledger:
+    async with Ledger(where, create=False) as ledger:
         batches = Batches(ledger)
         return await (batches.purge(before) if user_id is None else batches.erase(user_id))
 
@@ -58,7 +64,7 @@ async def drive(
                 patience=orders.patience,
                 drain=orders.drain,
             )
-            with interruptible(run), shown(run):
+            with interruptible(run), shown(run, Path(meant.told["manifest"])):
                 await run.go(meant.rows)
         return await _end(meant, run)
 
@@ -91,13 +97,11 @@ class _Meant:
 async def _meant(where: str, name: str | None, told: dict[str, Any] | None) -> AsyncIterator[_Meant]:
     """The manifest and the ledger opened, and what can not be meant refused; nobody else runs this batch meanwhile."""
     rows: Iterator[Row | Flaw] = iter(())
-    if told is None:
-        # Opening for writing would make one where there is none.
-        Ledger(where, read_only=True).database.take()
-    else:
+    if told is not None:
         check_options(**{name: told[name] for name in ("rate", "patience", "drain")})
+        await anyio.to_thread.run_sync(check_places, where, told)
         rows = await anyio.to_thread.run_sync(_opened, told)
-    async with Ledger(where) as ledger:
+    async with Ledger(where, create=told is not None) as ledger:
         batches = Batches(ledger)
         names = await batches.names()
         if told is None or (name is None and names):
@@ -107,6 +111,7 @@ async def _meant(where: str, name: str | None, told: dict[str, Any] | None) -> A
         async with batches.alone(name):
             if told is None:
                 told = await batches.options(name)
+                await anyio.to_thread.run_sync(check_places, where, told)
                 rows = await anyio.to_thread.run_sync(_opened, told)
             elif name in names:
                 await _refuse_other_default(batches, name, told)
@@ -143,7 +148,7 @@ async def _share(meant: _Meant, given: Mapping[str, Any] | None, retry: str) -> 
     planner = Planner(meant.ledger, meant.name, await meant.begin(), retry, chunk_jobs=at_once)
     async with Queue(meant.ledger) as queue:
         shared_run = SharedRun(meant.ledger, queue, planner, meant.name)
-        with interruptible(shared_run), shown(shared_run):
+        with interruptible(shared_run), shown(shared_run, Path(meant.told["manifest"])):
             if given is None:
                 await shared_run.plan(meant.rows)
             else:
@@ -165,6 +170,7 @@ async def _end(meant: _Meant, run: "Run | SharedRun", *, rendered: bool = True) 
             end.gone = await batches.read_whole(name, number)
         end.states, end.decisions = await batches.counts(name), await batches.decisions(name)
         end.problems = await batches.problems(name, number)
+        end.failures = await batches.failures(name, SHOWN)
         end.used_before = await batches.used_before(name, number)
         if out is not None:
             await render(batches, name, Path(out))
@@ -172,5 +178,5 @@ async def _end(meant: _Meant, run: "Run | SharedRun", *, rendered: bool = True) 
         if run.trouble is None:
             raise
         # The disk that stopped the run is still full: what is on it is enough to go on from.
-        aside().print(f"[red]{type(error).__name__}[/red]: {escape(str(error))}")
+        aside().print(f"[red]{type(error).__name__}[/red]: {plain(str(error))}")
     return end

@@ -14,6 +14,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import httpx
@@ -23,11 +24,12 @@ from PIL import Image as Picture
 from scripted import Authority
 from street import Pictures, until
 
+import smile_async.cli
 from smile_async import Job, SmileSession
 from smile_async.cli import demo as demo_module
 from smile_async.cli import main
 from smile_async.cli.demo import neighbour
-from smile_async.cli.jobs import _progress
+from smile_async.cli.jobs import _under_way
 from smile_async.cli.output import ExitCode, code_of
 from smile_async.cli.pictures import draw_portrait, portraits_of
 from smile_async.jobs.codes import MEANINGS, Decision
@@ -157,10 +159,19 @@ async def test_the_way_back(run: Run, account: RunningSandbox, pictures: Picture
     pending = await run(*arguments, "slow")
     account.sandbox.fault("put", status=403, times=None)
     bare = await run(*arguments, "bare")
-    for ran, kind, job_id in ((pending, "StillPending", "slow"), (bare, "UploadFailed", "bare")):
-        assert ran.err.splitlines()[-2].startswith(f"{kind}: ")
-        way_back = f"smile-async status --user-id ada --job-id {job_id}"
-        assert ran.err.splitlines()[-1] == f"ask for this job again with: {way_back}"
+    account.sandbox.script("ada", code="0822", after=0.0)
+    there = ("--base-url", account.base_url, "--ca-file", account.ca_file)
+    reviewed = await run("verify", pictures.selfie_path, "--user-id", "ada", "--job-id", "odd 'id'", *there)
+    for ran, said, job_id, given in (
+        (pending, "StillPending: ", "slow", ()),
+        (bare, "UploadFailed: ", "bare", ()),
+        (reviewed, None, "odd 'id'", there),
+    ):
+        *_, way_back = [line for line in ran.err.splitlines() if "ask for this job again" in line]
+        assert shlex.split(way_back.removeprefix("ask for this job again with: ")) == [
+            *("smile-async", "status", "--user-id", "ada", "--job-id", job_id, *given)
+        ]
+        assert said is None or ran.err.splitlines()[-1].startswith(said)
 
 
 async def test_enrolled_image(run: Run, pictures: Pictures) -> None:
@@ -263,7 +274,7 @@ async def test_progress(
     job = pictures.job()
 
     async def interrupted() -> None:
-        async with _progress(session, job.ticket, "verifying"):
+        async with _under_way(session, job.ticket, "verifying", {}):
             await session.submit(job)
             await asyncio.sleep(0.5)
             raise asyncio.CancelledError
@@ -516,36 +527,40 @@ def test_missing_extra(package: str, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert main(["explain", "0812"]) == 4
 
 
-def test_broken_installation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Any other failed import is not blamed on a missing extra."""
+def test_broken_installation(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Any other failed import is not blamed on a missing extra, and no rejection."""
     monkeypatch.delitem(sys.modules, "smile_async.cli.app")
     monkeypatch.setitem(sys.modules, "smile_async.cli.demo", None)
-    with pytest.raises(ImportError, match="demo"):
-        main(["explain", "0812"])
+    assert main(["explain", "0812"]) == 3
+    assert "smile_async.cli.demo" in capsys.readouterr().err
 
 
-async def test_missing_sandbox_extra(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the extra `sandbox` the command names that one."""
-    monkeypatch.delitem(sys.modules, "smile_async.sandbox")
-    monkeypatch.setitem(sys.modules, "granian", None)
-    ran = await run("sandbox", "--json")
-    assert ran.code == 4
-    assert "smile-async[sandbox]" in ran.document["message"]
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [(ZeroDivisionError(), 3), (asyncio.CancelledError(), 3), (SystemExit(1), 3), (KeyboardInterrupt(), 130)],
+    ids=repr,
+)
+def test_what_nobody_foresaw(
+    raised: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A defect of ours is shown with its traceback, and exits with 3: Python's own 1 would say "rejected"."""
+
+    def perform(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(demo_module, "perform", perform)
+    assert main(["demo", "--json"]) == code
+    out, err = capsys.readouterr()
+    if not isinstance(raised, SystemExit | KeyboardInterrupt):
+        assert "Traceback" in err
+        assert json.loads(out)["error"] == type(raised).__name__
 
 
-def test_bug_is_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A defect of ours is not dressed up as an error of the user."""
-    monkeypatch.setattr(demo_module, "perform", lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        main(["demo"])
-
-
-def test_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """`python -m smile_async.cli` is the command."""
+@pytest.mark.parametrize("package", [smile_async, smile_async.cli], ids=lambda package: package.__name__)
+def test_module(package: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """`python -m smile_async` and `python -m smile_async.cli` are the command."""
     monkeypatch.setattr(sys, "argv", ["smile-async", "explain", "0820", "--json"])
     with pytest.raises(SystemExit) as caught:
-        runpy.run_path(
-            str(Path(sys.modules[main.__module__].__file__ or "").with_name("__main__.py")), run_name="__main__"
-        )
+        runpy.run_path(str(Path(package.__file__ or "").with_name("__main__.py")), run_name="__main__")
     assert caught.value.code == 0
     assert json.loads(capsys.readouterr().out)["code"] == "0820"
