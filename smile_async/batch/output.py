@@ -116,10 +116,10 @@ def _replacing(out: Path) -> Any:
             os.fsync(file.fileno())
         path.replace(out)
     except OSError as error:
-        if error.errno is not None:
-            # The name of the private file tells nobody anything.
-            error.filename, error.filename2 = str(out), None
-        raise
+        if error.errno is None:  # one of pyarrow's own, all words
+            raise
+        # The name of the private file tells nobody anything.
+        raise OSError(error.errno, error.strerror, str(out)) from None
     finally:
         if path is not None:
             path.unlink(missing_ok=True)
