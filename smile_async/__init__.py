@@ -27,8 +27,6 @@ from typing import TYPE_CHECKING
 from smile_async.errors import SmileError
 
 if TYPE_CHECKING:
-    __version__: str
-
     from smile_async.callbacks import CallbackReceiver, verify_callback
     from smile_async.jobs.codes import CodeMeaning, Decision, classify, explain
     from smile_async.jobs.image import Image
@@ -39,6 +37,8 @@ if TYPE_CHECKING:
     from smile_async.session import SmileSession
     from smile_async.timing.pacing import Pace
     from smile_async.traffic.stream import Failed, Finished
+
+    __version__: str
 
 __all__ = [  # noqa: RUF022 - a table of contents, in the order a reader meets the names
     # the session manager and its knobs
@@ -85,9 +85,7 @@ if not TYPE_CHECKING:  # a type checker that sees this takes any name for one of
         if name in _HOMES:
             return import_module(f"{__name__}.{name}")
         if name == "__version__":
-            from importlib.metadata import version  # noqa: PLC0415 - few ask
-
-            return version("smile-async")
+            return globals().setdefault(name, import_module("importlib.metadata").version("smile-async"))
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:
