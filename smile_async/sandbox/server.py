@@ -46,6 +46,12 @@ class RunningSandbox:
         return self.sandbox.api_key
 
     @property
+    def account(self) -> dict[str, str]:
+        """What leads a session here: `SmileSession(**running.account)`."""
+        where = {"base_url": self.base_url, "ca_file": self.ca_file}
+        return {"partner_id": self.partner_id, "api_key": self.api_key, **where}
+
+    @property
     def console_url(self) -> str:
         """Where a browser finds the console, with the access token where one is needed; "" if it is switched off."""
         settings, console = self.sandbox.settings, self.sandbox.console
