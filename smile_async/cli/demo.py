@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from smile_async.cli.output import ExitCode, aside, facts, people, plain
+from smile_async.cli.output import ExitCode, aside, facts, people, plain, redrawn
 from smile_async.cli.streams import print_document
 from smile_async.errors import Unavailable
 from smile_async.jobs.job import Job
@@ -150,7 +150,7 @@ def demo(
     """
     what, how_far = TextColumn("{task.description}"), MofNCompleteColumn()
     columns = (SpinnerColumn(), what, BarColumn(), how_far, TimeElapsedColumn())
-    console = aside()
+    console = redrawn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         report = asyncio.run(perform(users, latency, http, progress))
     if json:

@@ -15,10 +15,10 @@ import typer
 from smile_async.cli import options
 from smile_async.cli.output import (
     ExitCode,
-    aside,
     code_of,
     people,
     plain,
+    redrawn,
     show_server,
     show_verdict,
     show_way_back,
@@ -187,7 +187,7 @@ async def _under_way(
 
 @contextlib.contextmanager
 def _progress(session: SmileSession, what: str) -> Iterator[None]:
-    with aside().status(f"{what}: uploading") as line:
+    with redrawn().status(f"{what}: uploading") as line:
 
         async def watch() -> None:
             while True:

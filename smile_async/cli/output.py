@@ -30,6 +30,7 @@ __all__ = [
     "paint",
     "people",
     "plain",
+    "redrawn",
     "show_server",
     "show_verdict",
     "show_way_back",
@@ -69,6 +70,11 @@ def people() -> Console:
 def aside() -> Console:
     """Standard error: progress, hints, errors."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def redrawn() -> Console:
+    """Standard error, for what is drawn over and over: that has to know where its lines end."""
+    return Console(stderr=True, highlight=False)
 
 
 def plain(text: str) -> str:

@@ -5,19 +5,19 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-from rich.console import Console, RenderableType
+from rich.columns import Columns
+from rich.console import RenderableType
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
-from rich.text import Text
 
 from smile_async.batch import Tally
-from smile_async.cli.output import ExitCode, aside
+from smile_async.cli.output import ExitCode, aside, redrawn
 
 __all__ = ["interruptible", "shown"]
 
@@ -68,11 +68,12 @@ def interruptible(run: Stoppable) -> Iterator[None]:
 class _Bar(Progress):
     """A bar of one line, and below it what has been said so far, in as many lines as the terminal needs."""
 
-    said = ""
+    said: Sequence[str] = ()
 
     def get_renderables(self) -> Iterable[RenderableType]:
         yield self.make_tasks_table(self.tasks)
-        yield Text(self.said)
+        # Which does not part a word from its count.
+        yield Columns(self.said, padding=(0, 2))
 
 
 @contextmanager
@@ -83,7 +84,7 @@ def shown(run: Telling, manifest: Path) -> Iterator[None]:
         BarColumn(bar_width=None, table_column=Column(ratio=1)),
         TextColumn("{task.fields[count]}  {task.fields[rate]}  {task.fields[left]}"),
     )
-    console = Console(stderr=True, highlight=False)
+    console = redrawn()
     # Into a log goes no bar, nor the empty line that it would end with.
     with _Bar(*columns, console=console, expand=True, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None, count="", rate="", left="")
@@ -108,7 +109,7 @@ def shown(run: Telling, manifest: Path) -> Iterator[None]:
             showing.cancel()
 
 
-def _figures(tally: Tally, about: int, rate: float) -> tuple[str, dict[str, Any]]:
+def _figures(tally: Tally, about: int, rate: float) -> tuple[list[str], dict[str, Any]]:
     """What has been said of how many rows, and the figures of the bar; *about* so many rows there may be."""
     provisional = tally.decisions.get("provisional", 0)
     open_rows = max(tally.pending - provisional, 0)
@@ -116,7 +117,7 @@ def _figures(tally: Tally, about: int, rate: float) -> tuple[str, dict[str, Any]
     over = tally.rows - open_rows
     left = timedelta(seconds=int((total - over) / rate)) if rate > 0 else "-"
     counts = [*sorted(tally.decisions.items()), ("failed", tally.failed), ("waiting", open_rows)]
-    return "  ".join(f"{word} {count:,}" for word, count in counts), {
+    return [f"{word} {count:,}" for word, count in counts], {
         "total": total,
         "completed": over,
         "count": f"{over:,}/{'' if tally.whole else '~'}{total:,}",

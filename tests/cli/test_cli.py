@@ -105,8 +105,10 @@ async def test_submit_then_status(
     assert sent.document["job_id"] == "login-1"
     monkeypatch.setattr(sys, "stdin", io.StringIO(sent.out))
     piped = await run("status", "--json")
-    monkeypatch.setattr(sys, "stdin", io.StringIO(sent.out))
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"\ufeff{sent.out}"))
     dashed = await run("status", "-", "--json")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe{\0")))
+    assert (await run("status", "-")).code == 4
     given = await run("status", sent.out, "--json", "--history", "--image-links")
     named = await run("status", "--user-id", "ada", "--job-id", "login-1", "--history", "--image-links")
     assert [piped.code, dashed.code, given.code, named.code] == [2, 2, 2, 2]
@@ -371,6 +373,7 @@ async def test_sandbox_hint(
     out, err = capsys.readouterr()
     assert out.count("\n") == 4
     assert "second shell" in err
+    assert "your browser will warn about the certificate" in err
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])

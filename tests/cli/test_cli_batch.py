@@ -96,7 +96,7 @@ def test_a_job_under_review_is_not_waiting() -> None:
     """The bar counts provisional rows as over for this run, and by their name; what has no verdict yet waits."""
     tally = Tally(rows=100, done=60, failed=3, decisions=Counter(approved=50, rejected=10, provisional=7))
     said, figures = _figures(tally, 1000, rate=10.0)
-    assert said == "approved 50  provisional 7  rejected 10  failed 3  waiting 30"
+    assert said == ["approved 50", "provisional 7", "rejected 10", "failed 3", "waiting 30"]
     assert figures == {
         "total": 1000,
         "completed": 70,
