@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import SplitResult, urlsplit
 
-__all__ = ["DEFAULT_UPLOAD_HOSTS", "is_loopback", "upload_url_flaw", "url_flaw"]
+__all__ = ["DEFAULT_UPLOAD_HOSTS", "host_of", "is_loopback", "upload_url_flaw", "url_flaw"]
 
 #: Where the documented presigned URLs live (protocol.md §4). Pin the exact bucket host seen in your account.
 DEFAULT_UPLOAD_HOSTS = ("*.amazonaws.com",)
@@ -50,17 +50,23 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def url_flaw(url: str) -> str:
-    """What is wrong with *url* as a place to talk to, and the cure; "" if nothing is."""
-    return _flaw_of(_split(url)) or ("" if url.isascii() else _NOT_ASCII)
+def host_of(url: str) -> str:
+    """The host that *url* names, in lower case and without a last dot; "" if it is not a URL."""
+    parts = _split(url)
+    return "" if parts is None else (parts.hostname or "").rstrip(".")
 
 
-def _flaw_of(parts: SplitResult | None) -> str:
+def url_flaw(url: str, *, plain: bool = False) -> str:
+    """What is wrong with *url* as a place to talk to, and the cure; "" if nothing is. *plain*: http is good enough."""
+    return _flaw_of(_split(url), plain) or ("" if url.isascii() else _NOT_ASCII)
+
+
+def _flaw_of(parts: SplitResult | None, plain: bool = False) -> str:
     if parts is None:
         return "is not a URL: give https://host/path"
     if parts.username is not None or parts.password is not None:
         return "carries a user name or password: take it out"
-    if parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or "")):
+    if parts.scheme == "https" or (parts.scheme == "http" and (plain or is_loopback(parts.hostname or ""))):
         return ""
     return "is not https: faces and signatures travel encrypted (http is only for loopback)"
 

@@ -13,6 +13,7 @@ from rich.markup import escape
 from smile_async.batch import Flaw, Planner, Row, Run, read_manifest, render
 from smile_async.batch.orders import Orders, check_options
 from smile_async.batch.planning import sent_otherwise
+from smile_async.cli.options import session_of
 from smile_async.cli.output import aside
 from smile_async.cli.progress import interruptible, shown
 from smile_async.cli.standing import Standing
@@ -22,7 +23,6 @@ from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
 from smile_async.ledger.chunks import CHUNK_JOBS
 from smile_async.limits import Limits
-from smile_async.session import SmileSession
 
 if TYPE_CHECKING:
     from smile_async.workers import SharedRun
@@ -49,7 +49,7 @@ async def drive(
             return await _share(meant, given, retry)
         orders = Orders.of(meant.told)
         limits = Limits(jobs_per_second=orders.rate, pending=PENDING)
-        async with SmileSession.from_env(ledger=meant.ledger, limits=limits, **given) as session:
+        async with session_of(given, ledger=meant.ledger, limits=limits) as session:
             run = Run(
                 session,
                 meant.ledger,
@@ -148,7 +148,7 @@ async def _share(meant: _Meant, given: Mapping[str, Any] | None, retry: str) -> 
                 await shared_run.plan(meant.rows)
             else:
                 limits = Limits(pending=PENDING)
-                async with SmileSession.from_env(ledger=meant.ledger, limits=limits, **given) as session:
+                async with session_of(given, ledger=meant.ledger, limits=limits) as session:
                     worker = Worker(session, meant.ledger, queue, drain=Orders.of(meant.told).drain, give_up=True)
                     await shared_run.go(meant.rows, worker)
     return await _end(meant, shared_run, rendered=given is not None)

@@ -148,7 +148,7 @@ def _ticket(text: str | None, user_id: str | None, job_id: str | None) -> Ticket
 
 def _in_session(work: _Work[_Answer], account: options.Account) -> _Answer:
     async def inside() -> _Answer:
-        async with SmileSession.from_env(**account) as session:
+        async with options.session_of(account) as session:
             return await work(session)
 
     return asyncio.run(inside())

@@ -67,7 +67,6 @@ async def _work(
     from smile_async.cli.progress import interruptible  # noqa: PLC0415
     from smile_async.ledger import Ledger  # noqa: PLC0415
     from smile_async.limits import Limits  # noqa: PLC0415
-    from smile_async.session import SmileSession  # noqa: PLC0415
     from smile_async.workers import Queue, Worker  # noqa: PLC0415
 
     limits = Limits(uploads=uploads, pending=PENDING)
@@ -76,7 +75,7 @@ async def _work(
     async with (
         ledger,
         Queue(ledger) as queue,
-        SmileSession.from_env(ledger=ledger, limits=limits, **given) as session,
+        options.session_of(given, ledger=ledger, limits=limits) as session,
     ):
         working = Worker(session, ledger, queue, tell=_tell, **about)
         with interruptible(working):

@@ -34,7 +34,7 @@ class Job:
 
     Immutable, and cheap to keep: a path is read only when the upload starts. Raises InvalidJob at once for ids that
     are empty, longer than 255 characters or hold control characters, for partner_params that are not text, for flags
-    that are not bool, for a callback_url that is not https, and for bytes that are not a colour JPEG or PNG.
+    that are not bool, for a callback_url that is not a URL, and for bytes that are not a colour JPEG or PNG.
     """
 
     user_id: str
@@ -236,7 +236,8 @@ def _options_flaw(job: Job) -> str:
     if job.selfie is None and not job.use_enrolled_image:
         return "there is no selfie: give one, or set use_enrolled_image"
     if job.callback_url is not None:
-        why = url_flaw(job.callback_url)
+        # Whether it may be http is the session's to say, which knows whose account it is.
+        why = url_flaw(job.callback_url, plain=True)
         if why:
             return f"callback_url {why}"
     return ""

@@ -10,11 +10,13 @@ from typing import Any
 
 from smile_async.errors import (
     ForgedReply,
+    InvalidJob,
     SessionClosed,
     SmileError,
     Unavailable,
     UnreadableReply,
 )
+from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import JobStatus
 from smile_async.log import log
@@ -49,7 +51,7 @@ from smile_async.traffic.payload import Payload
 from smile_async.transport.engine import API_SECONDS, UPLOAD_SECONDS, NoReply, Reply
 from smile_async.transport.limiter import Limiter
 from smile_async.transport.pool import Pool
-from smile_async.urls import upload_url_flaw
+from smile_async.urls import upload_url_flaw, url_flaw
 
 __all__ = ["Driver"]
 
@@ -91,6 +93,12 @@ class Driver:
     def has_signed(self, timestamp: str) -> bool:
         """Whether a request of this session carried exactly this *timestamp* lately."""
         return self._stamps is not None and timestamp in self._stamps
+
+    def check(self, job: Job) -> None:
+        """Raise InvalidJob for a callback_url over which this session lets no result travel."""
+        why = url_flaw(job.callback_url, plain=self._settings.insecure_callbacks) if job.callback_url else ""
+        if why:
+            raise InvalidJob(f"job {job.job_id} of user {job.user_id}: callback_url {why}", job=job)
 
     def _stamp(self) -> SignedStamp:
         try:

@@ -98,6 +98,7 @@ class Sender:
         Cancelling abandons the request under way; `submission` then says how far the job may have come.
         """
         try:
+            self._driver.check(submission.job)
             with anyio.move_on_after(max(0.0, deadline - self._clock.monotonic() + GRACE)):
                 return await self._alone(submission, deadline)
             raise self._late(submission)
