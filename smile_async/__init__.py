@@ -82,6 +82,8 @@ if not TYPE_CHECKING:  # a type checker that sees this takes any name for one of
                 return globals().setdefault(name, getattr(module, name))
         if name in _HOMES:
             return import_module(f"{__name__}.{name}")
+        if name == "__version__":
+            return globals().setdefault(name, import_module("importlib.metadata").version("smile-async"))
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:

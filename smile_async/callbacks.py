@@ -7,7 +7,9 @@ Its signature is checked first, because that is cheap; then `/job_status` is ask
 
 import hashlib
 import hmac
+import inspect
 import ipaddress
+import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ import anyio
 from smile_async.contained import contained
 from smile_async.errors import BadConfiguration, ForgedReply, JobNotFound, SmileError
 from smile_async.jobs.verdict import Verdict
+from smile_async.limits import finite
 from smile_async.log import log
 from smile_async.protocol.signature import Secret, Signer
 from smile_async.protocol.v1.judging import FRESH_FOR, judge_callback
@@ -64,12 +67,15 @@ def verify_callback(
 
     Pure. *body* is the raw JSON; *now* is in seconds since 1970 UTC (None: this machine's clock) and *tolerance* how
     many seconds the signed timestamp may lie from it. The verdict's `confirmed` is False, so `approved` is too; give it
-    to `session.deliver`, which asks `/job_status`. Raises ForgedReply, StaleReply or UnreadableReply.
+    to `session.deliver`, which asks `/job_status`. Raises ForgedReply, StaleReply or UnreadableReply, and
+    BadConfiguration for arguments that can not be meant.
     """
     key, previous = Secret(api_key), [Secret(older) for older in previous_api_keys]
     del api_key, previous_api_keys
-    if now is None:
-        now = SystemClock().time()
+    now = SystemClock().time() if now is None else finite(now)
+    if math.isnan(now) or math.isnan(finite(tolerance)):
+        del body
+        raise BadConfiguration("now or tolerance is not a finite number of seconds: give one, or leave it out")
     try:
         return judge_callback(body, Signer(partner_id, key, previous), now, tolerance)
     except SmileError as error:
@@ -100,6 +106,8 @@ class CallbackReceiver:
         require_token: bool = False,
         allow_from: Iterable[str] | None = None,
     ) -> None:
+        if on_verdict is not None and not _is_async(on_verdict):
+            raise BadConfiguration("on_verdict is not an async function: write `async def on_verdict(verdict)`")
         self._session = session
         self._on_verdict = on_verdict
         self._confirm = checked_flag("confirm", confirm)
@@ -265,6 +273,11 @@ class _Known:
         # A final word stays. Unconfirmed, it may have been a lie, and the handler has to hear of another one.
         step_back = self.handed[0] and (verdict.confirmed or not verdict.final)
         return not step_back and self.handed != (verdict.final, verdict.code)
+
+
+def _is_async(function: object) -> bool:
+    # A plain function would be called, be found to have returned nothing to await, and be called again.
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 async def _whole(receive: Receive) -> bytes | None:

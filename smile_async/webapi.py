@@ -15,6 +15,7 @@ from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, JobType, Ticket
 from smile_async.protocol.signature import Secret
 from smile_async.session import PATIENCE, SmileSession
+from smile_async.traffic.waiting import checked_patience
 
 __all__ = ["WebApi"]
 
@@ -51,7 +52,7 @@ class WebApi:
         where = {"environment": _ENVIRONMENTS[server]} if server in _ENVIRONMENTS else {"base_url": server}
         #: The session behind it, for what the SDK's class can not do.
         self.session = SmileSession(partner_id, key, callback_url=default_callback or None, **{**where, **options})
-        self._callback, self._patience = bool(default_callback), patience
+        self._callback, self._patience = bool(default_callback), checked_patience(patience)
 
     async def __aenter__(self) -> Self:
         await self.session.__aenter__()

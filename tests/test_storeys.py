@@ -35,7 +35,7 @@ LEVEL = {name: level for level, storey in enumerate(STOREYS) for name in storey}
 TABLE_OF_CONTENTS = "session"
 #: Storeys that use less than all below them.
 ONLY = {
-    "timing": {"errors", "log"},
+    "timing": {"errors", "limits", "log"},
     "jobs": {"errors", "urls"},
     "ledger": {"errors", "log", "timing", "jobs", "protocol.steps"},
     # The provider on your desk: sharing our wire with it would prove that we agree with ourselves.

@@ -216,7 +216,13 @@ async def test_no_picture_in_tracebacks(connection: WebApi, pictures: Pictures) 
 
 @pytest.mark.parametrize(
     ("server", "host"),
-    [(0, "testapi."), ("0", "testapi."), (1, "production (api."), ("1", "production (api."), ("https://own.example/v1", "own.example")],
+    [
+        (0, "testapi."),
+        ("0", "testapi."),
+        (1, "production (api."),
+        ("1", "production (api."),
+        ("https://own.example/v1", "own.example"),
+    ],
 )
 def test_servers(server: str | int, host: str) -> None:
     """sid_server 0 is the sandbox, 1 is production, anything else a base URL."""
