@@ -52,12 +52,15 @@ class Job:
             why = _id_flaw(getattr(self, name))
             if why:
                 raise InvalidJob(f"{name} {why}", job=self)
-        why = _params_flaw(self.partner_params) or _options_flaw(self) or _content_flaw(self)
+        why = self._params_flaw() or _options_flaw(self) or _content_flaw(self)
         if why:
             raise InvalidJob(f"job {self.job_id} of user {self.user_id}: {why}", job=self)
         # One for all that have none: a hundred thousand jobs may be pending.
         params = MappingProxyType(dict(self.partner_params)) if self.partner_params else _NO_PARAMS
         object.__setattr__(self, "partner_params", params)
+
+    def _params_flaw(self) -> str:
+        return _params_flaw(self.partner_params)
 
     def __getstate__(self) -> dict[str, Any]:
         params = self.partner_params
