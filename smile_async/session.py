@@ -325,10 +325,11 @@ class SmileSession:
         history: bool = False,
         image_links: bool = False,
     ) -> Verdict:
-        known, ours = (None, False) if sent is None else (sent.known, not sent.recalled)
+        known, upload, ours = (None, None, False) if sent is None else (sent.known, sent.trace, not sent.recalled)
+        asked = {"history": history, "image_links": image_links}
         if self.host.open:
             try:
-                self.poller.listen(ticket, waiter, ours=ours, history=history, image_links=image_links, known=known)
+                self.poller.listen(ticket, waiter, ours=ours, known=known, upload=upload, **asked)
                 await waiter.ready.wait()
             finally:
                 self.poller.leave(waiter)
