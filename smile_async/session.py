@@ -21,6 +21,7 @@ from smile_async.errors import (
     SmileError,
     StillPending,
     UnreadableReply,
+    WrongLoop,
 )
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket, checked_ticket
@@ -47,6 +48,7 @@ from smile_async.transport.engines import engine_factory
 from smile_async.transport.limiter import Limiter
 from smile_async.transport.pool import Pool
 from smile_async.transport.tls import tls_context
+from smile_async.urls import asleep
 
 if TYPE_CHECKING:
     from smile_async.ledger import Ledger
@@ -165,6 +167,11 @@ class SmileSession:
 
     async def __aenter__(self) -> Self:
         self.host.bind()
+        if asleep(self._settings.base_url):
+            raise WrongLoop(
+                f"the sandbox at {self.server} is served in another event loop, which stands still while this one runs:"
+                " let them share one (pytest-asyncio: the same loop_scope for the fixture and the test)"
+            )
         if self._needs_tls:
             for http2 in (True, False):
                 await anyio.to_thread.run_sync(partial(tls_context, self._ca_file, http2=http2))

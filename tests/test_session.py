@@ -554,6 +554,25 @@ async def test_a_session_belongs_to_one_loop(call: str, session: SmileSession, p
     assert (await session.verify(pictures.job())).approved
 
 
+def test_a_sandbox_whose_loop_stands_still_is_told_at_once(pictures: Pictures) -> None:
+    """A sandbox that a wider fixture serves in its own loop never answers a test's: a hint, instead of all patience."""
+    with asyncio.Runner() as wider:
+        serving = Sandbox.serve()
+        running = wider.run(serving.__aenter__())
+
+        async def look() -> None:
+            async with session_of(running) as session:
+                assert session.stats.polls == 0
+
+        with asyncio.Runner() as narrow, pytest.raises(WrongLoop, match="the same loop_scope"):
+            narrow.run(look())
+        wider.run(look())
+        # In a thread of its own another loop is as good.
+        wider.run(asyncio.to_thread(asyncio.run, look()))
+        wider.run(serving.__aexit__(None, None, None))
+        running.sandbox.readers.shutdown()
+
+
 def test_a_session_does_not_travel() -> None:
     """Pickling and copying a session are refused: it holds a key and a loop."""
     for send in (pickle.dumps, copy.copy, copy.deepcopy):

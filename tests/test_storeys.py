@@ -39,7 +39,7 @@ ONLY = {
     "jobs": {"errors", "urls"},
     "ledger": {"errors", "log", "timing", "jobs", "protocol.steps"},
     # The provider on your desk: sharing our wire with it would prove that we agree with ourselves.
-    "sandbox": {"timing.clock", "jobs.codes", "jobs.ticket"},
+    "sandbox": {"timing.clock", "jobs.codes", "jobs.ticket", "urls"},
 }
 #: What stands on top: nobody below imports it.
 ROOF = ("sandbox", "batch", "workers", "report", "pytest_plugin", "cli", "webapi", "testing")
