@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from smile_async.timing.pacing import Pace
     from smile_async.traffic.stream import Failed, Finished
 
+    __version__: str
+
 __all__ = [  # noqa: RUF022 - a table of contents, in the order a reader meets the names
     # the session manager and its knobs
     "SmileSession",

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
+from importlib.metadata import version
 from pathlib import Path
 
 import public_names
@@ -197,6 +198,7 @@ def test_the_table_of_contents_is_whole() -> None:
     assert set(smile_async.__all__) == names.keys() - {"__builtins__"}
     assert set(smile_async.__all__) <= set(dir(smile_async))
     assert all(value is getattr(smile_async, name) for name, value in names.items() if name != "__builtins__")
+    assert smile_async.__version__ == version("smile-async")
     with pytest.raises(AttributeError, match="module 'smile_async' has no attribute 'Jbo'"):
         _ = smile_async.Jbo  # type: ignore[attr-defined]
 
