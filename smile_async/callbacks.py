@@ -7,7 +7,6 @@ Its signature is checked first, because that is cheap; then `/job_status` is ask
 
 import hashlib
 import hmac
-import inspect
 import ipaddress
 import math
 from collections import OrderedDict
@@ -18,7 +17,7 @@ from urllib.parse import parse_qs, urlencode
 
 import anyio
 
-from smile_async.contained import contained
+from smile_async.contained import contained, is_async
 from smile_async.errors import BadConfiguration, ForgedReply, JobNotFound, SmileError
 from smile_async.jobs.verdict import Verdict
 from smile_async.limits import finite
@@ -67,13 +66,12 @@ def verify_callback(
 
     Pure. *body* is the raw JSON; *now* is in seconds since 1970 UTC (None: this machine's clock) and *tolerance* how
     many seconds the signed timestamp may lie from it. The verdict's `confirmed` is False, so `approved` is too; give it
-    to `session.deliver`, which asks `/job_status`. Raises ForgedReply, StaleReply or UnreadableReply, and
-    BadConfiguration for arguments that can not be meant.
+    to `session.deliver`, which asks `/job_status`. Raises ForgedReply > StaleReply, UnreadableReply, BadConfiguration.
     """
     key, previous = Secret(api_key), [Secret(older) for older in previous_api_keys]
     del api_key, previous_api_keys
     now = SystemClock().time() if now is None else finite(now)
-    if math.isnan(now) or math.isnan(finite(tolerance)):
+    if math.isnan(now + finite(tolerance)):
         del body
         raise BadConfiguration("now or tolerance is not a finite number of seconds: give one, or leave it out")
     try:
@@ -106,7 +104,7 @@ class CallbackReceiver:
         require_token: bool = False,
         allow_from: Iterable[str] | None = None,
     ) -> None:
-        if on_verdict is not None and not _is_async(on_verdict):
+        if on_verdict is not None and not is_async(on_verdict):
             raise BadConfiguration("on_verdict is not an async function: write `async def on_verdict(verdict)`")
         self._session = session
         self._on_verdict = on_verdict
@@ -273,11 +271,6 @@ class _Known:
         # A final word stays. Unconfirmed, it may have been a lie, and the handler has to hear of another one.
         step_back = self.handed[0] and (verdict.confirmed or not verdict.final)
         return not step_back and self.handed != (verdict.final, verdict.code)
-
-
-def _is_async(function: object) -> bool:
-    # A plain function would be called, be found to have returned nothing to await, and be called again.
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 async def _whole(receive: Receive) -> bytes | None:
