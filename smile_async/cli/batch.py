@@ -177,10 +177,10 @@ def _forgotten(gone: int, *, as_json: bool) -> int:
 def _drive(
     ledger: str, name: str | None, told: dict[str, Any] | None, account: options.Account, *, retry: str, as_json: bool
 ) -> int:
-    from smile_async.cli.batch_run import drive, meet  # noqa: PLC0415 - another extra
+    from smile_async.cli.batch_run import check_account, drive  # noqa: PLC0415 - another extra
 
     async def work() -> "Standing":
-        await meet(account)
+        await check_account(account)
         return await drive(ledger, name, told, account, retry)
 
     return _ended(asyncio.run(work()), ledger, name, account, as_json=as_json)

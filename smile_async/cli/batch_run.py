@@ -12,7 +12,8 @@ import anyio.to_thread
 from smile_async.batch import Flaw, Planner, Row, Run, read_manifest, render
 from smile_async.batch.orders import Orders, check_options
 from smile_async.batch.planning import sent_otherwise
-from smile_async.cli.output import aside, plain, show_server
+from smile_async.cli.options import session_of
+from smile_async.cli.output import aside, plain
 from smile_async.cli.places import check_places
 from smile_async.cli.progress import interruptible, shown
 from smile_async.cli.standing import SHOWN, Standing
@@ -27,16 +28,16 @@ from smile_async.session import SmileSession
 if TYPE_CHECKING:
     from smile_async.workers import SharedRun
 
-__all__ = ["PENDING", "drive", "enqueue", "forget", "meet"]
+__all__ = ["PENDING", "check_account", "drive", "enqueue", "forget"]
 
 #: Jobs that wait for a verdict in one process: each keeps its paths in memory, about 2 kB.
 PENDING = 20_000
 
 
-async def meet(given: Mapping[str, Any]) -> None:
-    """Say which account at which server is meant; what is wrong with that is raised before a ledger is made for it."""
-    async with SmileSession.from_env(**given) as session:
-        show_server(session)
+async def check_account(given: Mapping[str, Any]) -> None:
+    """Raise BadConfiguration for what no session can be opened with: before a ledger is made for it."""
+    async with SmileSession.from_env(**given):
+        pass
 
 
 async def forget(where: str, *, user_id: str | None = None, before: float = 0.0) -> int:
@@ -55,7 +56,7 @@ async def drive(
             return await _share(meant, given, retry)
         orders = Orders.of(meant.told)
         limits = Limits(jobs_per_second=orders.rate, pending=PENDING)
-        async with SmileSession.from_env(ledger=meant.ledger, limits=limits, **given) as session:
+        async with session_of(given, ledger=meant.ledger, limits=limits) as session:
             run = Run(
                 session,
                 meant.ledger,
@@ -153,7 +154,7 @@ async def _share(meant: _Meant, given: Mapping[str, Any] | None, retry: str) -> 
                 await shared_run.plan(meant.rows)
             else:
                 limits = Limits(pending=PENDING)
-                async with SmileSession.from_env(ledger=meant.ledger, limits=limits, **given) as session:
+                async with session_of(given, ledger=meant.ledger, limits=limits) as session:
                     worker = Worker(session, meant.ledger, queue, drain=Orders.of(meant.told).drain, give_up=True)
                     await shared_run.go(meant.rows, worker)
     return await _end(meant, shared_run, rendered=given is not None)

@@ -19,7 +19,6 @@ from smile_async.cli.output import (
     people,
     plain,
     redrawn,
-    show_server,
     show_verdict,
     show_way_back,
     verdict_document,
@@ -159,9 +158,7 @@ def _ticket(text: str | None, user_id: str | None, job_id: str | None) -> Ticket
 
 def _in_session(work: _Work[_Answer], account: options.Account) -> _Answer:
     async def inside() -> _Answer:
-        session = SmileSession.from_env(**account)
-        show_server(session)
-        async with session:
+        async with options.session_of(account) as session:
             return await work(session)
 
     return asyncio.run(inside())

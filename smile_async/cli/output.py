@@ -19,7 +19,6 @@ from smile_async.errors import BadConfiguration, InvalidJob, SmileError, StillPe
 from smile_async.jobs.codes import Decision
 from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import Verdict
-from smile_async.session import SmileSession
 
 __all__ = [
     "ExitCode",
@@ -31,7 +30,6 @@ __all__ = [
     "people",
     "plain",
     "redrawn",
-    "show_server",
     "show_verdict",
     "show_way_back",
     "to_copy",
@@ -93,12 +91,6 @@ def to_copy(*words: str, account: Mapping[str, Any] = MappingProxyType({})) -> s
     """A command line for a shell, about the same *account*."""
     given = [part for name, value in account.items() for part in (f"--{name.replace('_', '-')}", str(value))]
     return shlex.join(["smile-async", *words, *given])
-
-
-def show_server(session: SmileSession) -> None:
-    """Say on standard error whose account at which server is meant."""
-    whose, _, _state = repr(session).removeprefix("<SmileSession of ").rpartition(", ")
-    aside().print(f"[dim]{plain(whose)}[/dim]")
 
 
 def code_of(found: Verdict | SmileError | None) -> ExitCode:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from smile_async.cli import options
-from smile_async.cli.output import ExitCode, aside, paint, plain, show_server
+from smile_async.cli.output import ExitCode, aside, paint, plain
 from smile_async.cli.streams import print_document
 
 if TYPE_CHECKING:
@@ -72,7 +72,6 @@ async def _work(
     from smile_async.cli.progress import interruptible  # noqa: PLC0415
     from smile_async.ledger import Ledger  # noqa: PLC0415
     from smile_async.limits import Limits  # noqa: PLC0415
-    from smile_async.session import SmileSession  # noqa: PLC0415
     from smile_async.workers import Queue, Worker  # noqa: PLC0415
 
     limits = Limits(uploads=uploads, pending=PENDING)
@@ -81,9 +80,8 @@ async def _work(
     async with (
         ledger,
         Queue(ledger) as queue,
-        SmileSession.from_env(ledger=ledger, limits=limits, **given) as session,
+        options.session_of(given, ledger=ledger, limits=limits) as session,
     ):
-        show_server(session)
         working = Worker(session, ledger, queue, tell=_tell, **about)
         with interruptible(working):
             await working.work(until_empty=until_empty)

@@ -17,6 +17,8 @@ import anyio
 import anyio.to_thread
 import httpx
 
+from smile_async.urls import SERVED
+
 from .certificates import is_wildcard, issue
 from .listener import Listener
 
@@ -120,6 +122,7 @@ async def _open(sandbox: "Sandbox", host: str, port: int, storage_port: int) -> 
         try:
             await api.start()
             await storage.start()
+            SERVED[api.port] = asyncio.get_running_loop()
             sandbox.storage_url = f"https://{name}:{storage.port}"
             base_url = f"https://{name}:{api.port}/v1"
             sandbox.console.exposed = not api.loopback
@@ -129,6 +132,7 @@ async def _open(sandbox: "Sandbox", host: str, port: int, storage_port: int) -> 
                 yield sandbox.running
         finally:
             sandbox.closing.set()
+            SERVED.pop(api.port, None)
             with anyio.CancelScope(shield=True):
                 await asyncio.gather(api.stop(), storage.stop())
             sandbox.storage_url = sandbox.closing = sandbox.running = None

@@ -785,3 +785,14 @@ async def test_a_key_far_down_names_both_lines(tmp_path: Path, pictures: Picture
     assert total == 1298
     assert (flaws[0].line, len(flaws)) == (1202, 98)
     assert "lines 2 and 1202" in flaws[0].why
+
+
+async def test_a_callback_without_tls_is_found_by_the_dry_run(
+    tmp_path: Path, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dry run looks at callback URLs as the run will, by the same variable."""
+    job = Row(2, "ada", "ada", pictures.selfie_path, callback_url="http://shop.example/smile")
+    (flaw,) = (await check(iter([job]), "b"))[1]
+    assert (flaw.line, flaw.why.split(":")[0]) == (2, "callback_url is not https")
+    monkeypatch.setenv("SMILE_INSECURE_CALLBACKS", "1")
+    assert await check(iter([job]), "b") == (1, [])

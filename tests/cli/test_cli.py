@@ -71,6 +71,18 @@ async def test_exit_codes(run: Run, pictures: Pictures, result: str, code: int, 
     assert ("ask for this job again" in person.err) is (decision == "provisional")
 
 
+async def test_the_server_that_is_meant(run: Run, account: RunningSandbox, pictures: Pictures) -> None:
+    """Standard error begins with it; the variables of a desk's sandbox do not move to a vendor's environment."""
+    arguments = ("verify", pictures.selfie_path, "--user-id", "ada", "--json")
+    ran = await run(*arguments)
+    assert ran.err.startswith(f"{account.base_url.split('/')[2]}, partner {account.partner_id}\n")
+    for environment in ("production", "sandbox"):
+        moved = await run(*arguments, "--environment", environment)
+        assert (moved.code, moved.document["error"]) == (4, "BadConfiguration")
+        assert f"environment is '{environment}', but SMILE_BASE_URL names the host" in moved.document["message"]
+    assert len(account.sandbox.jobs) == 1
+
+
 async def test_unknown_code_is_an_error(run: Run, account: RunningSandbox, pictures: Pictures) -> None:
     """A code nobody has documented exits with 3, like an error of the provider."""
     account.sandbox.script("ada", code="7777")

@@ -183,7 +183,7 @@ async def test_the_server_is_named(run: Run, account: RunningSandbox, pictures: 
         ("status", "--user-id", "a", "--job-id", "b"),
     ):
         ran = await run(*arguments)
-        assert ran.err.splitlines()[0] == f"partner {account.partner_id} at {account.base_url}"
+        assert ran.err.splitlines()[0] == f"{account.base_url.split('/')[2]}, partner {account.partner_id}"
 
 
 # Extras.

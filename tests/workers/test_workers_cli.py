@@ -191,7 +191,11 @@ async def test_ctrl_c_ends_a_worker(server: Postgres, running: RunningSandbox, p
         stderr=asyncio.subprocess.PIPE,
     )
     assert child.stderr is not None
-    await asyncio.wait_for(child.stderr.readuntil(b"chunk 1 of batch b: done"), 20)
+    assert (
+        await asyncio.wait_for(child.stderr.readline(), 20)
+        == f"{running.base_url.split('/')[2]}, partner 001\n".encode()
+    )
+    assert b"chunk 1 of batch b: done" in await asyncio.wait_for(child.stderr.readline(), 20)
     child.send_signal(signal.SIGTERM)
     said, told = await asyncio.wait_for(child.communicate(), 20)
     assert (child.returncode, json.loads(said)["rows"]) == (0, 1)
