@@ -22,10 +22,11 @@ _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 
 class _Lasting:
-    """A text stream, written to at once; OSError is raised only if it is not its reader's doing."""
+    """A text stream, written to at once; where *needed*, OSError is raised unless it is its reader who has gone."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, needed: bool) -> None:
         self._stream = stream
+        self._needed = needed
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -35,11 +36,12 @@ class _Lasting:
         try:
             self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
             self._stream.flush()
-        except (BrokenPipeError, ValueError):  # ValueError: it is closed
+        except ValueError:  # it is closed
             self._forget()
-        except OSError:
+        except OSError as error:
             self._forget()
-            raise
+            if self._needed and not isinstance(error, BrokenPipeError):
+                raise
         return len(text)
 
     def flush(self) -> None:
@@ -64,9 +66,9 @@ def lasting() -> Iterator[None]:
                 until_left.callback(setattr, sys, name, None)
         # A command that is run inside another's finds them so.
         if not isinstance(sys.stdout, _Lasting):
-            until_left.enter_context(contextlib.redirect_stdout(_Lasting(sys.stdout)))
+            until_left.enter_context(contextlib.redirect_stdout(_Lasting(sys.stdout, needed=True)))
         if not isinstance(sys.stderr, _Lasting):
-            until_left.enter_context(contextlib.redirect_stderr(_Lasting(sys.stderr)))
+            until_left.enter_context(contextlib.redirect_stderr(_Lasting(sys.stderr, needed=False)))
         yield
 
 

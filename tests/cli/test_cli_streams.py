@@ -78,7 +78,11 @@ async def test_a_sent_job_is_found_again_without_standard_output(
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
 def test_a_full_disk_is_an_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """An answer that could not be written, though somebody wants it, exits with 3 and is no rejection."""
+    """An answer that could not be written, though somebody wants it, exits with 3; a hint may be lost."""
+    with Path("/dev/full").open("w", encoding="utf-8") as full, monkeypatch.context() as shell:
+        shell.setattr(sys, "stderr", full)
+        with lasting():
+            sys.stderr.write("a hint")
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         monkeypatch.setattr(sys, "stdout", full)
         assert main(["explain", "0812", "--json"]) == 3
