@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from smile_async.timing.pacing import Pace
     from smile_async.traffic.stream import Failed, Finished
 
+    __version__: str
+
 __all__ = [  # noqa: RUF022 - a table of contents, in the order a reader meets the names
     # the session manager and its knobs
     "SmileSession",
@@ -82,6 +84,8 @@ if not TYPE_CHECKING:  # a type checker that sees this takes any name for one of
                 return globals().setdefault(name, getattr(module, name))
         if name in _HOMES:
             return import_module(f"{__name__}.{name}")
+        if name == "__version__":
+            return globals().setdefault(name, import_module("importlib.metadata").version("smile-async"))
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:

@@ -8,6 +8,7 @@ Its signature is checked first, because that is cheap; then `/job_status` is ask
 import hashlib
 import hmac
 import ipaddress
+import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ from urllib.parse import parse_qs, urlencode
 
 import anyio
 
-from smile_async.contained import contained
+from smile_async.contained import contained, is_async
 from smile_async.errors import BadConfiguration, ForgedReply, JobNotFound, SmileError
 from smile_async.jobs.verdict import Verdict
+from smile_async.limits import finite
 from smile_async.log import log
 from smile_async.protocol.signature import Secret, Signer
 from smile_async.protocol.v1.judging import FRESH_FOR, judge_callback
@@ -64,12 +66,14 @@ def verify_callback(
 
     Pure. *body* is the raw JSON; *now* is in seconds since 1970 UTC (None: this machine's clock) and *tolerance* how
     many seconds the signed timestamp may lie from it. The verdict's `confirmed` is False, so `approved` is too; give it
-    to `session.deliver`, which asks `/job_status`. Raises ForgedReply, StaleReply or UnreadableReply.
+    to `session.deliver`, which asks `/job_status`. Raises ForgedReply > StaleReply, UnreadableReply, BadConfiguration.
     """
     key, previous = Secret(api_key), [Secret(older) for older in previous_api_keys]
     del api_key, previous_api_keys
-    if now is None:
-        now = SystemClock().time()
+    now = SystemClock().time() if now is None else finite(now)
+    if math.isnan(now + finite(tolerance)):
+        del body
+        raise BadConfiguration("now or tolerance is not a finite number of seconds: give one, or leave it out")
     try:
         return judge_callback(body, Signer(partner_id, key, previous), now, tolerance)
     except SmileError as error:
@@ -100,6 +104,8 @@ class CallbackReceiver:
         require_token: bool = False,
         allow_from: Iterable[str] | None = None,
     ) -> None:
+        if on_verdict is not None and not is_async(on_verdict):
+            raise BadConfiguration("on_verdict is not an async function: write `async def on_verdict(verdict)`")
         self._session = session
         self._on_verdict = on_verdict
         self._confirm = checked_flag("confirm", confirm)

@@ -5,11 +5,12 @@ application's own cancelled task is a failure like any other, and so are SystemE
 """
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable
 
 from smile_async.log import log
 
-__all__ = ["contained", "is_ours", "quietly"]
+__all__ = ["contained", "is_async", "is_ours", "quietly"]
 
 
 def is_ours(error: BaseException) -> bool:
@@ -29,6 +30,11 @@ async def contained(work: Callable[..., Awaitable[object]], *args: object) -> Ba
             raise
         return error
     return None
+
+
+def is_async(function: object) -> bool:
+    """Whether calling *function* gives something to await: a coroutine function, or an object that is called as one."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 def quietly(work: Callable[..., object], *args: object) -> None:

@@ -1,10 +1,22 @@
 """How much a session does at once, and how much it has done; every figure says its unit."""
 
+import math
 from dataclasses import dataclass
 
 from smile_async.errors import BadConfiguration
 
-__all__ = ["Limits", "Stats"]
+__all__ = ["Limits", "Stats", "finite"]
+
+
+def finite(value: object) -> float:
+    """*value*, if it is a number to reckon with; else nan, which no comparison holds for: a text, inf, 10**400."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return math.nan
+    try:
+        number = float(value)
+    except OverflowError:
+        return math.nan
+    return number if math.isfinite(number) else math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +39,8 @@ class Limits:
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise BadConfiguration(f"Limits.{name} is {value!r}: give a whole number from 1")
         rate = self.jobs_per_second
-        if rate is not None and not 0 < rate < float("inf"):
-            raise BadConfiguration(f"Limits.jobs_per_second is {rate!r}: give a number above 0, or None")
+        if rate is not None and not finite(rate) > 0:
+            raise BadConfiguration("Limits.jobs_per_second is not a finite number above 0: give one, or None")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncIterable, Iterable, Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack
 
 import anyio
 import anyio.to_thread
@@ -21,6 +21,7 @@ from smile_async.errors import (
     SmileError,
     StillPending,
     UnreadableReply,
+    WrongLoop,
 )
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket, checked_ticket
@@ -30,7 +31,7 @@ from smile_async.log import log
 from smile_async.protocol.signature import Secret
 from smile_async.protocol.steps import Ask, Fault
 from smile_async.protocol.v1.submission import Submission
-from smile_async.settings import Settings, checked_flag, environment_settings
+from smile_async.settings import Options, Settings, checked_flag, environment_settings
 from smile_async.timing.clock import Clock, SystemClock
 from smile_async.timing.pacing import Pace
 from smile_async.traffic.confirming import Confirmer
@@ -47,6 +48,7 @@ from smile_async.transport.engines import engine_factory
 from smile_async.transport.limiter import Limiter
 from smile_async.transport.pool import Pool
 from smile_async.transport.tls import tls_context
+from smile_async.urls import asleep
 
 if TYPE_CHECKING:
     from smile_async.ledger import Ledger
@@ -65,13 +67,14 @@ CLOSE_SECONDS = 5.0
 class SmileSession:
     """An async client of Smile ID for one partner: `async with SmileSession(partner_id, api_key) as session:`.
 
-    *environment* is "sandbox" or "production"; *base_url* (ends in /v1) overrides it. *callback_url*: where Smile ID
-    posts results, unless the job says otherwise. *ca_file*: PEM of the CAs to trust instead of the system's (which
-    pyreqwest can not do, and so refuses but for loopback). *http*: "httpx", "httpx2", "pyreqwest", an
-    `httpx.AsyncBaseTransport` or a factory of such. *upload_hosts*: hosts that presigned URLs may name; pin your
-    account's. *previous_api_keys* are still believed in replies. *trust_env*: use the proxies of the environment.
-    *ledger*: a path, a postgresql:// URL or a `Ledger`: jobs then survive the process. Raises BadConfiguration. Bound
-    to one event loop, safe for any number of its tasks.
+    *environment* is "sandbox" (the default) or "production"; or else *base_url* (ends in /v1) names another server.
+    *callback_url*: where Smile ID posts results, unless the job says otherwise; https, or with *insecure_callbacks*
+    http, outside of production. *ca_file*: PEM of the CAs to trust instead of the system's; off loopback pyreqwest can
+    only add to those, and refuses it. *http*: "httpx", "httpx2", "pyreqwest", an `httpx.AsyncBaseTransport` or a
+    factory of such, which bring CAs and proxies of their own. *upload_hosts*: hosts that presigned URLs may name; pin
+    your account's. *previous_api_keys* are still believed in replies. *trust_env*: use the proxies of the environment,
+    but for hosts that NO_PROXY names. *ledger*: a path, a postgresql:// URL or a `Ledger`: jobs then survive the
+    process. Raises BadConfiguration. Bound to one event loop, safe for any number of its tasks.
     """
 
     def __init__(
@@ -79,7 +82,7 @@ class SmileSession:
         partner_id: str,
         api_key: str | Secret,
         *,
-        environment: str = "sandbox",
+        environment: str | None = None,
         base_url: str | None = None,
         callback_url: str | None = None,
         ca_file: str | os.PathLike[str] | None = None,
@@ -90,6 +93,7 @@ class SmileSession:
         upload_hosts: str | Sequence[str] | None = None,
         previous_api_keys: Sequence[str | Secret] = (),
         trust_env: bool = False,
+        insecure_callbacks: bool = False,
         clock: Clock | None = None,
         in_thread: InThread | None = None,
     ) -> None:
@@ -105,6 +109,7 @@ class SmileSession:
             base_url=base_url,
             callback_url=callback_url,
             upload_hosts=upload_hosts,
+            insecure_callbacks=insecure_callbacks,
         )
         self._ca_file = None if ca_file is None else os.fspath(ca_file)
         if self._ca_file is not None and not os.path.isfile(self._ca_file):  # noqa: PTH113 - may be bytes-free text
@@ -113,7 +118,7 @@ class SmileSession:
         factory, sharded = engine_factory(
             http, ca_file=self._ca_file, trust_env=proxies, base_url=self._settings.base_url
         )
-        self._needs_tls = http in ("httpx", "httpx2") if isinstance(http, str) else False
+        self._needs_tls = isinstance(http, str)
         self._clock = clock or SystemClock()
         self._api = Pool(factory, http2=True, sharded=sharded)
         self._storage = Pool(factory, http2=False, sharded=False)
@@ -129,31 +134,49 @@ class SmileSession:
         self._finished = self._failed = 0
 
     @classmethod
-    def from_env(cls, **overrides: Any) -> Self:
+    def from_env(cls, **told: Unpack[Options]) -> Self:
         """A session from SMILE_PARTNER_ID, SMILE_API_KEY, SMILE_ENVIRONMENT, SMILE_BASE_URL, SMILE_CALLBACK_URL,
-        SMILE_CA_FILE, SMILE_HTTP and SMILE_UPLOAD_HOSTS; *overrides* win. Raises BadConfiguration.
+        SMILE_INSECURE_CALLBACKS, SMILE_CA_FILE, SMILE_HTTP and SMILE_UPLOAD_HOSTS.
+
+        What is *told* here wins; an `environment` or `base_url` puts variables about another server out of force, or
+        is refused where partner id and key would move there alone. Raises BadConfiguration.
         """
-        if "api_key" in overrides:
-            overrides["api_key"] = Secret(overrides["api_key"])
-        return cls(**environment_settings(os.environ, overrides))
+        if "api_key" in told:
+            told["api_key"] = Secret(told["api_key"])
+        return cls(**environment_settings(os.environ, told))
+
+    @property
+    def server(self) -> str:
+        """Which server is meant, for people: `production (api.smileidentity.com)`, or host and port of another."""
+        return self._settings.server
 
     def __repr__(self) -> str:
         if "host" not in vars(self):
             # Refused by __init__: a crash reporter that writes out its frame must not crash in turn.
             return "<SmileSession that could not be made>"
         state = "open" if self.host.open else "closed"
-        return f"<SmileSession of partner {self._settings.signer.partner_id} at {self._settings.base_url}, {state}>"
+        return f"<SmileSession of partner {self.partner_id} at {self.server}, {state}>"
+
+    @property
+    def partner_id(self) -> str:
+        """Whose session it is."""
+        return self._settings.signer.partner_id
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a SmileSession can not be pickled: make one in each process")
 
     async def __aenter__(self) -> Self:
         self.host.bind()
+        if asleep(self._settings.base_url):
+            raise WrongLoop(
+                f"the sandbox at {self.server} is served in another event loop, which stands still while this one runs:"
+                " let them share one (pytest-asyncio: the same loop_scope for the fixture and the test)"
+            )
         if self._needs_tls:
             for http2 in (True, False):
                 await anyio.to_thread.run_sync(partial(tls_context, self._ca_file, http2=http2))
         if self._ledger is not None:
-            await self._ledger.join(f"partner {self._settings.signer.partner_id} at {self._settings.api_host}")
+            await self._ledger.join(f"partner {self.partner_id} at {self._settings.api_host}")
         # Nothing is awaited from here on: nobody leaves what was never entered, and so nothing may be left open.
         self.host.start(self.poller.run)
         return self
@@ -289,9 +312,9 @@ class SmileSession:
         )
 
     async def _sent(self, job: Job, deadline: float) -> Submission:
-        self.host.check()
         if not isinstance(job, Job):
             raise InvalidJob(f"got {type(job).__name__} instead of a Job: use Job.authenticate or Job.register")
+        self.host.check(job)
         submission = Submission(job)
         try:
             submission.ticket = await self.sender.send(submission, deadline)
@@ -309,10 +332,11 @@ class SmileSession:
         history: bool = False,
         image_links: bool = False,
     ) -> Verdict:
-        known, ours = (None, False) if sent is None else (sent.known, not sent.recalled)
+        known, upload, ours = (None, None, False) if sent is None else (sent.known, sent.trace, not sent.recalled)
+        asked = {"history": history, "image_links": image_links}
         if self.host.open:
             try:
-                self.poller.listen(ticket, waiter, ours=ours, history=history, image_links=image_links, known=known)
+                self.poller.listen(ticket, waiter, ours=ours, known=known, upload=upload, **asked)
                 await waiter.ready.wait()
             finally:
                 self.poller.leave(waiter)

@@ -1,19 +1,29 @@
-"""What a session was told about its account and its server, checked before anything is opened.
+"""Which account a session is of, and at which server: where what the call says meets what the variables say.
 
-Every message says what to do. Keys go in as text and are never seen again.
+Half an account must not move to another server, and an approval of a sandbox must not pass for one of production: what
+the call says counts, and where a variable would contradict it silently, it is refused or left alone as the README's
+table says. All of it is checked before anything is opened. Keys go in as text and are never seen again.
 """
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 from urllib.parse import urlsplit
 
 from smile_async.errors import BadConfiguration
+from smile_async.limits import Limits
 from smile_async.protocol.signature import Secret, Signer
-from smile_async.urls import DEFAULT_UPLOAD_HOSTS, url_flaw
+from smile_async.timing.clock import Clock
+from smile_async.timing.pacing import Pace
+from smile_async.urls import DEFAULT_UPLOAD_HOSTS, host_of, url_flaw
 
-__all__ = ["ENVIRONMENTS", "Settings", "checked_flag", "environment_settings"]
+if TYPE_CHECKING:
+    from smile_async.ledger import Ledger
+    from smile_async.traffic.readers import InThread
+
+__all__ = ["ENVIRONMENTS", "Options", "Settings", "checked_flag", "environment_settings", "insecure_callbacks"]
 
 #: protocol.md §1.
 ENVIRONMENTS = {
@@ -31,6 +41,30 @@ _FROM_ENV = {
     "http": "SMILE_HTTP",
     "upload_hosts": "SMILE_UPLOAD_HOSTS",
 }
+#: Who somebody is, and where: None is nothing said.
+_WHO, _WHERE = ("partner_id", "api_key"), ("environment", "base_url")
+_INSECURE = "SMILE_INSECURE_CALLBACKS"
+
+
+class Options(TypedDict, total=False):
+    """What `SmileSession` takes, by name: so that a type checker finds a misspelt one."""
+
+    partner_id: str
+    api_key: str | Secret
+    environment: str | None
+    base_url: str | None
+    callback_url: str | None
+    ca_file: str | os.PathLike[str] | None
+    http: Any
+    limits: Limits
+    pace: Pace
+    ledger: "Ledger | str | os.PathLike[str] | None"
+    upload_hosts: str | Sequence[str] | None
+    previous_api_keys: Sequence[str | Secret]
+    trust_env: bool
+    insecure_callbacks: bool
+    clock: Clock | None
+    in_thread: "InThread | None"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +76,7 @@ class Settings:
     api_host: str
     callback_url: str
     upload_hosts: tuple[str, ...]
+    insecure_callbacks: bool
 
     @classmethod
     def checked(
@@ -50,28 +85,50 @@ class Settings:
         partner_id: str,
         api_key: Secret,
         previous_api_keys: Sequence[Secret],
-        environment: str,
+        environment: str | None,
         base_url: str | None,
         callback_url: str | None,
         upload_hosts: str | Sequence[str] | None,
+        insecure_callbacks: bool,
     ) -> "Settings":
         """The settings, or BadConfiguration saying which one is wrong and what to do."""
-        if not base_url and environment not in ENVIRONMENTS:
-            raise BadConfiguration(f"environment is {environment!r}: give 'sandbox' or 'production', or a base_url")
-        url = (base_url or ENVIRONMENTS[environment]).rstrip("/")
-        for name, value in (("base_url", url), ("callback_url", callback_url)):
-            why = url_flaw(value) if value else ""
-            if why:
-                raise BadConfiguration(f"{name} {why}")
-        if not urlsplit(url).path.endswith("/v1") or "?" in url or "#" in url:
-            raise BadConfiguration("base_url does not end in /v1: this library speaks version 1 of the API")
+        url = _base_url(environment, base_url)
+        plain = checked_flag("insecure_callbacks", insecure_callbacks)
+        if plain and host_of(url) == host_of(ENVIRONMENTS["production"]):
+            raise BadConfiguration("insecure_callbacks does not go with production: give it a callback_url with https")
+        why = url_flaw(callback_url, plain=plain) if callback_url else ""
+        if why:
+            raise BadConfiguration(f"callback_url {why}")
         return cls(
             signer=Signer(partner_id, api_key, previous_api_keys),
             base_url=url,
-            api_host=(urlsplit(url).hostname or "").rstrip("."),
+            api_host=host_of(url),
             callback_url=callback_url or "",
             upload_hosts=_hosts(upload_hosts),
+            insecure_callbacks=plain,
         )
+
+    @property
+    def server(self) -> str:
+        """Which server is meant, for people: `production (api.smileidentity.com)`, or host and port of another."""
+        names = {host_of(url): name for name, url in ENVIRONMENTS.items()}
+        name = names.get(self.api_host)
+        return urlsplit(self.base_url).netloc if name is None else f"{name} ({self.api_host})"
+
+
+def _base_url(environment: str | None, base_url: str | None) -> str:
+    if environment is not None and environment not in ENVIRONMENTS:
+        raise BadConfiguration(f"environment is {environment!r}: give 'sandbox' or 'production'")
+    if environment == "production" and base_url is not None:
+        raise BadConfiguration("environment is 'production' and there is a base_url: give one of them")
+    url = ENVIRONMENTS[environment or "sandbox"] if base_url is None else base_url
+    why = url_flaw(url)
+    if why:
+        raise BadConfiguration(f"base_url {why}")
+    url = url.rstrip("/")
+    if not urlsplit(url).path.endswith("/v1") or "?" in url or "#" in url:
+        raise BadConfiguration("base_url does not end in /v1: this library speaks version 1 of the API")
+    return url
 
 
 def checked_flag(name: str, value: object) -> bool:
@@ -91,13 +148,49 @@ def _hosts(given: str | Sequence[str] | None) -> tuple[str, ...]:
     return tuple(name.lower() for name in names)
 
 
-def environment_settings(environ: Mapping[str, str], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """The session's arguments from `SMILE_*` variables; *overrides* win. Raises BadConfiguration for a missing one."""
+def environment_settings(environ: Mapping[str, str], told: Options) -> Options:
+    """The session's arguments from what it is *told* and the `SMILE_*` variables, by the README's table.
+
+    Raises BadConfiguration where they contradict each other, or one is missing.
+    """
+    said = {name: value for name, value in told.items() if value is not None or name not in (*_WHO, *_WHERE)}
     found: dict[str, Any] = {name: environ[key] for name, key in _FROM_ENV.items() if environ.get(key)}
-    if "api_key" in found:
-        found["api_key"] = Secret(found["api_key"])
-    found.update(overrides)
-    for name in ("partner_id", "api_key"):
-        if name not in found:
+    if insecure_callbacks(environ):
+        found["insecure_callbacks"] = True
+    for name in _silenced(said, found):
+        found.pop(name, None)
+    for name in _WHO:
+        if name not in said and name not in found:
             raise BadConfiguration(f"{_FROM_ENV[name]} is not set: export it, or pass {name}=")
-    return found
+    whole = {**found, **said}
+    return cast("Options", {**whole, "api_key": Secret(whole["api_key"])})
+
+
+def _silenced(said: Mapping[str, Any], found: Mapping[str, str]) -> tuple[str, ...]:
+    """The variables that what is *said* puts out of force; raises BadConfiguration where neither may give way."""
+    host = host_of(found.get("base_url", ""))
+    at = f"SMILE_BASE_URL names the host {host}" if host else "SMILE_BASE_URL is set"
+    if "base_url" in said:
+        return ("environment",) if host and host == host_of(said["base_url"]) else ("environment", "ca_file")
+    if "environment" not in said:
+        if "base_url" in found and found.get("environment") == "production":
+            raise BadConfiguration(f"SMILE_ENVIRONMENT is 'production', but {at}: unset one of them")
+        return ()
+    if all(name in said for name in _WHO):
+        return ("environment", "base_url", "ca_file", "callback_url", "insecure_callbacks")
+    wanted, other = said["environment"], found.get("environment", said["environment"])
+    if "base_url" in found or other != wanted:
+        but = at if "base_url" in found else f"SMILE_ENVIRONMENT is {other!r}"
+        raise BadConfiguration(
+            f"environment is {wanted!r}, but {but}, where partner id and key are from: unset the SMILE_* variables and"
+            " set those of the account you mean, or pass its partner_id and api_key as well"
+        )
+    return ()
+
+
+def insecure_callbacks(environ: Mapping[str, str]) -> bool:
+    """Whether the variables allow callback URLs without TLS; raises BadConfiguration for what is no switch."""
+    value = environ.get(_INSECURE, "")
+    if value not in ("", "0", "1"):
+        raise BadConfiguration(f"{_INSECURE} is {value!r}: set it to 1, or unset it")
+    return value == "1"

@@ -7,13 +7,19 @@ URL comes from an unsigned reply (protocol.md §2.3), so its host is checked aga
 import ipaddress
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
-__all__ = ["DEFAULT_UPLOAD_HOSTS", "is_loopback", "upload_url_flaw", "url_flaw"]
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+__all__ = ["DEFAULT_UPLOAD_HOSTS", "SERVED", "asleep", "host_of", "is_loopback", "upload_url_flaw", "url_flaw"]
 
 #: Where the documented presigned URLs live (protocol.md §4). Pin the exact bucket host seen in your account.
 DEFAULT_UPLOAD_HOSTS = ("*.amazonaws.com",)
 
+#: The event loops in which sandboxes of this very process serve, by port.
+SERVED: dict[int, "AbstractEventLoop"] = {}
 
 #: What travels is ASCII; an engine that met anything else would fail with the whole URL in its hands.
 _NOT_ASCII = "is not ASCII: write the host in punycode, and percent-encode the rest"
@@ -50,17 +56,29 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def url_flaw(url: str) -> str:
-    """What is wrong with *url* as a place to talk to, and the cure; "" if nothing is."""
-    return _flaw_of(_split(url)) or ("" if url.isascii() else _NOT_ASCII)
+def host_of(url: str) -> str:
+    """The host that *url* names, in lower case and without a last dot; "" if it is not a URL."""
+    parts = _split(url)
+    return "" if parts is None else (parts.hostname or "").rstrip(".")
 
 
-def _flaw_of(parts: SplitResult | None) -> str:
+def asleep(url: str) -> bool:
+    """Whether *url* is served by this very process, in an event loop that does not run: nobody would ever answer."""
+    loop = SERVED.get(urlsplit(url).port or 0) if is_loopback(host_of(url)) else None
+    return loop is not None and not loop.is_running() and not loop.is_closed()
+
+
+def url_flaw(url: str, *, plain: bool = False) -> str:
+    """What is wrong with *url* as a place to talk to, and the cure; "" if nothing is. *plain*: http is good enough."""
+    return _flaw_of(_split(url), plain) or ("" if url.isascii() else _NOT_ASCII)
+
+
+def _flaw_of(parts: SplitResult | None, plain: bool = False) -> str:
     if parts is None:
         return "is not a URL: give https://host/path"
     if parts.username is not None or parts.password is not None:
         return "carries a user name or password: take it out"
-    if parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or "")):
+    if parts.scheme == "https" or (parts.scheme == "http" and (plain or is_loopback(parts.hostname or ""))):
         return ""
     return "is not https: faces and signatures travel encrypted (http is only for loopback)"
 

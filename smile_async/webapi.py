@@ -10,11 +10,14 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+import orjson
+
 from smile_async.jobs.image import Image
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, JobType, Ticket
 from smile_async.protocol.signature import Secret
 from smile_async.session import PATIENCE, SmileSession
+from smile_async.traffic.waiting import checked_patience
 
 __all__ = ["WebApi"]
 
@@ -51,7 +54,7 @@ class WebApi:
         where = {"environment": _ENVIRONMENTS[server]} if server in _ENVIRONMENTS else {"base_url": server}
         #: The session behind it, for what the SDK's class can not do.
         self.session = SmileSession(partner_id, key, callback_url=default_callback or None, **{**where, **options})
-        self._callback, self._patience = bool(default_callback), patience
+        self._callback, self._patience = bool(default_callback), checked_patience(patience)
 
     async def __aenter__(self) -> Self:
         await self.session.__aenter__()
@@ -103,6 +106,15 @@ class WebApi:
         return dict((await self.session.status(ticket, history=history, image_links=links)).raw)
 
 
+class _SdkJob(Job):
+    """A job whose partner_params are what the SDK would have sent: numbers, flags, null and objects as well."""
+
+    __slots__ = ()
+
+    def _params_flaw(self) -> str:
+        return ""
+
+
 def _checked(options: Mapping[str, Any] | None) -> dict[str, Any]:
     for name, value in (options or {}).items():
         if name != "optional_callback" and not isinstance(value, bool):
@@ -124,16 +136,25 @@ def _job(
     if kind not in _JOB_TYPES:
         raise ValueError(f"job_type {kind} is not supported: 2 (authentication) and 4 (registration) are")
     pictures = [(_type_id(given), given) for given in images_params]
-    return Job(
+    return _SdkJob(
         **_ids(partner_params),
         job_type=JobType(int(kind)),
         selfie=next((_image(given) for number, given in pictures if number in _SELFIES), None),
         liveness=tuple(_image(given) for number, given in pictures if number in _LIVENESS),
-        partner_params={name: said for name, said in partner_params.items() if name not in (*_IDS, "job_type")},
+        partner_params=_as_json(partner_params),
         callback_url=options.get("optional_callback") or None,
         use_enrolled_image=options.get("use_enrolled_image", False),
         allow_new_enroll=options.get("allow_new_enroll", False),
     )
+
+
+def _as_json(partner_params: Mapping[str, Any]) -> dict[str, Any]:
+    """What they are on the wire, but for what the job says itself; the caller may change hers meanwhile."""
+    try:
+        said = orjson.dumps({**partner_params})
+    except TypeError as error:
+        raise ValueError(f"partner_params can not be sent as JSON ({error})") from None
+    return {name: value for name, value in orjson.loads(said).items() if name not in (*_IDS, "job_type")}
 
 
 def _type_id(given: Mapping[str, Any]) -> str:

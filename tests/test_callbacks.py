@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import logging
+import math
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -631,6 +632,22 @@ async def test_an_error_in_the_handler_loses_nothing(
     assert desk.codes == ["0820"]
 
 
+def test_a_plain_function_is_no_handler() -> None:
+    """A handler that can not be awaited is refused at once; methods, partials and objects may be asynchronous too."""
+
+    class Handler:
+        async def __call__(self, verdict: Verdict) -> None: ...
+        async def method(self, verdict: Verdict) -> None: ...
+        def plain(self, verdict: Verdict) -> None: ...
+
+    session = SmileSession("001", "key")
+    for good in (None, Handler(), Handler().method, partial(Handler().method)):
+        CallbackReceiver(session, good)
+    for bad in (Handler().plain, partial(Handler().plain), print, Handler):
+        with pytest.raises(BadConfiguration, match="on_verdict is not an async function"):
+            CallbackReceiver(session, bad)  # type: ignore[arg-type]
+
+
 async def test_the_handler_runs_after_the_answer(
     smile_sandbox: Sandbox, smile_session: SmileSession, smile_clock: VirtualClock, build: Build
 ) -> None:
@@ -908,9 +925,13 @@ def test_verify_callback_with_previous_keys_and_tolerance(build: Build) -> None:
     at = 1_767_323_045.0
     check = partial(verify_callback, body, partner_id="001", previous_api_keys=["older", "old"], api_key="new")
     assert check(now=at).code == check(now=at - 300).code == check(now=at + 5, tolerance=5).code == "0820"
-    for wrong in ({"now": at + 6, "tolerance": 5}, {"now": at, "tolerance": -1}, {"now": float("nan")}, {}):
+    for wrong in ({"now": at + 6, "tolerance": 5}, {"now": at, "tolerance": -1}, {}):
         with pytest.raises(StaleReply):
             check(**wrong)
+    for unmeant in (math.nan, math.inf, 10**400, "300", True):
+        for name in ("now", "tolerance"):
+            with pytest.raises(BadConfiguration, match="not a finite number of seconds"):
+                check(**{"now": at, name: unmeant})
     with pytest.raises(ForgedReply):
         verify_callback(body, partner_id="001", api_key="new", now=at)
 

@@ -91,10 +91,13 @@ async def test_python(block: Block, running: RunningSandbox, desk: Path) -> None
 
 
 def test_first_sample_is_short() -> None:
-    """The first sample is what a newcomer reads first: at most 15 lines, and it decides by `verdict.approved`."""
-    first = blocks("python")[0].text
-    assert first.count("\n") <= 15
-    assert "verdict.approved" in first
+    """A newcomer reads first what to install; the first sample has ten lines, and decides by `verdict.approved`."""
+    (install,) = blocks("console", "install")
+    first = blocks("python")[0]
+    assert commands(install) == ["pip install '.[batch,sandbox]'"]
+    assert install.line < first.line
+    assert len([line for line in first.text.splitlines() if line]) <= 10
+    assert "verdict.approved" in first.text
 
 
 @pytest.mark.parametrize("block", blocks("python", "pytest"), ids=str)
@@ -230,6 +233,7 @@ def test_make_targets() -> None:
     for command in commands(block):
         assert f"\n{command.removeprefix('make ')}:" in makefile
     shown = (*blocks("python", "pytest"), *blocks("python", "login"), *blocks("python", "fixtures"))
+    shown += tuple(blocks("console", "install"))
     run = [*blocks("python"), *shown, *blocks("console"), *blocks("console", "background")]
     assert len(run) == README.count("\n```") // 2
 

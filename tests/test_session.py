@@ -452,6 +452,25 @@ async def test_a_job_that_can_not_be_sent_leaves_no_trace(
     assert session.stats.submitted == 0
 
 
+@pytest.mark.parametrize("call", ["verify", "submit", "stream"])
+async def test_no_result_travels_in_the_clear(call: str, smile: ScriptedSmile, pictures: Pictures) -> None:
+    """A job's callback_url without TLS is refused before a byte leaves, unless the session was told to allow it."""
+    job = pictures.job(job_id="j1", callback_url="http://intranet.example/smile")
+    async with session_of(smile) as session:
+        if call == "stream":
+            async with session.stream([job]) as outcomes:
+                (failed,) = [outcome async for outcome in outcomes]
+            error: Any = failed.error  # type: ignore[union-attr]
+        else:
+            with pytest.raises(InvalidJob) as caught:
+                await getattr(session, call)(job)
+            error = caught.value
+    assert str(error).startswith("job j1 of user ada: callback_url is not https")
+    assert (error.job, error.ticket, smile.asked["upload"]) == (job, None, [])
+    async with session_of(smile, insecure_callbacks=True) as session:
+        await session.submit(job)
+
+
 async def test_a_verdict_can_be_delivered(smile: ScriptedSmile, pictures: Pictures) -> None:
     """deliver() wakes who waits: a confirmed verdict at once, any other after a status query agreed."""
     smile.plans["j1"] = ["", "0820"]
@@ -498,8 +517,9 @@ async def _entered(context: Any) -> None:
 async def test_a_session_is_used_inside_its_block(call: str, pictures: Pictures) -> None:
     """Before entering and after leaving, every call is SessionClosed with what to do."""
     session = _sleeping()
-    with pytest.raises(SessionClosed, match="use it inside `async with"):
+    with pytest.raises(SessionClosed, match="use it inside `async with") as caught:
         await CALLS[call](session, pictures)
+    assert (caught.value.job is not None) is (call in ("verify", "submit"))
     async with session:
         assert repr(session).endswith(", open>")
     with pytest.raises(SessionClosed, match="use it inside `async with"):
@@ -532,6 +552,25 @@ async def test_a_session_belongs_to_one_loop(call: str, session: SmileSession, p
     with pytest.raises(WrongLoop, match="one session per loop"):
         await asyncio.to_thread(elsewhere)
     assert (await session.verify(pictures.job())).approved
+
+
+def test_a_sandbox_whose_loop_stands_still_is_told_at_once(pictures: Pictures) -> None:
+    """A sandbox that a wider fixture serves in its own loop never answers a test's: a hint, instead of all patience."""
+    with asyncio.Runner() as wider:
+        serving = Sandbox.serve()
+        running = wider.run(serving.__aenter__())
+
+        async def look() -> None:
+            async with session_of(running) as session:
+                assert session.stats.polls == 0
+
+        with asyncio.Runner() as narrow, pytest.raises(WrongLoop, match="the same loop_scope"):
+            narrow.run(look())
+        wider.run(look())
+        # In a thread of its own another loop is as good.
+        wider.run(asyncio.to_thread(asyncio.run, look()))
+        wider.run(serving.__aexit__(None, None, None))
+        running.sandbox.readers.shutdown()
 
 
 def test_a_session_does_not_travel() -> None:
@@ -851,10 +890,11 @@ async def test_a_broken_ca_file_is_told_on_entering(tmp_path: Path) -> None:
             pass
 
 
-def test_a_session_shows_no_secret() -> None:
-    """The repr names partner, place and state; a Secret is taken for a key as well."""
-    session = SmileSession(PARTNER, Secret(KEY), environment="production")
-    assert repr(session) == "<SmileSession of partner 001 at https://api.smileidentity.com/v1, closed>"
+async def test_a_session_shows_no_secret(running: RunningSandbox) -> None:
+    """The repr names partner, server and state; a Secret is taken for a key as well."""
+    async with SmileSession(PARTNER, Secret(KEY), base_url=running.base_url, ca_file=running.ca_file) as session:
+        server = running.base_url.split("/")[2]
+        assert repr(session) == f"<SmileSession of partner 001 at {server}, open>"
 
 
 async def test_an_idle_session_has_nothing_to_tell() -> None:

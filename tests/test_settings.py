@@ -1,14 +1,16 @@
 """settings.py: a session that can not work is refused before anything is opened, in words that cure."""
 
 import math
-from typing import Any
+from inspect import signature
+from typing import Any, Unpack
 
 import pytest
 
 from smile_async.errors import BadConfiguration
 from smile_async.limits import Limits, Stats
 from smile_async.protocol.signature import Secret
-from smile_async.settings import ENVIRONMENTS, Settings, environment_settings
+from smile_async.session import SmileSession
+from smile_async.settings import ENVIRONMENTS, Options, Settings, environment_settings
 from smile_async.urls import DEFAULT_UPLOAD_HOSTS
 
 CANARY = "k3y-that-nobody-may-see"
@@ -20,10 +22,11 @@ def checked(**changes: Any) -> Settings:
         "partner_id": "085",
         "api_key": Secret(CANARY),
         "previous_api_keys": (),
-        "environment": "sandbox",
+        "environment": None,
         "base_url": None,
         "callback_url": None,
         "upload_hosts": None,
+        "insecure_callbacks": False,
     }
     return Settings.checked(**{**good, **changes})
 
@@ -46,25 +49,32 @@ def test_an_environment_is_enough(environment: str) -> None:
         ("https://API.Example.com./v1", "https://API.Example.com./v1", "api.example.com"),
     ],
 )
-def test_a_base_url_wins_over_the_environment(given: str, base_url: str, api_host: str) -> None:
-    """Another address may be given, with a slash at the end or not, and then the environment need not be known."""
-    found = checked(base_url=given, environment="mine")
+def test_another_server_may_be_given(given: str, base_url: str, api_host: str) -> None:
+    """A base URL names another server than the vendor's, with a slash at the end or not."""
+    found = checked(base_url=given, environment="sandbox")
     assert (found.base_url, found.api_host) == (base_url, api_host)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"environment": "prod"}, "environment is 'prod': give 'sandbox' or 'production', or a base_url"),
-        ({"environment": "prod", "base_url": ""}, "environment is 'prod'"),
+        ({"environment": "prod"}, "environment is 'prod': give 'sandbox' or 'production'"),
+        ({"environment": "prod", "base_url": "https://localhost/v1"}, "environment is 'prod'"),
+        ({"environment": ""}, "environment is ''"),
+        ({"environment": "production", "base_url": "https://localhost/v1"}, "give one of them"),
+        ({"base_url": ""}, "base_url is not a URL"),
         ({"base_url": "http://api.example.com/v1"}, "base_url is not https"),
         ({"base_url": "api.example.com/v1"}, "base_url is not a URL"),
         ({"base_url": "https://key@api.example.com/v1"}, "base_url carries a user name"),
         ({"base_url": "https://api.example.com"}, "base_url does not end in /v1: this library speaks version 1"),
         ({"base_url": "https://api.example.com/v2"}, "base_url does not end in /v1"),
         ({"callback_url": "http://shop.example/smile"}, "callback_url is not https"),
+        ({"callback_url": "ftp://shop.example/", "insecure_callbacks": True}, "callback_url is not https"),
+        ({"insecure_callbacks": "false"}, "insecure_callbacks is str: give True or False"),
+        ({"insecure_callbacks": True, "environment": "production"}, "does not go with production"),
+        ({"insecure_callbacks": True, "base_url": "https://API.smileidentity.com./v1"}, "does not go with production"),
         ({"partner_id": ""}, "partner_id is empty"),
-        ({"partner_id": "0 85"}, "partner_id is empty or has blanks"),
+        ({"partner_id": "0 85"}, "partner_id has a blank"),
         ({"api_key": Secret("")}, "api_key is empty"),
         ({"previous_api_keys": [Secret(" ")]}, "api_key is empty"),
         ({"upload_hosts": ["https://bucket.example"]}, "upload_hosts names 'https://bucket.example': give host names"),
@@ -85,6 +95,8 @@ def test_each_wrong_setting_is_named_with_its_cure(changes: dict[str, Any], word
 def test_a_callback_url_is_kept() -> None:
     """The default callback of the session is what was given."""
     assert checked(callback_url="https://shop.example/smile").callback_url == "https://shop.example/smile"
+    insecure = checked(callback_url="http://shop.example/smile", insecure_callbacks=True)
+    assert insecure.callback_url == "http://shop.example/smile"
 
 
 @pytest.mark.parametrize("given", ["Pinned.Example, *.b.example", ["pinned.example", "*.B.example"]])
@@ -112,10 +124,10 @@ def test_limits_are_whole_numbers(name: str, value: Any) -> None:
     assert getattr(Limits(**{name: 1}), name) == 1
 
 
-@pytest.mark.parametrize("rate", [0, -1.0, math.inf, math.nan])
-def test_a_rate_is_above_zero(rate: float) -> None:
+@pytest.mark.parametrize("rate", [0, -1.0, math.inf, math.nan, 10**400, True, "5"])
+def test_a_rate_is_above_zero(rate: Any) -> None:
     """A rate at which nothing would ever be sent, or none at all, is refused."""
-    with pytest.raises(BadConfiguration, match=r"Limits\.jobs_per_second is .*: give a number above 0, or None"):
+    with pytest.raises(BadConfiguration, match=r"Limits\.jobs_per_second is not a finite number above 0"):
         Limits(jobs_per_second=rate)
     assert Limits(jobs_per_second=0.5).jobs_per_second == 0.5
     assert Limits().jobs_per_second is None
@@ -129,10 +141,109 @@ def test_stats_are_a_plain_snapshot() -> None:
     assert stats.api_http_version == "HTTP/2"
 
 
+SANDBOX, PRODUCTION = ENVIRONMENTS["sandbox"], ENVIRONMENTS["production"]
+DESK, OTHER = "https://localhost:8443/v1", "https://smile.example/v1"
+WHO = {"partner_id": "001", "api_key": CANARY}
+DESK_VARIABLES = {"SMILE_BASE_URL": DESK, "SMILE_CA_FILE": "/ca.pem", "SMILE_CALLBACK_URL": "https://shop.example"}
+LEFT_ALONE = {"ca_file": "/ca.pem", "callback_url": "https://shop.example"}
+
+
+@pytest.mark.parametrize(
+    ("told", "variables", "server", "kept"),
+    [
+        # The call says nothing.
+        ({}, {}, SANDBOX, {}),
+        ({}, {"SMILE_ENVIRONMENT": "sandbox"}, SANDBOX, {}),
+        ({}, {"SMILE_ENVIRONMENT": "production"}, PRODUCTION, {}),
+        ({}, DESK_VARIABLES, DESK, LEFT_ALONE),
+        ({}, {"SMILE_ENVIRONMENT": "sandbox", **DESK_VARIABLES}, DESK, LEFT_ALONE),
+        ({}, {"SMILE_ENVIRONMENT": "production", "SMILE_BASE_URL": DESK}, "SMILE_ENVIRONMENT .* SMILE_BASE_URL", None),
+        ({}, {"SMILE_ENVIRONMENT": "prod"}, "environment is 'prod'", None),
+        ({}, {"SMILE_ENVIRONMENT": "prod", "SMILE_BASE_URL": DESK}, "environment is 'prod'", None),
+        # An environment alone: partner id and key do not move.
+        ({"environment": "production"}, {}, PRODUCTION, {}),
+        ({"environment": "sandbox"}, {"SMILE_ENVIRONMENT": "sandbox"}, SANDBOX, {}),
+        ({"environment": "production"}, DESK_VARIABLES, "'production', but SMILE_BASE_URL .* localhost", None),
+        ({"environment": "sandbox"}, DESK_VARIABLES, "'sandbox', but SMILE_BASE_URL names the host localhost", None),
+        ({"environment": "production"}, {"SMILE_ENVIRONMENT": "sandbox"}, "SMILE_ENVIRONMENT is 'sandbox'", None),
+        ({"environment": "sandbox"}, {"SMILE_ENVIRONMENT": "production"}, "SMILE_ENVIRONMENT is 'production'", None),
+        ({"environment": "production", "api_key": CANARY}, DESK_VARIABLES, "but SMILE_BASE_URL", None),
+        ({"environment": "production", **WHO, "partner_id": None}, DESK_VARIABLES, "but SMILE_BASE_URL", None),
+        # A whole account.
+        ({"environment": "production", **WHO}, DESK_VARIABLES, PRODUCTION, {}),
+        ({"environment": "production", **WHO}, {"SMILE_INSECURE_CALLBACKS": "1"}, PRODUCTION, {}),
+        ({"environment": "sandbox", **WHO}, {"SMILE_ENVIRONMENT": "production"}, SANDBOX, {}),
+        ({"environment": "prod", **WHO}, {}, "environment is 'prod'", None),
+        # Another server.
+        ({"base_url": OTHER}, {"SMILE_ENVIRONMENT": "production", "SMILE_CA_FILE": "/ca.pem"}, OTHER, {}),
+        ({"base_url": OTHER}, DESK_VARIABLES, OTHER, {"callback_url": "https://shop.example"}),
+        ({"base_url": "https://localhost:1/v1"}, DESK_VARIABLES, "https://localhost:1/v1", LEFT_ALONE),
+        ({"base_url": OTHER, "environment": "production"}, {}, "give one of them", None),
+        ({"base_url": OTHER, "environment": "production", **WHO}, {}, "give one of them", None),
+        ({"base_url": OTHER, "environment": "sandbox"}, {}, OTHER, {}),
+        ({"base_url": ""}, {}, "base_url is not a URL", None),
+        ({"base_url": None, "environment": None}, {}, SANDBOX, {}),
+    ],
+)
+def test_which_account(
+    told: dict[str, Any], variables: dict[str, str], server: str, kept: dict[str, str] | None
+) -> None:
+    """The README's table: no approval of a sandbox passes for one of production, and no half of an account moves.
+
+    *server* is the base URL that comes out, or (*kept* None) what the refusal says; *kept* are the variables beside it.
+    """
+    environ = {"SMILE_PARTNER_ID": "085", "SMILE_API_KEY": CANARY, "SMILE_UPLOAD_HOSTS": "bucket.example", **variables}
+    if kept is None:
+        with pytest.raises(BadConfiguration, match=server):
+            checked(**environment_settings(environ, told))  # type: ignore[arg-type]
+        return
+    found: dict[str, Any] = {**environment_settings(environ, told)}  # type: ignore[arg-type]
+    ca_file = found.pop("ca_file", None)
+    settings = checked(**found)
+    assert settings.base_url == server
+    assert (ca_file, settings.callback_url) == (kept.get("ca_file"), kept.get("callback_url", ""))
+    assert settings.upload_hosts == ("bucket.example",)
+    assert settings.insecure_callbacks is False
+
+
+@pytest.mark.parametrize(
+    ("told", "server"),
+    [
+        ({}, "sandbox (testapi.smileidentity.com)"),
+        ({"environment": "production"}, "production (api.smileidentity.com)"),
+        ({"base_url": "https://API.smileidentity.com./v1"}, "production (api.smileidentity.com)"),
+        ({"base_url": DESK}, "localhost:8443"),
+    ],
+)
+def test_a_session_says_which_server_is_meant(told: Options, server: str) -> None:
+    """Whoever prints a session sees whose it is and where its faces go, and no key."""
+    session = SmileSession("085", CANARY, **told)
+    assert repr(session) == f"<SmileSession of partner 085 at {server}, closed>"
+    assert (session.partner_id, session.server) == ("085", server)
+
+
+def test_every_argument_of_a_session_can_be_told_by_name() -> None:
+    """`from_env` is typed with the arguments of a session, so that a type checker finds a misspelt one."""
+    assert {*Options.__annotations__} == {*signature(SmileSession).parameters}
+    (told,) = signature(SmileSession.from_env).parameters.values()
+    assert told.annotation == Unpack[Options]
+
+
+@pytest.mark.parametrize(("value", "found"), [("1", True), ("0", False), ("", False), ("true", None), ("no", None)])
+def test_the_switch_for_insecure_callbacks(value: str, found: bool | None) -> None:
+    """The variable is 1 or nothing; a word that might mean anything is refused."""
+    environ = {"SMILE_PARTNER_ID": "085", "SMILE_API_KEY": CANARY, "SMILE_INSECURE_CALLBACKS": value}
+    if found is None:
+        with pytest.raises(BadConfiguration, match=r"SMILE_INSECURE_CALLBACKS is .*: set it to 1, or unset it"):
+            environment_settings(environ, {})
+        return
+    assert environment_settings(environ, {}).get("insecure_callbacks", False) is found
+
+
 ENVIRON = {
     "SMILE_PARTNER_ID": "085",
     "SMILE_API_KEY": CANARY,
-    "SMILE_ENVIRONMENT": "production",
+    "SMILE_ENVIRONMENT": "sandbox",
     "SMILE_BASE_URL": "https://localhost:8443/v1",
     "SMILE_CALLBACK_URL": "",
     "SMILE_CA_FILE": "/ca.pem",
@@ -144,13 +255,13 @@ ENVIRON = {
 
 def test_every_variable_becomes_an_argument() -> None:
     """What is set in the environment arrives under its own name, the key as a secret; what is empty does not."""
-    found = environment_settings(ENVIRON, {})
+    found = dict(environment_settings(ENVIRON, {}))
     key = found.pop("api_key")
     assert isinstance(key, Secret)
     assert key.reveal() == CANARY
     assert found == {
         "partner_id": "085",
-        "environment": "production",
+        "environment": "sandbox",
         "base_url": "https://localhost:8443/v1",
         "ca_file": "/ca.pem",
         "http": "httpx2",
@@ -160,9 +271,9 @@ def test_every_variable_becomes_an_argument() -> None:
 
 def test_overrides_win() -> None:
     """What is passed by hand wins over the environment, and may be all there is."""
-    found = environment_settings(ENVIRON, {"partner_id": "001", "patience": 5})
-    assert (found["partner_id"], found["patience"]) == ("001", 5)
-    assert environment_settings({}, {"partner_id": "1", "api_key": "k"}) == {"partner_id": "1", "api_key": "k"}
+    found = environment_settings(ENVIRON, {"partner_id": "001", "http": "httpx"})
+    assert (found["partner_id"], found["http"]) == ("001", "httpx")
+    assert {*environment_settings({}, {"partner_id": "1", "api_key": "k"})} == {"partner_id", "api_key"}
 
 
 @pytest.mark.parametrize(

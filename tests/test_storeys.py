@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
+from importlib.metadata import version
 from pathlib import Path
 
 import public_names
@@ -29,20 +30,21 @@ STOREYS = (
     ("batch",),
     ("workers", "report"),
     ("pytest_plugin", "cli"),
+    ("__main__",),
 )
 LEVEL = {name: level for level, storey in enumerate(STOREYS) for name in storey}
 #: `from smile_async import X` draws in what X needs; of all of them the session stands highest but for its faces.
 TABLE_OF_CONTENTS = "session"
 #: Storeys that use less than all below them.
 ONLY = {
-    "timing": {"errors", "log"},
+    "timing": {"errors", "limits", "log"},
     "jobs": {"errors", "urls"},
     "ledger": {"errors", "log", "timing", "jobs", "protocol.steps"},
     # The provider on your desk: sharing our wire with it would prove that we agree with ourselves.
-    "sandbox": {"timing.clock", "jobs.codes", "jobs.ticket"},
+    "sandbox": {"timing.clock", "jobs.codes", "jobs.ticket", "urls"},
 }
 #: What stands on top: nobody below imports it.
-ROOF = ("sandbox", "batch", "workers", "report", "pytest_plugin", "cli", "webapi", "testing")
+ROOF = ("sandbox", "batch", "workers", "report", "pytest_plugin", "cli", "__main__", "webapi", "testing")
 
 #: A pure file asks nobody for the time, for luck, for a socket or for a setting.
 IMPURE = {
@@ -197,6 +199,7 @@ def test_the_table_of_contents_is_whole() -> None:
     assert set(smile_async.__all__) == names.keys() - {"__builtins__"}
     assert set(smile_async.__all__) <= set(dir(smile_async))
     assert all(value is getattr(smile_async, name) for name, value in names.items() if name != "__builtins__")
+    assert smile_async.__version__ == version("smile-async")
     with pytest.raises(AttributeError, match="module 'smile_async' has no attribute 'Jbo'"):
         _ = smile_async.Jbo  # type: ignore[attr-defined]
 

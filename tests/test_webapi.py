@@ -13,7 +13,13 @@ from smile_id_core.constants import ImageTypes, JobType
 from smile_id_core.types import ImageParams, OptionsParams
 from street import MARKER, QUICK, Pictures
 
-from smile_async.errors import BadConfiguration, InvalidJob, JobNotFound, StillPending, UserNotEnrolled
+from smile_async.errors import (
+    BadConfiguration,
+    InvalidJob,
+    JobNotFound,
+    StillPending,
+    UserNotEnrolled,
+)
 from smile_async.sandbox import RunningSandbox
 from smile_async.webapi import WebApi
 
@@ -137,6 +143,21 @@ async def test_without_status(running: RunningSandbox, pictures: Pictures) -> No
     assert jobs[special["job_id"]].callback_url == "https://shop.example/special"
 
 
+async def test_partner_params_of_any_kind(running: RunningSandbox, connection: WebApi, pictures: Pictures) -> None:
+    """Numbers, flags, null and objects are passed on as they are, in the request and in the zip, as the SDK does."""
+    own = {"number": 7, "ratio": 0.5, "flag": False, "nothing": None, "object": {"list": [1, "2"]}}
+    asked = {**params(), **own}
+    await connection.submit_job(asked, selfie(pictures), {}, ANSWERED)
+    job = running.sandbox.jobs[asked["job_id"]]
+    assert {name: job.partner_params[name] for name in own} == own
+
+
+def test_patience_is_checked_at_once() -> None:
+    """What can not be waited for is told when the connection is made, not when a job is sent."""
+    with pytest.raises(BadConfiguration, match="patience is inf"):
+        WebApi("001", None, "key", 0, patience=10**400)
+
+
 async def test_get_job_status(connection: WebApi, pictures: Pictures) -> None:
     """get_job_status needs only the two ids, and honours either name of the option for links."""
     asked = params()
@@ -177,7 +198,9 @@ async def test_refusals_are_typed(connection: WebApi, pictures: Pictures) -> Non
         ({"job_type": None}, None, ANSWERED, "job_type None"),
         ({"user_id": ""}, None, ANSWERED, "no user_id"),
         ({"job_id": None}, None, ANSWERED, "no job_id"),
-        ({"number": 7}, None, ANSWERED, "must be texts"),
+        ({"number": {7}}, None, ANSWERED, "can not be sent as JSON"),
+        ({7: "number"}, None, ANSWERED, "can not be sent as JSON"),
+        ({"text": "\ud800"}, None, ANSWERED, "can not be sent as JSON"),
         ({}, [], ANSWERED, "there is no selfie"),
         ({}, [{"image_type_id": 1, "file_name": "card.jpg"}], ANSWERED, "image_type_id 1"),
         ({}, [{"image_type_id": 0}], ANSWERED, "path"),
@@ -216,7 +239,13 @@ async def test_no_picture_in_tracebacks(connection: WebApi, pictures: Pictures) 
 
 @pytest.mark.parametrize(
     ("server", "host"),
-    [(0, "testapi."), ("0", "testapi."), (1, "/api."), ("1", "/api."), ("https://own.example/v1", "own.example")],
+    [
+        (0, "testapi."),
+        ("0", "testapi."),
+        (1, "production (api."),
+        ("1", "production (api."),
+        ("https://own.example/v1", "own.example"),
+    ],
 )
 def test_servers(server: str | int, host: str) -> None:
     """sid_server 0 is the sandbox, 1 is production, anything else a base URL."""

@@ -4,6 +4,7 @@ The rows go through the same planner as in earnest, with a ledger in a temporary
 what passes there.
 """
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,9 @@ from smile_async.errors import InvalidJob
 from smile_async.jobs.job import Job
 from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
+from smile_async.settings import insecure_callbacks
 from smile_async.traffic.payload import read_in_thread
+from smile_async.urls import url_flaw
 
 __all__ = ["check"]
 
@@ -44,6 +47,9 @@ async def _unusable(work: Work) -> list[Flaw]:
 
     async def look(line: int, job: Job) -> None:
         async with places:
+            why = url_flaw(job.callback_url, plain=insecure_callbacks(os.environ)) if job.callback_url else ""
+            if why:
+                flaws.append(Flaw(line, f"callback_url {why}"))
             try:
                 await read_in_thread(job)
             except InvalidJob as error:

@@ -21,7 +21,7 @@ from smile_async.batch.formulas import defused
 from smile_async.errors import BadConfiguration
 from smile_async.ledger.batches import Batches
 
-__all__ = ["COLUMNS", "render", "result_of", "write_whole"]
+__all__ = ["COLUMNS", "check_out", "check_place", "render", "result_of", "write_whole"]
 
 #: What a line says; the first five are promised to every reader.
 COLUMNS = (
@@ -59,11 +59,28 @@ def _when(moment: float | None) -> str:
     return "" if moment is None else datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
 
 
+def check_place(out: Path, *kept: Path) -> None:
+    """Raise BadConfiguration unless a file can be put at *out*, and would replace none of *kept*. Blocking."""
+    if out.is_dir():
+        raise BadConfiguration(f"{out} is a directory: name a file in it")
+    if any(out.resolve() == each.resolve() or (out.exists() and each.exists() and out.samefile(each)) for each in kept):
+        raise BadConfiguration(f"{out} is taken by what the batch reads or keeps on record: choose another name")
+    try:
+        tempfile.TemporaryFile(dir=out.absolute().parent).close()
+    except OSError as error:
+        raise BadConfiguration(f"{out} can not be written: {error.strerror} ({out.absolute().parent})") from None
+
+
+def check_out(out: Path, *kept: Path) -> None:
+    """Raise BadConfiguration unless `render` can write to *out*, and would replace none of *kept*. Blocking."""
+    if _format_of(out) is _Parquet:
+        _arrow()
+    check_place(out, *kept)
+
+
 async def render(batches: Batches, name: str, out: Path) -> int:
     """Write the result of batch *name* to *out* (.jsonl, .csv or .parquet); how many lines. Raises BadConfiguration."""
-    make = _FORMATS.get(out.suffix.lower())
-    if make is None:
-        raise BadConfiguration(f"--out {out}: name a .jsonl, .csv or .parquet file")
+    make = _format_of(out)
     lines = 0
     with _replacing(out) as path:
         writer = make(path)
@@ -89,16 +106,23 @@ async def _pages(batches: Batches, name: str) -> AsyncIterator[list[dict[str, An
 @contextlib.contextmanager
 def _replacing(out: Path) -> Any:
     """A private file that takes the place of *out* when the block is left well."""
-    descriptor, name = tempfile.mkstemp(dir=out.absolute().parent, prefix=f".{out.name}.")  # mkstemp makes it 0600
-    os.close(descriptor)
-    path = Path(name)
+    path: Path | None = None
     try:
+        descriptor, name = tempfile.mkstemp(dir=out.absolute().parent, prefix=f".{out.name}.")  # mkstemp makes it 0600
+        os.close(descriptor)
+        path = Path(name)
         yield path
         with path.open("rb") as file:
             os.fsync(file.fileno())
         path.replace(out)
+    except OSError as error:
+        if error.errno is None:  # one of pyarrow's own, all words
+            raise
+        # The name of the private file tells nobody anything.
+        raise OSError(error.errno, error.strerror, str(out)) from None
     finally:
-        path.unlink(missing_ok=True)
+        if path is not None:
+            path.unlink(missing_ok=True)
 
 
 def write_whole(out: Path, text: str) -> None:
@@ -138,13 +162,18 @@ def _cell(value: object) -> object:
     return defused(value) if isinstance(value, str) else value
 
 
+def _arrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow as pa  # noqa: PLC0415 - an extra of its own, of 100 MB
+        from pyarrow import parquet  # noqa: PLC0415
+    except ImportError:
+        raise BadConfiguration("--out *.parquet needs pyarrow: run  pip install 'smile-async[parquet]'") from None
+    return pa, parquet
+
+
 class _Parquet:
     def __init__(self, path: Path) -> None:
-        try:
-            import pyarrow as pa  # noqa: PLC0415 - an extra of its own, of 100 MB
-            from pyarrow import parquet  # noqa: PLC0415
-        except ImportError:
-            raise BadConfiguration("--out *.parquet needs pyarrow: run  pip install 'smile-async[parquet]'") from None
+        pa, parquet = _arrow()
         kinds = {"final": pa.bool_(), "line": pa.int64(), "job_type": pa.int32()}
         kinds |= {"confidence": pa.float64(), "attempts": pa.int32()}
         self._arrow = pa
@@ -156,6 +185,13 @@ class _Parquet:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _format_of(out: Path) -> Any:
+    make = _FORMATS.get(out.suffix.lower())
+    if make is None:
+        raise BadConfiguration(f"{out}: name a .jsonl, .csv or .parquet file")
+    return make
 
 
 _FORMATS: dict[str, Any] = {".jsonl": _Lines, ".ndjson": _Lines, ".csv": _Table, ".parquet": _Parquet}

@@ -1,16 +1,19 @@
 """The commands gathered, and the one place where an error becomes a message and an exit code."""
 
+import logging
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
-from rich.markup import escape
 
+import smile_async
 from smile_async.cli.batch import batch
 from smile_async.cli.demo import demo
 from smile_async.cli.explain import explain
 from smile_async.cli.jobs import status, submit, verify
-from smile_async.cli.output import ExitCode, aside, code_of, error_document, print_document, show_error
+from smile_async.cli.output import ExitCode, aside, code_of, error_document, plain
 from smile_async.cli.sandbox import sandbox
+from smile_async.cli.streams import logged, print_document
 from smile_async.cli.worker import worker
 from smile_async.errors import SmileError
 
@@ -19,28 +22,53 @@ __all__ = ["app", "run"]
 app = typer.Typer(
     name="smile-async",
     help="SmartSelfie jobs from a shell. Exit codes: 0 approved or done, 1 rejected, 2 provisional or pending, 3 error,"
-    " 4 bad input.",
+    " foreseen or not, 4 bad input.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    # In tables, names of options are cut on a narrow terminal.
+    rich_markup_mode=None,
 )
 for command in (demo, sandbox, verify, submit, status, explain, worker):
     app.command()(command)
 app.add_typer(batch, name="batch")
 
+_LOUD = {"--verbose": logging.INFO, "--debug": logging.DEBUG}
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"smile-async {smile_async.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 - its callback speaks
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="The library's log on standard error; stands anywhere.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="All of that log.")] = False,
+) -> None:
+    """Take the options that are the same for every command."""
+    if verbose or debug:
+        context.with_resource(logged(_LOUD["--debug" if debug else "--verbose"]))
+
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command line; gives the exit code."""
+    """Run a command line; gives the exit code, or raises what nobody foresaw."""
     as_json = "--json" in arguments
+    # Stable: what may stand anywhere comes first, all else as it was.
+    words = sorted(arguments, key=lambda word: word not in _LOUD)
     try:
-        return int(app(list(arguments), prog_name="smile-async", standalone_mode=False) or 0)
+        return int(app(words, prog_name="smile-async", standalone_mode=False) or 0)
     except SmileError as error:
         if as_json:
             print_document(error_document(error))
-        show_error(error)
+        aside().print(f"[red]{type(error).__name__}[/red]: {plain(str(error))}")
         return code_of(error)
-    except ImportError as error:
-        return _fail("ImportError", str(error), ExitCode.BAD_INPUT, as_json)
     except OSError as error:
         return _fail(type(error).__name__, str(error), ExitCode.ERROR, as_json)
     except Exception as error:
@@ -54,5 +82,5 @@ def _fail(kind: str, message: str, code: ExitCode, as_json: bool) -> ExitCode:
     if as_json:
         print_document({"error": kind, "message": message, "ticket": None, "retryable": False, "code": None})
     if message:  # there is none when the whole help was shown instead
-        aside().print(f"[red]{kind}[/red]: {escape(message)}")
+        aside().print(f"[red]{kind}[/red]: {plain(message)}")
     return code

@@ -7,20 +7,22 @@ failed, or the run could not go on; 4 the manifest (or a row of it) can not be u
 
 import asyncio
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from smile_async.cli import options
-from smile_async.cli.output import ExitCode, aside, print_document
+from smile_async.cli.output import ExitCode, aside, plain
+from smile_async.cli.streams import print_document
 from smile_async.errors import BadConfiguration
+
+if TYPE_CHECKING:
+    from smile_async.cli.standing import Standing
 
 __all__ = ["batch"]
 
-batch = typer.Typer(help="Many jobs from a manifest, resumable after anything.", no_args_is_help=True)
+batch = typer.Typer(help="Many jobs from a manifest.", no_args_is_help=True, rich_markup_mode=None)
 
 LedgerAt = Annotated[
     str | None,
@@ -56,15 +58,18 @@ def run(
     account: options.Account = options.NO_ACCOUNT,
     json: options.Json = False,
 ) -> int:
-    """Submit every row of MANIFEST once, however often this is run."""
+    """Submit every row of a manifest once.
+
+    However often this is run: what was sent is on record, and goes on from there.
+    """
     told = {"manifest": str(manifest.absolute()), "out": None if out is None else str(out.absolute()), "rate": rate}
     told |= {"patience": patience, "until": until.value, "job_type": 4 if register else 2, "drain": drain}
     told |= {"chunk": chunk}
-    if dry_run:
-        return _check(told, name or manifest.stem, as_json=json)
     where = ledger or f"{manifest}.ledger"
+    if dry_run:
+        return _check(where, name or manifest.stem, told, as_json=json)
     if enqueue:
-        return _queue(where, name, told, as_json=json)
+        return _queue(where, name, told, account, as_json=json)
     return _drive(where, name, told, account, retry="passing", as_json=json)
 
 
@@ -76,7 +81,7 @@ def resume(
     account: options.Account = options.NO_ACCOUNT,
     json: options.Json = False,
 ) -> int:
-    """Go on with a batch, as its latest run was told."""
+    """Go on with a batch, as it was told."""
     return _drive(ledger, name, None, account, retry="passing", as_json=json)
 
 
@@ -88,17 +93,23 @@ def retry_failed(
     account: options.Account = options.NO_ACCOUNT,
     json: options.Json = False,
 ) -> int:
-    """Go on with a batch, and send what has failed once more."""
+    """Go on, and send what failed once more."""
     return _drive(ledger, name, None, account, retry="all", as_json=json)
 
 
 @batch.command()
-def status(ledger: KnownLedger, name: Name = None, json: options.Json = False) -> int:
-    """How far a batch is; works while it runs."""
-    from smile_async.cli.standing import show_manifest, show_standing, standing  # noqa: PLC0415 - another extra
+def status(
+    ledger: KnownLedger,
+    name: Name = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Name every row that failed, and why.")] = False,
+    json: options.Json = False,
+) -> int:
+    """How far a batch is, even while it runs."""
+    from smile_async.cli.standing import SHOWN, show_flaws, show_standing, standing  # noqa: PLC0415 - another extra
 
-    found = asyncio.run(standing(ledger, name))
-    show_manifest(found)
+    most = None if failed else SHOWN
+    found = asyncio.run(standing(ledger, name, most))
+    show_flaws(found, most)
     if json:
         print_document(found.document())
     else:
@@ -114,14 +125,19 @@ def report(
     name: Name = None,
     json: options.Json = False,
 ) -> int:
-    """Write a page about a batch: one HTML file that needs no network."""
-    from smile_async.report import write_report  # noqa: PLC0415 - another extra
+    """Write a page about a batch.
 
+    One HTML file that needs no network.
+    """
+    from smile_async.cli.places import check_report  # noqa: PLC0415 - another extra
+    from smile_async.report import write_report  # noqa: PLC0415
+
+    asyncio.run(check_report(ledger, name, out, csv))
     rows = asyncio.run(write_report(ledger, name, out, csv))
     if json:
         print_document({"report": str(out), "csv": None if csv is None else str(csv), "rows": rows})
     else:
-        aside().print(f"{rows:,} rows in {escape(str(out))}")
+        aside().print(f"{rows:,} rows in {plain(str(out))}")
     return ExitCode.DONE
 
 
@@ -159,38 +175,46 @@ def _forgotten(gone: int, *, as_json: bool) -> int:
 
 
 def _drive(
-    ledger: str, name: str | None, told: dict[str, Any] | None, given: Mapping[str, Any], *, retry: str, as_json: bool
+    ledger: str, name: str | None, told: dict[str, Any] | None, account: options.Account, *, retry: str, as_json: bool
 ) -> int:
-    from smile_async.cli.batch_run import drive  # noqa: PLC0415 - another extra
-    from smile_async.cli.standing import show_end  # noqa: PLC0415
+    from smile_async.cli.batch_run import check_account, drive  # noqa: PLC0415 - another extra
 
-    end = asyncio.run(drive(ledger, name, told, given, retry))
-    if as_json:
-        print_document(end.document())
-    show_end(end)
-    return end.exit_code
+    async def work() -> "Standing":
+        await check_account(account)
+        return await drive(ledger, name, told, account, retry)
+
+    return _ended(asyncio.run(work()), ledger, name, account, as_json=as_json)
 
 
-def _queue(ledger: str, name: str | None, told: dict[str, Any], *, as_json: bool) -> int:
+def _queue(ledger: str, name: str | None, told: dict[str, Any], account: options.Account, *, as_json: bool) -> int:
     from smile_async.cli.batch_run import enqueue  # noqa: PLC0415 - another extra
-    from smile_async.cli.standing import show_end  # noqa: PLC0415
 
-    end = asyncio.run(enqueue(ledger, name, told))
+    return _ended(asyncio.run(enqueue(ledger, name, told)), ledger, name, account, as_json=as_json)
+
+
+def _ended(end: "Standing", ledger: str, name: str | None, account: options.Account, *, as_json: bool) -> int:
+    from smile_async.cli.standing import show_end  # noqa: PLC0415 - another extra
+    from smile_async.ledger import Ledger  # noqa: PLC0415
+
     if as_json:
         print_document(end.document())
-    show_end(end)
+    # Not a URL as it was given: that may hold a password.
+    where = repr(Ledger(ledger).database) if "://" in ledger else ledger
+    show_end(end, ("--ledger", where, *(() if name is None else ("--name", name))), account)
     return end.exit_code
 
 
-def _check(told: dict[str, Any], name: str, *, as_json: bool) -> int:
+def _check(ledger: str, name: str, told: dict[str, Any], *, as_json: bool) -> int:
     from smile_async.batch import read_manifest  # noqa: PLC0415 - another extra
     from smile_async.batch.dry_run import check  # noqa: PLC0415
+    from smile_async.cli.places import check_places  # noqa: PLC0415
 
+    check_places(ledger, told)
     rows, flaws = asyncio.run(check(read_manifest(Path(told["manifest"]), told["job_type"]), name))
     if as_json:
         print_document({"rows": rows, "problems": [{"line": flaw.line, "why": flaw.why} for flaw in flaws]})
     for flaw in flaws:
-        aside().print(f"[red]line {flaw.line}[/red]: {escape(flaw.why)}")
+        aside().print(f"[red]line {flaw.line}[/red]: {plain(flaw.why)}")
     aside().print(f"{rows:,} rows, {len(flaws):,} with a problem; nothing was sent")
     return ExitCode.BAD_INPUT if flaws else ExitCode.DONE
 

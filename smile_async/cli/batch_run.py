@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
-from rich.markup import escape
 
 from smile_async.batch import Flaw, Planner, Row, Run, read_manifest, render
 from smile_async.batch.orders import Orders, check_options
 from smile_async.batch.planning import PAGE, sent_otherwise
-from smile_async.cli.output import aside
+from smile_async.cli.options import session_of
+from smile_async.cli.output import aside, plain
+from smile_async.cli.places import check_places
 from smile_async.cli.progress import interruptible, shown
-from smile_async.cli.standing import Standing
+from smile_async.cli.standing import SHOWN, Standing
 from smile_async.errors import BadConfiguration, SmileError
 from smile_async.jobs.ticket import JobType
 from smile_async.ledger import Ledger
@@ -24,15 +25,21 @@ from smile_async.ledger.chunks import CHUNK_JOBS
 from smile_async.limits import Limits
 from smile_async.session import SmileSession
 
-__all__ = ["PENDING", "drive", "enqueue", "forget"]
+__all__ = ["PENDING", "check_account", "drive", "enqueue", "forget"]
 
 #: Jobs that wait for a verdict in one process: each keeps its paths in memory, about 2 kB.
 PENDING = 20_000
 
 
+async def check_account(given: Mapping[str, Any]) -> None:
+    """Raise BadConfiguration for what no session can be opened with: before a ledger is made for it."""
+    async with SmileSession.from_env(**given):
+        pass
+
+
 async def forget(where: str, *, user_id: str | None = None, before: float = 0.0) -> int:
     """Erase one person, or what ended before a moment."""
-    async with Ledger(where) as ledger:
+    async with Ledger(where, create=False) as ledger:
         batches = Batches(ledger)
         return await (batches.purge(before) if user_id is None else batches.erase(user_id))
 
@@ -73,13 +80,11 @@ class _Meant:
 async def _meant(where: str, name: str | None, told: dict[str, Any] | None) -> AsyncIterator[_Meant]:
     """The manifest and the ledger opened, and what can not be meant refused; nobody else runs this batch meanwhile."""
     rows: Iterator[Row | Flaw] = iter(())
-    if told is None:
-        # Opening for writing would make one where there is none.
-        Ledger(where, read_only=True).database.take()
-    else:
+    if told is not None:
         check_options(**{name: told[name] for name in ("rate", "patience", "drain")})
+        await anyio.to_thread.run_sync(check_places, where, told)
         rows = await anyio.to_thread.run_sync(_opened, told)
-    async with Ledger(where) as ledger:
+    async with Ledger(where, create=told is not None) as ledger:
         batches = Batches(ledger)
         names = await batches.names()
         if told is None or (name is None and names):
@@ -89,6 +94,7 @@ async def _meant(where: str, name: str | None, told: dict[str, Any] | None) -> A
         async with batches.alone(name):
             if told is None:
                 told = await batches.options(name)
+                await anyio.to_thread.run_sync(check_places, where, told)
                 rows = await anyio.to_thread.run_sync(_opened, told)
             elif name in names:
                 await _refuse_other_default(batches, name, told)
@@ -130,12 +136,10 @@ async def _run(meant: _Meant, given: Mapping[str, Any] | None, retry: str) -> St
             at_once = meant.told.get("chunk", CHUNK_JOBS)
         if given is not None:
             limits = Limits(pending=PENDING)
-            session = await opened.enter_async_context(
-                SmileSession.from_env(ledger=meant.ledger, limits=limits, **given)
-            )
+            session = await opened.enter_async_context(session_of(given, ledger=meant.ledger, limits=limits))
         planner = Planner(meant.ledger, meant.name, await meant.begin(), retry, chunk_jobs=at_once)
         run = Run(session, meant.ledger, planner, queue=queue, drain=drain)
-        with interruptible(run), shown(run):
+        with interruptible(run), shown(run, Path(meant.told["manifest"])):
             await run.go(meant.rows)
     return await _end(meant, run, rendered=given is not None)
 
@@ -151,6 +155,7 @@ async def _end(meant: _Meant, run: Run, *, rendered: bool) -> Standing:
             end.gone = await batches.read_whole(name, number)
         end.states, end.decisions = await batches.counts(name), await batches.decisions(name)
         end.problems = await batches.problems(name, number)
+        end.failures = await batches.failures(name, SHOWN)
         end.used_before = await batches.used_before(name, number)
         if out is not None:
             await render(batches, name, Path(out))
@@ -158,5 +163,5 @@ async def _end(meant: _Meant, run: Run, *, rendered: bool) -> Standing:
         if run.trouble is None:
             raise
         # The disk that stopped the run is still full: what is on it is enough to go on from.
-        aside().print(f"[red]{type(error).__name__}[/red]: {escape(str(error))}")
+        aside().print(f"[red]{type(error).__name__}[/red]: {plain(str(error))}")
     return end

@@ -16,13 +16,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from smile_async.cli.output import ExitCode, aside, paint, people, print_document
+from smile_async.cli.output import ExitCode, aside, facts, people, plain, redrawn
+from smile_async.cli.streams import print_document
 from smile_async.errors import Unavailable
-from smile_async.jobs.codes import Decision
 from smile_async.jobs.job import Job
 from smile_async.session import SmileSession
 from smile_async.traffic.stream import Failed, Finished
@@ -70,7 +68,7 @@ async def neighbour(latency: float, state: Path | None = None, *more: str) -> As
     """
     ports = ("--port", "0", "--storage-port", "0")
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "smile_async.cli", "sandbox", *ports, "--latency", str(latency)),
+        *(sys.executable, "-m", "smile_async", "sandbox", *ports, "--latency", str(latency)),
         *("--json", "--until-eof"),
         *(*([] if state is None else ["--state", str(state)]), *more),
         stdin=asyncio.subprocess.PIPE,
@@ -146,10 +144,14 @@ def demo(
     http: Annotated[str, typer.Option(help="Engine: httpx, httpx2 or pyreqwest.")] = "httpx",
     json: Annotated[bool, typer.Option("--json", help="One line of JSON on standard output.")] = False,
 ) -> int:
-    """Register and authenticate 200 made-up people against a sandbox on this machine."""
+    """See it work: 200 made-up people, a sandbox.
+
+    They are registered and then authenticated, against a sandbox on this machine.
+    """
     what, how_far = TextColumn("{task.description}"), MofNCompleteColumn()
     columns = (SpinnerColumn(), what, BarColumn(), how_far, TimeElapsedColumn())
-    with Progress(*columns, console=aside(), transient=True) as progress:
+    console = redrawn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         report = asyncio.run(perform(users, latency, http, progress))
     if json:
         print_document({**asdict(report), "errors": report.errors[:5]})
@@ -159,15 +161,15 @@ def demo(
 
 
 def _show(report: Report) -> None:
-    facts = Table.grid(padding=(0, 2))
-    facts.add_row("jobs", f"{report.jobs} in {report.seconds:.1f} s")
-    facts.add_row("finished, failed", f"{report.finished}, {report.failed}")
-    for decision, count in sorted(report.decisions.items()):
-        facts.add_row(paint(Decision(decision)), str(count))
-    facts.add_row("jobs per second", f"{report.jobs_per_second:.1f}")
-    facts.add_row("polls per job", f"{report.polls_per_job:.2f}")
-    facts.add_row("API", report.api_http_version)
-    facts.add_row("storage", report.storage_http_version)
-    people().print(facts)
+    found = [
+        ("jobs", f"{report.jobs} in {report.seconds:.1f} s"),
+        ("finished, failed", f"{report.finished}, {report.failed}"),
+        *sorted(report.decisions.items()),
+        ("jobs per second", f"{report.jobs_per_second:.1f}"),
+        ("polls per job", f"{report.polls_per_job:.2f}"),
+        ("API", report.api_http_version),
+        ("storage", report.storage_http_version),
+    ]
+    people().print(facts(found))
     for error in report.errors[:5]:
-        aside().print(f"[red]failed[/red] {escape(error)}")
+        aside().print(f"[red]failed[/red] {plain(error)}")

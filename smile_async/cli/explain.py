@@ -5,11 +5,11 @@ from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
 
 from smile_async.cli.options import Json
-from smile_async.cli.output import ExitCode, aside, paint, people, print_document
+from smile_async.cli.output import ExitCode, aside, paint, people, plain
+from smile_async.cli.streams import print_document
 from smile_async.jobs.codes import CodeMeaning
 from smile_async.jobs.codes import explain as meanings_of
 from smile_async.jobs.ticket import JobType
@@ -20,14 +20,17 @@ __all__ = ["explain"]
 def explain(
     code: Annotated[str, typer.Argument(help="A result code such as 0812.", show_default=False)], json: Json = False
 ) -> int:
-    """Say what a result code means, what to do, and where that is documented."""
+    """Say what a result code means.
+
+    And what to do about it, and where that is documented.
+    """
     meanings = meanings_of(code)
     if json:
         print_document({"code": code.strip().zfill(4), "meanings": [_document(meaning) for meaning in meanings]})
     elif meanings:
         people().print(_table(meanings))
     if not meanings:
-        aside().print(f"no public source explains {escape(code)}: treat it as unknown, never as approved")
+        aside().print(f"no public source explains {plain(code)}: treat it as unknown, never as approved")
         return ExitCode.ERROR
     return ExitCode.DONE
 
@@ -45,7 +48,7 @@ def _table(meanings: list[CodeMeaning]) -> Table:
     for meaning in meanings:
         facts = f"final: {_said(meaning.final)}, try again: {_said(meaning.resubmit)}"
         about = f"{_named(meaning.job_types)}\n{facts}, source: {', '.join(meaning.sources)}"
-        table.add_row(meaning.code, paint(meaning.decision), f"{escape(meaning.text)}\n[dim]{about}[/dim]")
+        table.add_row(meaning.code, paint(meaning.decision), f"{plain(meaning.text)}\n[dim]{about}[/dim]")
     return table
 
 

@@ -7,23 +7,24 @@ The key is read from the environment only: what stands on a command line stands 
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.markup import escape
 
 from smile_async.cli import options
 from smile_async.cli.output import (
     ExitCode,
-    aside,
     code_of,
     people,
-    print_document,
+    plain,
+    redrawn,
     show_verdict,
     show_way_back,
     verdict_document,
 )
+from smile_async.cli.streams import print_document
+from smile_async.errors import Refused, SmileError
 from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, Ticket
 from smile_async.jobs.verdict import JobStatus, Verdict
 from smile_async.session import SmileSession
@@ -64,11 +65,11 @@ def verify(
     )
 
     async def wait(session: SmileSession) -> Verdict:
-        async with _progress(session, job.ticket, "verifying"):
+        async with _under_way(session, job.ticket, "verifying", account):
             return await session.verify(job, until.value, patience)
 
     verdict = _in_session(wait, account)
-    print_document(verdict_document(verdict)) if json else show_verdict(verdict)
+    print_document(verdict_document(verdict)) if json else show_verdict(verdict, account)
     return code_of(verdict)
 
 
@@ -85,9 +86,12 @@ def submit(
     use_enrolled_image: options.UseEnrolledImage = False,
     allow_new_enroll: options.AllowNewEnroll = False,
     account: options.Account = options.NO_ACCOUNT,
-    json: options.Json = False,
+    json: options.Json = False,  # noqa: ARG001 - a ticket is JSON for everybody
 ) -> int:
-    """Submit a selfie and return at once, with the ticket that `status` asks for the verdict with."""
+    """Submit a selfie and print its ticket.
+
+    Returns at once; `status` takes the ticket and asks for the verdict.
+    """
     job = options.job_from(
         user_id,
         selfie,
@@ -101,11 +105,13 @@ def submit(
     )
 
     async def send(session: SmileSession) -> Ticket:
-        async with _progress(session, job.ticket, "submitting"):
+        async with _under_way(session, job.ticket, "submitting", account):
             return await session.submit(job, patience)
 
     ticket = _in_session(send, account)
-    print_document(ticket.to_dict()) if json else _show_ticket(ticket)
+    # First: it is the way back to the job even where nobody can read standard output.
+    show_way_back(ticket, account)
+    print_document(ticket.to_dict())
     return ExitCode.DONE
 
 
@@ -130,7 +136,7 @@ def status(
         return await session.status(wanted, history, image_links)
 
     found = _in_session(ask, account)
-    print_document(_status_document(found, history, image_links)) if json else _show_status(found)
+    print_document(_status_document(found, history, image_links)) if json else _show_status(found, account)
     return code_of(found.verdict)
 
 
@@ -140,7 +146,11 @@ def _ticket(text: str | None, user_id: str | None, job_id: str | None) -> Ticket
     if user_id or job_id:
         raise typer.BadParameter("give a ticket, or both --user-id and --job-id")
     if text == "-" or (text is None and not sys.stdin.isatty()):
-        text = sys.stdin.read()
+        try:
+            # What PowerShell pipes begins with a mark.
+            text = sys.stdin.read().removeprefix("\ufeff")
+        except UnicodeDecodeError:
+            raise typer.BadParameter("standard input is no text: give the ticket as `submit` printed it") from None
     if not text:
         raise typer.BadParameter("give a ticket, or both --user-id and --job-id")
     return Ticket.from_json(text)
@@ -148,17 +158,33 @@ def _ticket(text: str | None, user_id: str | None, job_id: str | None) -> Ticket
 
 def _in_session(work: _Work[_Answer], account: options.Account) -> _Answer:
     async def inside() -> _Answer:
-        async with SmileSession.from_env(**account) as session:
+        async with options.session_of(account) as session:
             return await work(session)
 
     return asyncio.run(inside())
 
 
 @contextlib.asynccontextmanager
-async def _progress(session: SmileSession, ticket: Ticket, doing: str) -> AsyncIterator[None]:
-    """Tell on standard error how far the one job of *session* is, and how to find it again after Ctrl-C."""
-    what = f"{doing} {escape(ticket.user_id)}"
-    with aside().status(f"{what}: uploading") as line:
+async def _under_way(
+    session: SmileSession, ticket: Ticket, doing: str, account: options.Account
+) -> AsyncIterator[None]:
+    """Tell on standard error how far the one job of *session* is, and where it is left, how to find it again."""
+    try:
+        with _progress(session, f"{doing} {plain(ticket.user_id)}"):
+            yield
+    except asyncio.CancelledError:
+        show_way_back(ticket, account)
+        raise
+    except SmileError as error:
+        # A refused one is not on its way.
+        if error.ticket is not None and not isinstance(error, Refused):
+            show_way_back(ticket, account)
+        raise
+
+
+@contextlib.contextmanager
+def _progress(session: SmileSession, what: str) -> Iterator[None]:
+    with redrawn().status(f"{what}: uploading") as line:
 
         async def watch() -> None:
             while True:
@@ -170,16 +196,8 @@ async def _progress(session: SmileSession, ticket: Ticket, doing: str) -> AsyncI
         watching = asyncio.create_task(watch())
         try:
             yield
-        except asyncio.CancelledError:
-            show_way_back(ticket)
-            raise
         finally:
             watching.cancel()
-
-
-def _show_ticket(ticket: Ticket) -> None:
-    people().print(escape(ticket.to_json()))
-    aside().print("[dim]give this ticket to `smile-async status`, as it is[/dim]")
 
 
 def _status_document(found: JobStatus, history: bool, image_links: bool) -> dict[str, Any]:
@@ -196,14 +214,15 @@ def _status_document(found: JobStatus, history: bool, image_links: bool) -> dict
     return document
 
 
-def _show_status(found: JobStatus) -> None:
+def _show_status(found: JobStatus, account: options.Account) -> None:
     if found.verdict is not None:
-        show_verdict(found.verdict)
+        show_verdict(found.verdict, account)
     elif found.waiting_for_zip:
         people().print("no pictures have arrived for this job yet")
     else:
         people().print("no verdict yet")
     for past in found.history:
-        people().print(f"[dim]earlier[/dim]  {past.decision}  {escape(past.code)} {escape(past.text)} {past.timestamp}")
+        said = plain(f"{past.decision}  {past.code} {past.text} {past.timestamp}")
+        people().print(f"[dim]earlier[/dim]  {said}")
     for name, link in found.image_links.items():
-        people().print(f"{escape(name)}  {escape(link)}")
+        people().print(f"{plain(name)}  {plain(link)}")

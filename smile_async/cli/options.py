@@ -10,8 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
+from smile_async.cli.output import aside, plain
 from smile_async.jobs.image import Image
 from smile_async.jobs.job import Job
+from smile_async.session import SmileSession
 from smile_async.traffic.fetching import by_number, matching
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "Wanted",
     "frames_of",
     "job_from",
+    "session_of",
     "with_account",
 ]
 
@@ -79,8 +82,8 @@ Account = Mapping[str, Any]
 NO_ACCOUNT: Account = MappingProxyType({})
 #: Options that say whose account it is and where.
 _ACCOUNT = {
-    "environment": "sandbox or production; else SMILE_ENVIRONMENT.",
-    "base_url": "Ends in /v1; else SMILE_BASE_URL.",
+    "environment": "sandbox or production, for the account of the SMILE_* variables; else SMILE_ENVIRONMENT.",
+    "base_url": "Another server, ends in /v1; else SMILE_BASE_URL.",
     "ca_file": "PEM file to trust; else SMILE_CA_FILE.",
     "http": "httpx, httpx2 or pyreqwest; else SMILE_HTTP.",
 }
@@ -103,6 +106,13 @@ def with_account(command: Callable[..., int]) -> Callable[..., int]:
     wrapped.__signature__ = Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
     wrapped.__annotations__ = {each.name: each.annotation for each in parameters}
     return wrapped
+
+
+def session_of(account: Account, **more: Any) -> SmileSession:
+    """The session that a command is to open; whose it is and which server is meant stands on standard error."""
+    session = SmileSession.from_env(**more, **account)
+    aside().print(f"[dim]{plain(session.server)}, partner {plain(session.partner_id)}[/dim]")
+    return session
 
 
 def _shown(help_text: str) -> Any:

@@ -6,16 +6,16 @@ else is worth saying (progress, errors, hints) goes to standard error.
 
 import json
 import shlex
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from smile_async.errors import BadConfiguration, InvalidJob, Refused, SmileError, StillPending
+from smile_async.cli.streams import visible
+from smile_async.errors import BadConfiguration, InvalidJob, SmileError, StillPending
 from smile_async.jobs.codes import Decision
 from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import Verdict
@@ -25,12 +25,14 @@ __all__ = [
     "aside",
     "code_of",
     "error_document",
+    "facts",
     "paint",
     "people",
-    "print_document",
-    "show_error",
+    "plain",
+    "redrawn",
     "show_verdict",
     "show_way_back",
+    "to_copy",
     "verdict_document",
 ]
 
@@ -50,7 +52,12 @@ _OF_DECISION = {
     Decision.REJECTED: ExitCode.REJECTED,
     Decision.PROVISIONAL: ExitCode.PENDING,
 }
-_COLOURS = {Decision.APPROVED: "green", Decision.REJECTED: "red", Decision.PROVISIONAL: "yellow"}
+_COLOURS = {
+    **dict.fromkeys(map(str, Decision), "magenta"),
+    "approved": "green",
+    "rejected": "red",
+    "provisional": "yellow",
+}
 
 
 def people() -> Console:
@@ -63,10 +70,27 @@ def aside() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def print_document(document: Mapping[str, Any]) -> None:
-    """One line of JSON on standard output, at once: the reader may be a pipe."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=str) + "\n")
-    sys.stdout.flush()
+def redrawn() -> Console:
+    """Standard error, for what is drawn over and over: that has to know where its lines end."""
+    return Console(stderr=True, highlight=False)
+
+
+def plain(text: str) -> str:
+    """*text* of anybody's as rich markup that means just that."""
+    return escape(visible(text))
+
+
+def facts(pairs: Iterable[tuple[str, object]]) -> str:
+    """A name and a value a line, as rich markup. No table: that cuts what is wider than a terminal, such as an id."""
+    pairs = list(pairs)
+    width = max(len(name) for name, _ in pairs)
+    return "\n".join(f"{paint(name)}{' ' * (width - len(name))}  {plain(str(value))}" for name, value in pairs)
+
+
+def to_copy(*words: str, account: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """A command line for a shell, about the same *account*."""
+    given = [part for name, value in account.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    return shlex.join(["smile-async", *words, *given])
 
 
 def code_of(found: Verdict | SmileError | None) -> ExitCode:
@@ -103,38 +127,27 @@ def error_document(error: SmileError) -> dict[str, Any]:
     return document
 
 
-def show_error(error: SmileError) -> None:
-    """An error as a person reads it, with the way back to a job that may be on its way; a refused one is not."""
-    aside().print(f"[red]{type(error).__name__}[/red]: {escape(str(error))}")
-    if error.ticket is not None and not isinstance(error, Refused):
-        show_way_back(error.ticket)
+def show_way_back(ticket: Ticket, account: Mapping[str, Any]) -> None:
+    """The command that asks for a job again, on standard error."""
+    command = to_copy("status", "--user-id", ticket.user_id, "--job-id", ticket.job_id, account=account)
+    aside().print(f"[dim]ask for this job again with:[/dim] {plain(command)}")
 
 
-def show_way_back(ticket: Ticket) -> None:
-    """The command that asks for a job again."""
-    command = f"smile-async status --user-id {shlex.quote(ticket.user_id)} --job-id {shlex.quote(ticket.job_id)}"
-    aside().print(f"[dim]ask for this job again with:[/dim] {escape(command)}")
+def paint(word: str) -> str:
+    """A decision in its colour, as rich markup; any other word as it is."""
+    colour = _COLOURS.get(word)
+    return f"[bold {colour}]{word}[/bold {colour}]" if colour else plain(word)
 
 
-def paint(decision: Decision) -> str:
-    """A decision in its colour, as rich markup."""
-    colour = _COLOURS.get(decision, "magenta")
-    return f"[bold {colour}]{decision}[/bold {colour}]"
-
-
-def show_verdict(verdict: Verdict) -> None:
+def show_verdict(verdict: Verdict, account: Mapping[str, Any]) -> None:
     """A verdict as a person reads it."""
     finality = "final" if verdict.final else "not final: a human review may overturn it"
-    said = escape(f"{verdict.code} {verdict.text}")
-    people().print(f"{paint(verdict.decision)}  {said}  [dim]({finality})[/dim]")
-    facts = Table.grid(padding=(0, 2))
-    facts.add_row("user", escape(verdict.ticket.user_id))
-    facts.add_row("job", escape(verdict.ticket.job_id))
+    people().print(f"{paint(verdict.decision)}  {plain(f'{verdict.code} {verdict.text}')}  [dim]({finality})[/dim]")
+    found: list[tuple[str, object]] = [("user", verdict.ticket.user_id), ("job", verdict.ticket.job_id)]
     if verdict.confidence is not None:
-        facts.add_row("confidence", f"{verdict.confidence:g}")
-    for action, said in verdict.actions.items():
-        if said != "Not Applicable":
-            facts.add_row(escape(action.replace("_", " ").lower()), escape(said))
-    people().print(facts)
+        found.append(("confidence", f"{verdict.confidence:g}"))
+    said = verdict.actions.items()
+    found += [(name.replace("_", " ").lower(), word) for name, word in said if word != "Not Applicable"]
+    people().print(facts(found))
     if not verdict.final:
-        show_way_back(verdict.ticket)
+        show_way_back(verdict.ticket, account)

@@ -4,14 +4,20 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
 from typing import Any, Protocol
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.columns import Columns
+from rich.console import RenderableType
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
 
 from smile_async.batch import Tally
-from smile_async.cli.output import ExitCode, aside
+from smile_async.cli.output import ExitCode, aside, redrawn
 
 __all__ = ["interruptible", "shown"]
 
@@ -59,26 +65,41 @@ def interruptible(run: Stoppable) -> Iterator[None]:
             loop.remove_signal_handler(which)
 
 
+class _Bar(Progress):
+    """A bar of one line, and below it what has been said so far, in as many lines as the terminal needs."""
+
+    said: Sequence[str] = ()
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        # Which does not part a word from its count.
+        yield Columns(self.said, padding=(0, 2))
+
+
 @contextmanager
-def shown(run: Telling) -> Iterator[None]:
+def shown(run: Telling, manifest: Path) -> Iterator[None]:
     """Progress on standard error, refreshed a few times a second and not with each of a million rows."""
     columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[said]}"),
+        TextColumn("{task.percentage:>3.0f}%"),
+        BarColumn(bar_width=None, table_column=Column(ratio=1)),
+        TextColumn("{task.fields[count]}  {task.fields[rate]}  {task.fields[left]}"),
     )
-    with Progress(*columns, console=aside(), transient=True, refresh_per_second=4) as progress:
-        shown = progress.add_task("batch", total=None, rate="", said="")
+    console = redrawn()
+    # Into a log goes no bar, nor the empty line that it would end with.
+    with _Bar(*columns, console=console, expand=True, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None, count="", rate="", left="")
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        about = _rows_in(manifest)
+        #: When, and how many verdicts had come by then, over half a minute: a rate that follows what happens.
+        lately = deque([(loop.time(), 0)], maxlen=120)
 
         async def refresh() -> None:
             while True:
-                progress.update(shown, **_figures(run.tally, loop.time() - began))
+                tally = run.tally
+                lately.append((loop.time(), tally.fresh))
+                (then, before), (now, fresh) = lately[0], lately[-1]
+                bar.said, figures = _figures(tally, about, (fresh - before) / (now - then) if now > then else 0.0)
+                bar.update(task, **figures)
                 await asyncio.sleep(0.25)
 
         showing = asyncio.create_task(refresh())
@@ -88,12 +109,28 @@ def shown(run: Telling) -> Iterator[None]:
             showing.cancel()
 
 
-def _figures(tally: Tally, seconds: float) -> dict[str, Any]:
-    said = "  ".join(f"{decision} {count:,}" for decision, count in sorted(tally.decisions.items()))
-    return {
-        "total": tally.rows,
-        "completed": tally.rows - tally.pending,
-        "description": "batch" if tally.whole else "batch (still reading)",
-        "rate": f"{tally.fresh / seconds:.1f}/s" if seconds > 0 else "",
-        "said": f"{said}  pending {tally.pending:,}  failed {tally.failed:,}",
+def _figures(tally: Tally, about: int, rate: float) -> tuple[list[str], dict[str, Any]]:
+    """What has been said of how many rows, and the figures of the bar; *about* so many rows there may be."""
+    provisional = tally.decisions.get("provisional", 0)
+    open_rows = max(tally.pending - provisional, 0)
+    total = tally.rows if tally.whole else max(tally.rows, about)
+    over = tally.rows - open_rows
+    left = timedelta(seconds=int((total - over) / rate)) if rate > 0 else "-"
+    counts = [*sorted(tally.decisions.items()), ("failed", tally.failed), ("waiting", open_rows)]
+    return [f"{word} {count:,}" for word, count in counts], {
+        "total": total,
+        "completed": over,
+        "count": f"{over:,}/{'' if tally.whole else '~'}{total:,}",
+        "rate": f"{rate:.1f}/s",
+        "left": f"eta {left}",
     }
+
+
+def _rows_in(manifest: Path) -> int:
+    """About how many rows *manifest* has, by its size and its first megabyte; 0 where that would use it up."""
+    if not manifest.is_file():
+        return 0
+    with suppress(OSError), manifest.open("rb") as file:
+        head = file.read(1 << 20)
+        return round(head.count(b"\n") * manifest.stat().st_size / max(len(head), 1))
+    return 0

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from smile_async.cli.output import ExitCode, aside, print_document
+from smile_async.cli.output import ExitCode, aside, plain
+from smile_async.cli.streams import print_document
 
 if TYPE_CHECKING:
     from smile_async.sandbox import RunningSandbox
@@ -40,10 +41,10 @@ def sandbox(
     until_eof: Annotated[bool, typer.Option("--until-eof", hidden=True)] = False,
     json: Annotated[bool, typer.Option("--json", help="One line of JSON instead of export lines.")] = False,
 ) -> int:
-    """Serve the Smile ID v1 API on your desk until interrupted.
+    """Serve Smile ID's API on your desk.
 
     Prints `export NAME=value` lines for SMILE_PARTNER_ID, SMILE_API_KEY, SMILE_BASE_URL and SMILE_CA_FILE once it
-    accepts connections; a second shell that reads them talks to it.
+    accepts connections, and serves until interrupted; a second shell that reads them talks to it.
     """
     # Needs another extra than the other commands, and half a second.
     from smile_async.sandbox import serve_forever  # noqa: PLC0415
@@ -77,7 +78,11 @@ def _announce(as_json: bool, until_eof: bool, running: "RunningSandbox") -> None
         if sys.stderr.isatty():
             aside().print("[dim]read these lines in a second shell; stop with Ctrl-C[/dim]")
             if running.console_url:
-                aside().print(f"[dim]jobs, pictures and a reviewer's buttons: {running.console_url}[/dim]")
+                aside().print(f"[dim]jobs, pictures and a reviewer's buttons: {plain(running.console_url)}[/dim]")
+                aside().print(
+                    "[dim]your browser will warn about the certificate: it is signed by a CA that this sandbox has made"
+                    " for itself, and that no browser knows; at this address, go on[/dim]"
+                )
     if until_eof:
         threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
 

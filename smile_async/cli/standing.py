@@ -1,21 +1,18 @@
 """How far a batch is, and how that is told to people and machines."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.markup import escape
-from rich.table import Table
-
-from smile_async.cli.output import ExitCode, aside, paint, people
+from smile_async.cli.output import ExitCode, aside, facts, people, plain, to_copy
 from smile_async.errors import SmileError
-from smile_async.jobs.codes import Decision
 from smile_async.ledger import Ledger, State
 from smile_async.ledger.batches import Batches
 
-__all__ = ["Standing", "show_end", "show_manifest", "show_standing", "standing"]
+__all__ = ["SHOWN", "Standing", "show_end", "show_flaws", "show_standing", "standing"]
 
-#: Problems that are shown; all of them are in the ledger.
-SHOWN = 20
+#: Bad rows, and failed jobs, that are shown unasked; all of them are in the ledger.
+SHOWN = 5
 
 
 @dataclass
@@ -26,6 +23,8 @@ class Standing:
     states: dict[str, int]
     decisions: dict[str, int]
     problems: list[tuple[int, str]] = field(default_factory=list)
+    #: The first failed rows, or all: line, user_id, job_id, error, code, why.
+    failures: list[dict[str, Any]] = field(default_factory=list)
     #: Earlier rows that the manifest does not hold any more.
     gone: int = 0
     #: Failed rows whose job_ids Smile ID knew already: sending them again would end likewise.
@@ -69,14 +68,15 @@ class Standing:
             "states": self.states,
             "decisions": self.decisions,
             "problems": [{"line": line, "why": why} for line, why in self.problems],
+            "failures": self.failures,
             "gone": self.gone,
             "read_whole": not self.unread,
             "trouble": None if self.trouble is None else str(self.trouble),
         }
 
 
-async def standing(where: str, name: str | None) -> Standing:
-    """How far a batch is, while somebody else may be writing."""
+async def standing(where: str, name: str | None, shown: int | None = SHOWN) -> Standing:
+    """How far a batch is, while somebody else may be writing; its first *shown* failures, or (None) all."""
     async with Ledger(where, read_only=True) as ledger:
         batches = Batches(ledger)
         name = await batches.only(name)
@@ -86,16 +86,19 @@ async def standing(where: str, name: str | None) -> Standing:
             await batches.counts(name),
             await batches.decisions(name),
             await batches.problems(name, run),
+            await batches.failures(name, shown),
             gone=await batches.gone(name, run) if whole else 0,
             unread=not whole,
         )
 
 
-def show_end(end: Standing) -> None:
-    """What a run came to, on standard error: standard output is for machines."""
-    show_manifest(end)
+def show_end(end: Standing, about: Sequence[str], account: Mapping[str, Any]) -> None:
+    """What a run came to, on standard error: standard output is for machines. *about*: options that name the batch."""
     if end.trouble is not None:
-        aside().print(f"[red]stopped[/red]: {type(end.trouble).__name__}: {escape(str(end.trouble))}")
+        aside().print(f"[red]stopped[/red]: {type(end.trouble).__name__}: {plain(str(end.trouble))}")
+    show_flaws(end, SHOWN)
+    if max(end.failed, len(end.problems)) > SHOWN:
+        aside().print(f"[dim]see all of them with:[/dim] {plain(to_copy('batch', 'status', '--failed', *about))}")
     aside().print(_table(end))
     if end.used_before:
         aside().print(
@@ -103,16 +106,19 @@ def show_end(end: Standing) -> None:
             " made of batch name and key: give the rows a key or job_id of their own, or the batch a new --name, which"
             " sends every row anew"
         )
-    if end.pending or end.failed > end.used_before or end.unread:
-        aside().print("[dim]go on with: smile-async batch resume (or retry-failed) --ledger …[/dim]")
+    again = "retry-failed" if end.failed > end.used_before else "resume" if end.pending or end.unread else ""
+    if again:
+        aside().print(f"[dim]go on with:[/dim] {plain(to_copy('batch', again, *about, account=account))}")
 
 
-def show_manifest(found: Standing) -> None:
-    """What the rows on record lack of the manifest, on standard error."""
-    for line, why in found.problems[:SHOWN]:
-        aside().print(f"[red]line {line}[/red]: {escape(why)}")
-    if len(found.problems) > SHOWN:
-        aside().print(f"… and {len(found.problems) - SHOWN:,} more lines with a problem")
+def show_flaws(found: Standing, most: int | None = None) -> None:
+    """What is wrong with the manifest and with which rows, on standard error: the first *most* of each kind, or all."""
+    for line, why in found.problems[:most]:
+        aside().print(f"[red]line {line}[/red]: {plain(why)}")
+    for failure in found.failures[:most]:
+        cause = " ".join(filter(None, (failure["error"], failure["code"])))
+        said = plain(f"user {failure['user_id']}: {cause}: {failure['why']}")
+        aside().print(f"[red]line {failure['line']}[/red]: {said}")
     if found.gone:
         aside().print(f"[yellow]the manifest has shrunk[/yellow]: {found.gone:,} earlier rows are not in it any more")
     if found.unread:
@@ -124,12 +130,7 @@ def show_standing(found: Standing) -> None:
     people().print(_table(found))
 
 
-def _table(found: Standing) -> Table:
-    facts = Table.grid(padding=(0, 2))
-    facts.add_row("batch", escape(found.name))
-    facts.add_row("rows", f"{found.rows:,}")
-    for word in ("done", "pending", "failed"):
-        facts.add_row(word, f"{found.document()[word]:,}")
-    for decision, count in sorted(found.decisions.items()):
-        facts.add_row(paint(Decision(decision)), f"{count:,}")
-    return facts
+def _table(found: Standing) -> str:
+    waiting = found.pending - found.states.get(State.PROVISIONAL, 0)
+    counts = [("rows", found.rows), *sorted(found.decisions.items()), ("failed", found.failed), ("no verdict", waiting)]
+    return facts([("batch", found.name), *((name, f"{count:,}") for name, count in counts)])

@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from smile_async.cli import options
-from smile_async.cli.output import ExitCode, aside, paint, print_document
-from smile_async.jobs.codes import Decision
+from smile_async.cli.output import ExitCode, aside, paint, plain
+from smile_async.cli.streams import print_document
 
 if TYPE_CHECKING:
     from smile_async.batch.chunk_run import Ending
@@ -25,7 +24,7 @@ __all__ = ["worker"]
 
 @options.with_account
 def worker(
-    ledger: Annotated[str, typer.Option(metavar="URL", help="postgresql://user@host/database")],
+    ledger: Annotated[str, typer.Option(metavar="URL", help="A postgresql:// URL, as `batch run` was given.")],
     concurrency: Annotated[int, typer.Option(help="Chunks at once.", min=1)] = 4,
     uploads: Annotated[int, typer.Option(help="Jobs at once whose pictures are in memory.", min=1)] = 16,
     lease: Annotated[float, typer.Option(help="Seconds until others take over from a dead worker.", min=1.0)] = 60.0,
@@ -34,7 +33,13 @@ def worker(
     account: options.Account = options.NO_ACCOUNT,
     json: options.Json = False,
 ) -> int:
-    """Drive the batches that `batch run` has put into a postgresql:// ledger, beside any number of others."""
+    """Drive batches in a postgresql:// ledger.
+
+    Beside any number of other workers, on any machine; `batch run` has put them there.
+    """
+    # Who has neither extra is told of this one, which holds both.
+    import procrastinate  # noqa: F401, PLC0415
+
     from smile_async.batch.orders import check_options  # noqa: PLC0415 - another extra
 
     check_options(lease=lease, drain=drain)
@@ -52,10 +57,10 @@ def worker(
                 "trouble": None if ended.trouble is None else str(ended.trouble),
             }
         )
-    said = "  ".join(f"{paint(Decision(name))} {count:,}" for name, count in sorted(stats.decisions.items()))
+    said = "  ".join(f"{paint(name)} {count:,}" for name, count in sorted(stats.decisions.items()))
     aside().print(f"{stats.rows:,} rows came to a verdict or failed here  {said}  failed {stats.failed:,}")
     if ended.trouble is not None:
-        aside().print(f"[red]stopped[/red]: {type(ended.trouble).__name__}: {escape(str(ended.trouble))}")
+        aside().print(f"[red]stopped[/red]: {type(ended.trouble).__name__}: {plain(str(ended.trouble))}")
     return ExitCode.DONE if ended.trouble is None else ExitCode.ERROR
 
 
@@ -67,7 +72,6 @@ async def _work(
     from smile_async.cli.progress import interruptible  # noqa: PLC0415
     from smile_async.ledger import Ledger  # noqa: PLC0415
     from smile_async.limits import Limits  # noqa: PLC0415
-    from smile_async.session import SmileSession  # noqa: PLC0415
     from smile_async.workers import Queue, Worker  # noqa: PLC0415
 
     limits = Limits(uploads=uploads, pending=PENDING)
@@ -76,7 +80,7 @@ async def _work(
     async with (
         ledger,
         Queue(ledger) as queue,
-        SmileSession.from_env(ledger=ledger, limits=limits, **given) as session,
+        options.session_of(given, ledger=ledger, limits=limits) as session,
     ):
         working = Worker(session, ledger, queue, tell=_tell, **about)
         with interruptible(working):
@@ -85,4 +89,4 @@ async def _work(
 
 
 def _tell(held: "Held", ending: "Ending") -> None:
-    aside().print(f"chunk {held.id} of batch {escape(held.batch)}: {ending}")
+    aside().print(f"chunk {held.id} of batch {plain(held.batch)}: {ending}")

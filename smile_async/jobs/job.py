@@ -42,7 +42,7 @@ class Job(_Sendable):
 
     Immutable, and cheap to keep: a path is read only when the upload starts. Raises InvalidJob at once for ids that
     are empty, longer than 255 characters or hold control characters, for partner_params that are not text, for flags
-    that are not bool, for a callback_url that is not https, and for bytes that are not a colour JPEG or PNG.
+    that are not bool, for a callback_url that is not a URL, and for bytes that are not a colour JPEG or PNG.
     """
 
     user_id: str
@@ -60,12 +60,15 @@ class Job(_Sendable):
             why = _id_flaw(getattr(self, name))
             if why:
                 raise InvalidJob(f"{name} {why}", job=self)
-        why = _params_flaw(self.partner_params) or _options_flaw(self) or _content_flaw(self)
+        why = self._params_flaw() or _options_flaw(self) or _content_flaw(self)
         if why:
             raise InvalidJob(f"job {self.job_id} of user {self.user_id}: {why}", job=self)
         # One for all that have none: a hundred thousand jobs may be pending.
         params = MappingProxyType(dict(self.partner_params)) if self.partner_params else _NO_PARAMS
         object.__setattr__(self, "partner_params", params)
+
+    def _params_flaw(self) -> str:
+        return _params_flaw(self.partner_params)
 
     def __getstate__(self) -> dict[str, Any]:
         params = self.partner_params
@@ -253,7 +256,8 @@ def _options_flaw(job: Job) -> str:
     if job.selfie is None and not job.use_enrolled_image:
         return "there is no selfie: give one, or set use_enrolled_image"
     if job.callback_url is not None:
-        why = url_flaw(job.callback_url)
+        # Whether it may be http is the session's to say, which knows whose account it is.
+        why = url_flaw(job.callback_url, plain=True)
         if why:
             return f"callback_url {why}"
     return ""

@@ -205,6 +205,14 @@ class Batches:
         async with self._ledger.reading() as connection:
             return int((await connection.execute(query)).scalar_one())
 
+    async def failures(self, name: str, limit: int | None = None) -> list[dict[str, Any]]:
+        """Line, ids and cause of the rows that have failed, in the order of the manifest: the first *limit*, or all."""
+        error = (jobs.c.error, jobs.c.error_code.label("code"), jobs.c.error_text.label("why"))
+        query = sa.select(jobs.c.line, jobs.c.user_id, jobs.c.job_id, *error)
+        query = query.where(jobs.c.batch == name, jobs.c.state == State.FAILED).order_by(jobs.c.line, jobs.c.seq)
+        async with self._ledger.reading() as connection:
+            return [dict(row) for row in (await connection.execute(query.limit(limit))).mappings()]
+
     async def latest(self, name: str) -> tuple[int, bool]:
         """The number of the latest run, and whether it has read the manifest to its end."""
         query = sa.select(batches.c.run, batches.c.lines).where(batches.c.name == name)

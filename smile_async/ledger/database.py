@@ -51,10 +51,16 @@ class Database:
     """A file or a database; *where* is a path, `sqlite:///path` or `postgresql://…`. Raises BadConfiguration."""
 
     def __init__(
-        self, where: str | os.PathLike[str], *, read_only: bool = False, clock: Callable[[], float] = time.time
+        self,
+        where: str | os.PathLike[str],
+        *,
+        read_only: bool = False,
+        create: bool = True,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         text = os.fspath(where)
         self.read_only = read_only
+        self.create = create and not read_only
         self._clock = clock
         #: Connections to a server, of psycopg.
         self._open: list[Any] = []
@@ -88,9 +94,9 @@ class Database:
         """Become the one process that writes; makes a file that only its owner may read. Blocking."""
         if self.path is None:
             return
+        if not (self.create or self.path.is_file()):
+            raise BadConfiguration(f"there is no ledger at {self.path}: check the path")
         if self.read_only:
-            if not self.path.is_file():
-                raise BadConfiguration(f"there is no ledger at {self.path}: check the path")
             return
         try:
             self._lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -43,8 +43,9 @@ class Ledger:
     """Jobs that must survive the process: a path (SQLite), or `postgresql://user@host/database`.
 
     Give it to `SmileSession(ledger=…)`, or open it yourself: `async with Ledger(path) as ledger:`. *delay*: seconds
-    that a write may wait for others. *read_only*: look while somebody else writes. Opening raises BadConfiguration for
-    what is no ledger or one of another version, and LedgerFailed if another process has it.
+    that a write may wait for others. *read_only*: look while somebody else writes. *create*: make one where there is
+    none. Opening raises BadConfiguration for what is no ledger or one of another version, and LedgerFailed if another
+    process has it.
     """
 
     def __init__(
@@ -53,10 +54,11 @@ class Ledger:
         *,
         delay: float = DELAY,
         read_only: bool = False,
+        create: bool = True,
         clock: Clock | None = None,
     ) -> None:
         self._clock = clock or SystemClock()
-        self.database = Database(where, read_only=read_only, clock=self._clock.time)
+        self.database = Database(where, read_only=read_only, create=create, clock=self._clock.time)
         self._engine: AsyncEngine | None = None
         self._writer: sa.Engine | None = None
         self._thread: ThreadPoolExecutor | None = None
@@ -89,7 +91,7 @@ class Ledger:
         engine = self.database.engine()
         try:
             async with engine.begin() as connection:
-                await connection.run_sync(prepare, write=not self.database.read_only)
+                await connection.run_sync(prepare, write=not self.database.read_only, create=self.database.create)
         except BaseException as error:
             await engine.dispose()
             self.database.release()

@@ -235,10 +235,10 @@ AS 'SELECT extract(epoch FROM clock_timestamp())::double precision'
 """
 
 
-def prepare(connection: sa.Connection, *, write: bool = True) -> None:
+def prepare(connection: sa.Connection, *, write: bool = True, create: bool = True) -> None:
     """Make the tables, or bring them up to VERSION, in the transaction of *connection*; BadConfiguration if neither.
 
-    Without *write* nothing is changed, and anything but VERSION is refused.
+    Without *write* nothing is changed, and anything but VERSION is refused; without *create* no tables are made.
     """
     if write and connection.dialect.name == "postgresql":
         # Large tables, and another machine that is at it, take longer than usual statements may.
@@ -251,7 +251,7 @@ def prepare(connection: sa.Connection, *, write: bool = True) -> None:
         _with_clock(connection)
     found = set(sa.inspect(connection).get_table_names())
     if meta.name not in found:
-        if not write:
+        if not create:
             raise BadConfiguration("this is no ledger yet: run a batch first")
         if jobs.name in found:
             raise BadConfiguration(f"the database has a table {jobs.name} but is no ledger: choose another database")

@@ -48,6 +48,10 @@ class SignedStamp:
     signature: str = field(repr=False)
 
 
+#: What shells, .env files and word processors put around a text.
+_QUOTES = frozenset("'\"`\u2018\u2019\u201c\u201d\u00ab\u00bb")
+
+
 class Signer:
     """Signs as one partner, and checks what claims to come from Smile ID.
 
@@ -57,14 +61,13 @@ class Signer:
     __slots__ = ("_begun", "keys", "partner_id")
 
     def __init__(self, partner_id: str, api_key: Secret, previous: Sequence[Secret] = ()) -> None:
-        if (
-            not isinstance(partner_id, str)
-            or not partner_id
-            or any(c.isspace() or not c.isprintable() for c in partner_id)
-        ):
-            raise BadConfiguration("partner_id is empty or has blanks: give it as the portal shows it, e.g. '085'")
-        if not all(_usable(key.reveal()) for key in (api_key, *previous)):
-            raise BadConfiguration("api_key is empty or not text: copy it from the portal of this environment")
+        why = _copying_flaw(partner_id)
+        if why:
+            raise BadConfiguration(f"partner_id {why}: give it as the portal shows it, e.g. '085'")
+        for key in (api_key, *previous):
+            why = _copying_flaw(key.reveal())
+            if why:
+                raise BadConfiguration(f"api_key {why}: copy it from the portal of this environment, and nothing else")
         self.partner_id = partner_id
         #: The present key first.
         self.keys = tuple(Secret(key) for key in (api_key, *previous))
@@ -87,9 +90,18 @@ class Signer:
         return base64.b64encode(made.digest()).decode()
 
 
-def _usable(key: object) -> bool:
-    # Half a surrogate (a variable that is not UTF-8) would raise an error that carries the key at every signature.
-    return isinstance(key, str) and bool(key.strip()) and not any("\ud800" <= c <= "\udfff" for c in key)
+def _copying_flaw(text: object) -> str:
+    """What came along when *text* was copied, "" if nothing did; it never shows the text: it may be a key."""
+    if not isinstance(text, str):
+        return "is not text"
+    if not text.strip():
+        return "is empty"
+    if any(c.isspace() for c in text):
+        return "has a blank or a line break"
+    # A byte order mark, or half a surrogate (a variable that is not UTF-8): encoding that fails shows the whole text.
+    if not text.isprintable():
+        return "has an invisible character"
+    return "has quotes around it" if text[0] in _QUOTES or text[-1] in _QUOTES else ""
 
 
 def format_timestamp(now: float) -> str:

@@ -17,6 +17,8 @@ import anyio
 import anyio.to_thread
 import httpx
 
+from smile_async.urls import SERVED
+
 from .certificates import is_wildcard, issue
 from .listener import Listener
 
@@ -44,6 +46,12 @@ class RunningSandbox:
     def api_key(self) -> str:
         """The key to sign with."""
         return self.sandbox.api_key
+
+    @property
+    def account(self) -> dict[str, str]:
+        """What leads a session here: `SmileSession(**running.account)`."""
+        where = {"base_url": self.base_url, "ca_file": self.ca_file}
+        return {"partner_id": self.partner_id, "api_key": self.api_key, **where}
 
     @property
     def console_url(self) -> str:
@@ -114,6 +122,7 @@ async def _open(sandbox: "Sandbox", host: str, port: int, storage_port: int) -> 
         try:
             await api.start()
             await storage.start()
+            SERVED[api.port] = asyncio.get_running_loop()
             sandbox.storage_url = f"https://{name}:{storage.port}"
             base_url = f"https://{name}:{api.port}/v1"
             sandbox.console.exposed = not api.loopback
@@ -123,6 +132,7 @@ async def _open(sandbox: "Sandbox", host: str, port: int, storage_port: int) -> 
                 yield sandbox.running
         finally:
             sandbox.closing.set()
+            SERVED.pop(api.port, None)
             with anyio.CancelScope(shield=True):
                 await asyncio.gather(api.stop(), storage.stop())
             sandbox.storage_url = sandbox.closing = sandbox.running = None

@@ -7,11 +7,15 @@ fails all the time runs out of tokens instead of multiplying its traffic.
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
-__all__ = ["RetryBudget", "backoff", "http_date", "retry_after"]
+__all__ = ["LONGEST_WISH", "RetryBudget", "backoff", "http_date", "retry_after"]
 
 
 #: Tokens a retry costs: what AWS's SDKs charge for a transient error (guarantee G4).
 COST = 14
+#: Seconds.
+A_DAY = 86_400.0
+#: Seconds that a server is left alone for because it asked to be; then it is tried, whatever it asked for.
+LONGEST_WISH = 300.0
 
 
 def backoff(attempt: int, *, base: float = 0.05, cap: float = 20.0, draw: float) -> float:
@@ -46,10 +50,13 @@ def http_date(text: str) -> float:
 
 
 def retry_after(value: str, now: float) -> float | None:
-    """Seconds a Retry-After header asks for (a number, or an HTTP date seen at epoch `now`), None if senseless."""
+    """Seconds a Retry-After header asks for, at most a day: a number, or an HTTP date seen at epoch `now`.
+
+    None if senseless.
+    """
     text = value.strip()
     try:
         seconds = float(text) if text.replace(".", "", 1).isdecimal() else http_date(text) - now
     except (ValueError, OverflowError):
         return None
-    return seconds if 0 <= seconds <= 86_400 else None
+    return min(seconds, A_DAY) if seconds >= 0 else None

@@ -15,6 +15,9 @@ from itertools import accumulate, pairwise
 from operator import add, mul, sub
 from typing import Final
 
+from smile_async.errors import BadConfiguration
+from smile_async.limits import finite
+
 __all__ = ["Pace", "Rhythm", "failing_delay"]
 
 #: Ages are binned where age ** (1/5) is evenly spaced: 0.3 s apart at 10 s, 20 s at half an hour. Good
@@ -60,7 +63,7 @@ class Pace:
     """How eagerly a session polls; immutable, so one may serve any number of sessions.
 
     `price`: polls you would pay to know a verdict one second sooner. `floor`, `ceiling`: least and most seconds between
-    two polls of one job. `steady`: set by `Pace.fixed`, a rhythm that never learns. Senseless values: ValueError.
+    two polls of one job. `steady`: set by `Pace.fixed`, a rhythm that never learns. Raises BadConfiguration.
     """
 
     price: float = 0.5
@@ -70,13 +73,13 @@ class Pace:
     steady: tuple[float, int, float] | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.price < math.inf:
-            raise ValueError(f"price is polls per second of lateness, more than 0, not {self.price!r}")
-        if not 0 < self.floor <= self.ceiling < math.inf:
-            raise ValueError(f"0 < floor <= ceiling seconds between polls, not {self.floor!r} and {self.ceiling!r}")
+        if not finite(self.price) > 0:
+            raise BadConfiguration("Pace.price is polls for a second of lateness: give a finite number above 0")
+        if not 0 < finite(self.floor) <= finite(self.ceiling):
+            raise BadConfiguration("Pace.floor and ceiling are seconds between polls: give finite 0 < floor <= ceiling")
         first, times, then = self.steady or (1.0, 0, 1.0)
-        if not (0 < first < math.inf and times >= 0 and 0 < then < math.inf):
-            raise ValueError(f"a fixed rhythm is seconds, times, seconds, each more than 0, not {self.steady!r}")
+        if not (finite(first) > 0 and finite(times) >= 0 and finite(then) > 0):
+            raise BadConfiguration("a fixed pace is seconds, times, seconds: give finite numbers above 0")
 
     @classmethod
     def fixed(cls, first: float = 2.0, times: int = 3, then: float = 4.0) -> Pace:

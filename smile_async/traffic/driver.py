@@ -10,11 +10,13 @@ from typing import Any
 
 from smile_async.errors import (
     ForgedReply,
+    InvalidJob,
     SessionClosed,
     SmileError,
     Unavailable,
     UnreadableReply,
 )
+from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import JobStatus
 from smile_async.log import log
@@ -36,20 +38,20 @@ from smile_async.protocol.steps import (
 from smile_async.protocol.v1.archive import Archive
 from smile_async.protocol.v1.info_json import info_json
 from smile_async.protocol.v1.judging import judge_status
-from smile_async.protocol.v1.refusals import refusal
+from smile_async.protocol.v1.refusals import ONE_ID_NUMBER, refusal
 from smile_async.protocol.v1.replies import read_complaint, read_slot
 from smile_async.protocol.v1.requests import prepare_body, status_body
 from smile_async.protocol.v1.storage import put_refusal
 from smile_async.protocol.v1.submission import Submission
 from smile_async.settings import Settings
-from smile_async.timing.backoff import RetryBudget, backoff, retry_after
+from smile_async.timing.backoff import LONGEST_WISH, RetryBudget, backoff, retry_after
 from smile_async.timing.clock import Clock
 from smile_async.timing.server_clock import SKEW_SECONDS, ServerClock
 from smile_async.traffic.payload import Payload
 from smile_async.transport.engine import API_SECONDS, UPLOAD_SECONDS, NoReply, Reply
 from smile_async.transport.limiter import Limiter
 from smile_async.transport.pool import Pool
-from smile_async.urls import upload_url_flaw
+from smile_async.urls import upload_url_flaw, url_flaw
 
 __all__ = ["Driver"]
 
@@ -60,6 +62,9 @@ BeforePut = Callable[[], Awaitable[None]]
 _JSON = [("Content-Type", "application/json"), ("Accept", "application/json")]
 #: The very type the presigned URL was signed for; S3 answers 403 to any other (protocol.md §5.4).
 _ZIP = [("Content-Type", "application/zip")]
+
+
+_OWN_CA = ": for a server, or a proxy, with a CA of its own let ca_file or SMILE_CA_FILE name its certificate"
 
 
 class Driver:
@@ -91,6 +96,12 @@ class Driver:
     def has_signed(self, timestamp: str) -> bool:
         """Whether a request of this session carried exactly this *timestamp* lately."""
         return self._stamps is not None and timestamp in self._stamps
+
+    def check(self, job: Job) -> None:
+        """Raise InvalidJob for a callback_url over which this session lets no result travel."""
+        why = url_flaw(job.callback_url, plain=self._settings.insecure_callbacks) if job.callback_url else ""
+        if why:
+            raise InvalidJob(f"job {job.job_id} of user {job.user_id}: callback_url {why}", job=job)
 
     def _stamp(self) -> SignedStamp:
         try:
@@ -165,15 +176,17 @@ class Driver:
 
     async def _pause(self, pause: Pause, job_id: str, deadline: float) -> int:
         fault = pause.fault
-        taken = 0
         if fault.throttled:
             # The limiter is closed for everybody: waiting in front of it spends neither sleep nor budget here.
-            wait = fault.retry_after or 0.0
+            wait = min(fault.retry_after or 0.0, LONGEST_WISH)
         else:
             wait = backoff(pause.attempt - 1, draw=random.random())  # noqa: S311 - jitter, not a secret
-            # One GOAWAY fails up to 80 requests at once: they are charged as the one event that they are.
-            taken = 0 if fault.echo else self._budget.take()
-        if self._clock.monotonic() + wait >= deadline or not (taken or fault.throttled or fault.echo):
+        if self._clock.monotonic() + wait >= deadline:
+            raise fault
+        # One GOAWAY fails up to 80 requests at once: they are charged as the one event that they are.
+        free = fault.throttled or fault.echo
+        taken = 0 if free else self._budget.take()
+        if not (taken or free):
             raise fault
         self.retries += 1
         log.warning(
@@ -295,7 +308,7 @@ class Driver:
             reply = await self._api.send("POST", url, _JSON, body(), within)
             self.server_clock.hear(reply.headers.get("date", ""))
             well = reply.status < 500 and reply.status != 429
-            if reply.status in (429, 503):
+            if reply.status == 503 or (reply.status == 429 and read_complaint(reply.body).code != ONE_ID_NUMBER):
                 self._limiter.close_for(self._asked_for(reply))
             return reply
         except NoReply as told:
@@ -318,4 +331,6 @@ def _unheard(told: NoReply, about: str) -> Fault:
     """A request without a reply; an oversized one is an answer, but not a readable one."""
     if told.sent is Sent.ANSWERED:
         return Fault(UnreadableReply(f"{about}: {told.why}"), Sent.AMBIGUOUS)
-    return Fault(Unavailable(f"{about} got no answer ({told.why})"), told.sent, transient=True, echo=told.echo)
+    # The words of each TLS library for a server whose CA is not trusted.
+    cure = _OWN_CA if "certificate" in told.why.lower() else ""
+    return Fault(Unavailable(f"{about} got no answer ({told.why}){cure}"), told.sent, transient=True, echo=told.echo)

@@ -83,10 +83,11 @@ class Poller:
         history: bool = False,
         image_links: bool = False,
         known: Verdict | None = None,
+        upload: object = None,
     ) -> None:
         """Let *listener* hear of this job; *ours* if its zip was uploaded just now by this session.
 
-        *known*: the latest verdict, from a ledger.
+        *known*: the latest verdict, from a ledger. *upload*: what the spans of queries are linked to.
         """
         now = self._clock.monotonic()
         watch = self._watches.setdefault(_key(ticket), Watch(ticket, now))
@@ -97,6 +98,7 @@ class Poller:
             PendingJob.__init__(watch, ticket, now, ours=ours)
         else:
             watch.join(ticket)
+        watch.upload = upload or watch.upload
         listener.ticket = ticket
         listener.history, listener.image_links = history, image_links
         if known is not None:
@@ -198,7 +200,7 @@ class Poller:
         query, seconds = (self._driver.query, QUERY_SECONDS) if claimed else (self._driver.ask, API_SECONDS)
         ask = Ask(watch.ticket, watch.history, watch.image_links)
         try:
-            with span("poll", job_id=watch.ticket.job_id):
+            with span("poll", watch.upload, job_id=watch.ticket.job_id):
                 status = await query(ask, asked_at + seconds)
         except Fault as fault:
             self._missed(watch, fault, asked_at)

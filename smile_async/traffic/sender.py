@@ -22,7 +22,7 @@ from smile_async.traffic.driver import Driver
 from smile_async.traffic.fetching import is_uri
 from smile_async.traffic.payload import Payload, read
 from smile_async.traffic.readers import InThread, Readers
-from smile_async.traffic.telemetry import span
+from smile_async.traffic.telemetry import link_to, span
 from smile_async.transport.limiter import RateLimiter
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ class Sender:
         Cancelling abandons the request under way; `submission` then says how far the job may have come.
         """
         try:
+            self._driver.check(submission.job)
             with anyio.move_on_after(max(0.0, deadline - self._clock.monotonic() + GRACE)):
                 return await self._alone(submission, deadline)
             raise self._late(submission)
@@ -179,7 +180,8 @@ class Sender:
         self._resume(submission, payload)
         submission.stage = "smile id did not take it"
         try:
-            with span("upload", job_id=submission.job.job_id, job_type=int(submission.job.job_type)):
+            with span("upload", job_id=submission.job.job_id, job_type=int(submission.job.job_type)) as begun:
+                submission.trace = link_to(begun)
                 before_put = None if self._ledger is None else partial(self._about_to_put, self._ledger, submission)
                 ticket = await self._driver.walk(submission, payload, deadline, before_put)
         except Fault as fault:

@@ -226,7 +226,8 @@ class Stream:
                 self._sending.discard(submission)
                 listener = _JobListener(self, job.spent(), self._clock.monotonic() + self._patience)
                 self._waiting.add(listener)
-                self._poller.listen(ticket, listener, ours=not submission.recalled, known=submission.known)
+                known, upload = submission.known, submission.trace
+                self._poller.listen(ticket, listener, ours=not submission.recalled, known=known, upload=upload)
             # Neither the job nor its story outlives its upload: they may hold image bytes.
             del job, submission
 

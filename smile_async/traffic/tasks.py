@@ -7,11 +7,14 @@ application's (a handler, a transport, a source of jobs): whatever it raises cos
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from smile_async.contained import contained, quietly
 from smile_async.errors import SessionClosed, WrongLoop
 from smile_async.log import log
+
+if TYPE_CHECKING:
+    from smile_async.jobs.job import Job
 
 __all__ = ["TaskHost"]
 
@@ -60,12 +63,12 @@ class TaskHost:
         self._loop = asyncio.get_running_loop()
         self._stop = self._loop.create_future()
 
-    def check(self) -> None:
-        """Raise WrongLoop or SessionClosed unless tasks may be started from here."""
+    def check(self, job: "Job | None" = None) -> None:
+        """Raise WrongLoop or SessionClosed, about *job*, unless tasks may be started from here."""
         if self._loop is not None and asyncio.get_running_loop() is not self._loop:
-            raise WrongLoop("the session belongs to another event loop: make one session per loop")
+            raise WrongLoop("the session belongs to another event loop: make one session per loop", job=job)
         if not self.open:
-            raise SessionClosed(self.closed_because)
+            raise SessionClosed(self.closed_because, job=job)
 
     def start(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run *main*, and what is spawned later; if *main* ends by itself, that is the end of the session."""

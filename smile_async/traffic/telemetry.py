@@ -1,6 +1,7 @@
 """OpenTelemetry spans and metrics, where its API package is installed (extra `otel`); otherwise nothing at all.
 
-Spans: `smile_async.upload` (one job on its way) and `smile_async.poll` (one status query). Metrics: the counter
+Spans: `smile_async.upload` (one job on its way) and `smile_async.poll` (one status query, linked to the upload of the
+same session). Metrics: the counter
 `smile_async.jobs` by decision or error, and the histogram `smile_async.wait` in seconds. Attributes name job ids and
 codes; never a user, a key or a URL, whose query would be a credential.
 """
@@ -18,7 +19,7 @@ else:
     _jobs = _meter.create_counter("smile_async.jobs", unit="{job}", description="Jobs that ended, by outcome")
     _wait = _meter.create_histogram("smile_async.wait", unit="s", description="Upload to verdict")
 
-__all__ = ["ended", "span", "waited"]
+__all__ = ["ended", "link_to", "span", "waited"]
 
 _NOTHING: AbstractContextManager[Any] = nullcontext()
 
@@ -28,13 +29,22 @@ def _nobody_listens() -> bool:
     return isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
 
-def span(name: str, **attributes: str | int) -> AbstractContextManager[Any]:
-    """A span `smile_async.<name>` around a block; an exception that passes marks it, without its message."""
+def span(name: str, upload: Any = None, **attributes: str | int) -> AbstractContextManager[Any]:
+    """A span `smile_async.<name>` around a block; an exception that passes marks it, without its message.
+
+    *upload*: what `link_to` gave for the upload that it goes back to, in another trace perhaps.
+    """
     if _tracer is None or (isinstance(_tracer, trace.ProxyTracer) and _nobody_listens()):
         return _NOTHING
     facts = {f"smile_async.{key}": value for key, value in attributes.items()}
     # Messages are fit for logs, but stack traces of other libraries may show a URL.
-    return _tracer.start_as_current_span(f"smile_async.{name}", attributes=facts, record_exception=False)
+    links = () if upload is None else (upload,)
+    return _tracer.start_as_current_span(f"smile_async.{name}", attributes=facts, links=links, record_exception=False)
+
+
+def link_to(begun: Any) -> Any:
+    """What leads back to a span that has *begun*; None if nobody records it."""
+    return trace.Link(begun.get_span_context()) if begun is not None and begun.is_recording() else None
 
 
 def ended(outcome: str, code: str = "") -> None:

@@ -146,7 +146,7 @@ class Claim:
 class Watch(PendingJob):
     """One job that somebody waits for, or that callbacks claim something of."""
 
-    __slots__ = ("asking", "claim", "entry", "listeners")
+    __slots__ = ("asking", "claim", "entry", "listeners", "upload")
 
     def __init__(self, ticket: Ticket, since: float) -> None:
         super().__init__(ticket, since, ours=False)
@@ -155,6 +155,8 @@ class Watch(PendingJob):
         self.claim: Claim | None = None
         self.asking = False
         self.entry: Entry[Watch] | None = None
+        #: Leads to the span of its upload.
+        self.upload: object = None
 
     @property
     def history(self) -> bool:

@@ -6,8 +6,6 @@ logs every URL, and a presigned one is a credential.
 
 from types import ModuleType
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
@@ -29,8 +27,10 @@ from smile_async.transport.engine import (
     whole,
 )
 from smile_async.transport.httpcore_engine import HttpcoreEngine
+from smile_async.transport.proxies import environment_proxies
 from smile_async.transport.pyreqwest_engine import PyreqwestEngine, pins, unconnected
-from smile_async.transport.tls import tls_context
+from smile_async.transport.tls import check_variables, tls_context
+from smile_async.urls import host_of
 
 __all__ = ["HttpxEngine", "engine_factory"]
 
@@ -125,17 +125,22 @@ def engine_factory(
     "httpx", "httpx2" or "pyreqwest"; an `httpx.AsyncBaseTransport`, which serves both legs as it is and stays open; or
     a callable that makes one for each shard. Raises BadConfiguration.
     """
+    if (ca_file or trust_env) and callable(http) | isinstance(http, httpx.AsyncBaseTransport):
+        raise BadConfiguration("ca_file (SMILE_CA_FILE) or trust_env is for our own engines: give it to your transport")
     if isinstance(http, httpx.AsyncBaseTransport):
         own = HttpxEngine(http, owned=False)
         return (lambda _http2: own), False
     if callable(http):
         return (lambda _http2: HttpxEngine(http())), True
-    proxy = _environment_proxy(base_url) if trust_env else None
+    proxies = environment_proxies() if trust_env else None
+
+    if not ca_file:
+        check_variables()
 
     def on_httpcore(library: ModuleType, http2: bool) -> Engine:
         # respx stands in front of httpcore and raises httpx's errors.
         context = tls_context(ca_file, http2=http2)
-        return HttpcoreEngine(library, context, http2=http2, proxy=proxy, unsent=_UNSENT)
+        return HttpcoreEngine(library, context, http2=http2, proxies=proxies, unsent=_UNSENT)
 
     if http == "httpx":
         return (lambda http2: on_httpcore(_imported("httpcore", "httpx"), http2)), True
@@ -144,9 +149,9 @@ def engine_factory(
         return (lambda http2: on_httpcore(_imported("httpcore2", "httpx2"), http2)), True
     if http == "pyreqwest":
         _imported("pyreqwest", "rust")
-        if ca_file and not pins(ca_file, urlsplit(base_url).hostname or ""):
+        if ca_file and not pins(ca_file, host_of(base_url)):
             raise BadConfiguration(_NO_PIN)
-        return (lambda http2: PyreqwestEngine(ca_file, http2=http2, proxy=proxy)), True
+        return (lambda http2: PyreqwestEngine(ca_file, http2=http2, proxies=proxies)), True
     raise BadConfiguration(f"http is {http!r}: give 'httpx', 'httpx2', 'pyreqwest' or an httpx.AsyncBaseTransport")
 
 
@@ -155,10 +160,3 @@ def _imported(name: str, extra: str) -> ModuleType:
         return __import__(name)
     except ImportError:
         raise BadConfiguration(f"http={name!r} needs an extra: pip install 'smile-async[{extra}]'") from None
-
-
-def _environment_proxy(base_url: str) -> str | None:
-    parts = urlsplit(base_url)
-    if proxy_bypass(parts.hostname or ""):
-        return None
-    return getproxies().get(parts.scheme)

@@ -7,6 +7,7 @@ connections itself: one HTTP/2 connection that all requests share, or as many of
 
 import asyncio
 import ssl
+from functools import partial
 from types import ModuleType
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -29,6 +30,7 @@ from smile_async.transport.engine import (
     readable,
     whole,
 )
+from smile_async.transport.proxies import ProxyFor
 from smile_async.transport.sockets import Backend
 
 __all__ = ["HttpcoreEngine"]
@@ -49,21 +51,24 @@ class HttpcoreEngine:
         context: ssl.SSLContext,
         *,
         http2: bool,
-        proxy: str | None = None,
+        proxies: ProxyFor | None = None,
         unsent: tuple[type[Exception], ...] = (),
     ) -> None:
         self._library = library
         self._http2 = http2
         self._piece = PIECE_BYTES if http2 else STORAGE_PIECE_BYTES
-        # Used for what it knows of proxies and TLS; it never gets to see a request.
-        self._maker = library.AsyncConnectionPool(
+        # Used for what a pool knows of proxies and TLS; it never gets to see a request.
+        self._new_maker = partial(
+            library.AsyncConnectionPool,
             ssl_context=context,
-            proxy=_proxy(library, proxy) if proxy else None,
             http1=True,
             http2=http2,
             keepalive_expiry=KEPT_FOR[http2],
             network_backend=Backend(library),
         )
+        #: By the proxy on the way, None for straight away.
+        self._makers: dict[str | None, Any] = {}
+        self._proxies = proxies
         #: The one that all requests share: HTTP/2, or not yet known not to be.
         self._shared: Any = None
         #: Connections of HTTP/1.1 that wait for a request, the latest used last.
@@ -135,13 +140,20 @@ class HttpcoreEngine:
             if connection is not None and connection.is_available() and connection.can_handle_request(origin):
                 break
         else:
-            connection = self._maker.create_connection(origin)
+            connection = self._maker(origin).create_connection(origin)
             if self._http2 and origin.scheme == b"https":
                 self._shared = connection
         if connection in self._idle:
             self._idle.remove(connection)
         self._users[connection] = self._users.get(connection, 0) + 1
         return connection
+
+    def _maker(self, origin: Any) -> Any:
+        """What makes connections to *origin*, by the proxy on the way there."""
+        proxy = None if self._proxies is None else self._proxies(origin.scheme.decode(), origin.host.decode())
+        if proxy not in self._makers:
+            self._makers[proxy] = self._new_maker(proxy=_proxy(self._library, proxy) if proxy else None)
+        return self._makers[proxy]
 
     async def _drop_expired(self) -> None:
         # The one idle for longest expires first; the one that would be taken next may have been hung up by the server.

@@ -9,6 +9,7 @@ from collections import deque
 
 import anyio
 
+from smile_async.timing.backoff import LONGEST_WISH
 from smile_async.timing.clock import Clock
 
 __all__ = ["Limiter", "RateLimiter"]
@@ -76,14 +77,15 @@ class Limiter:
         self._wake()
 
     def close_for(self, seconds: float | None) -> None:
-        """The server asked to slow down, for *seconds* if it said how long."""
+        """The server asked to slow down, for *seconds* if it said how long; one reply stops nobody for a day."""
         now = self._clock.monotonic()
+        seconds = min(seconds or 0.0, LONGEST_WISH)
         if now < self._closed_until:
             # Answers to requests that left before the closure are the same news; only a longer wish is not.
-            self._closed_until = max(self._closed_until, now + (seconds or 0.0))
+            self._closed_until = max(self._closed_until, now + seconds)
             return
         self._closure = min(LONGEST_CLOSURE, max(FIRST_CLOSURE, 2 * self._closure))
-        self._closed_until = max(self._closed_until, now + max(seconds or 0.0, self._closure))
+        self._closed_until = max(self._closed_until, now + max(seconds, self._closure))
         self._window = max(1.0, self._window / 2)
         self._wake()
 

@@ -29,6 +29,7 @@ from smile_async.transport.engine import (
     Reply,
     whole,
 )
+from smile_async.transport.proxies import ProxyFor
 from smile_async.transport.tls import tls_context
 from smile_async.urls import is_loopback
 
@@ -39,9 +40,12 @@ DRAIN = 0.05
 
 
 class PyreqwestEngine:
-    """An engine over one pyreqwest client; *http2*: where the server offers it."""
+    """An engine over one pyreqwest client; *http2*: where the server offers it.
 
-    def __init__(self, ca_file: str | None, *, http2: bool, proxy: str | None = None) -> None:
+    *ca_file* is added to the system's CAs, as pyreqwest can not replace them: who makes one checks that it `pins`.
+    """
+
+    def __init__(self, ca_file: str | None, *, http2: bool, proxies: ProxyFor | None = None) -> None:
         # An extra: imported only by those who chose it.
         from pyreqwest.client import ClientBuilder  # noqa: PLC0415
         from pyreqwest.exceptions import ConnectError, ConnectTimeoutError  # noqa: PLC0415
@@ -49,7 +53,10 @@ class PyreqwestEngine:
 
         builder = ClientBuilder().follow_redirects(False).connect_timeout(timedelta(seconds=CONNECT_TIMEOUT))
         builder = builder.min_tls_version("TLSv1.2").gzip(False).brotli(False).zstd(False).deflate(False)
-        builder = builder.proxy(ProxyBuilder.all(proxy)) if proxy else builder.no_proxy()
+        if proxies is None:
+            builder = builder.no_proxy()
+        else:
+            builder = builder.proxy(ProxyBuilder.custom(lambda url: proxies(url.scheme, url.host_str or "")))
         if ca_file:
             tls_context(ca_file, http2=http2)
             builder = builder.add_root_certificate_pem(Path(ca_file).read_bytes())

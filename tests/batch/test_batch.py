@@ -341,7 +341,7 @@ async def test_a_batch_that_was_sent_before(
     write_csv(manifest, [{"user_id": "ada", "key": "ada in may", "selfie": pictures.selfie_path}])
     code, said, told = await command(*tell, "run", manifest, *fresh)
     assert (said["done"], said["gone"]) == (1, 2)
-    assert "used before" not in told
+    assert "job_ids that were used before" not in told
     write_csv(manifest, [{"user_id": "ada", "selfie": pictures.selfie_path}])
     assert (await command(*tell, "run", manifest, *fresh, "--name", "may"))[0] == 0
 
@@ -376,16 +376,26 @@ async def test_commands_that_can_not_be_followed(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """No ledger, an unknown batch, an age or a format that is none: each ends with 4 and a reason."""
+    """No ledger, an unknown batch, an age that is none: each ends with 4 and a reason, and leaves no file behind."""
     manifest = write_csv(tmp_path / "m.csv", rows_of(pictures, 1))
+    nowhere = ("--ledger", tmp_path / "none")
+    before = [(path, path.stat().st_mode) for path in tmp_path.iterdir()]  # noqa: ASYNC240
     for arguments in (
-        ("resume", "--ledger", tmp_path / "none"),
-        ("status", "--ledger", tmp_path / "none"),
+        ("resume", *nowhere),
+        ("retry-failed", *nowhere),
+        ("status", *nowhere),
+        ("report", *nowhere, "--out", tmp_path / "r.html"),
+        ("purge", *nowhere, "--older-than", "1d"),
+        ("erase", *nowhere, "--user-id", "u0"),
         ("run", tmp_path / "none.csv"),
         ("run", manifest, "--ledger", "mysql://x/y"),
+        ("run", manifest, "--ca-file", manifest),
+        ("run", manifest, "--base-url", "https://shop.example"),
+        ("run", manifest, "--ledger", manifest),
     ):
         assert (await command(running, capsys, monkeypatch, *arguments))[0] == 4
-    assert (await command(running, capsys, monkeypatch, "run", manifest, "--out", tmp_path / "o.xlsx"))[0] == 4
+    assert [(path, path.stat().st_mode) for path in tmp_path.iterdir()] == before  # noqa: ASYNC240
+    assert (await command(running, capsys, monkeypatch, "run", manifest))[0] == 0
     ledger = f"{manifest}.ledger"
     assert (await command(running, capsys, monkeypatch, "status", "--ledger", ledger, "--name", "other"))[0] == 4
     assert (await command(running, capsys, monkeypatch, "purge", "--ledger", ledger, "--older-than", "soon"))[0] == 4
@@ -608,7 +618,7 @@ async def test_planning_that_fails_ends_a_run_too(
         run = await run_of(ledger, session, many(pictures, 5))
     assert isinstance(run.trouble, LedgerFailed)
     end = Standing("b", {}, {}, trouble=run.trouble, problems=[(n, "x") for n in range(SHOWN + 2)])
-    show_end(end)
+    show_end(end, (), {})
     assert end.exit_code == 4
     assert Standing("b", {}, {}, trouble=run.trouble).exit_code == 3
     assert Standing("b", {}, {}, unread=True).exit_code == 2
@@ -760,3 +770,14 @@ async def test_a_key_far_down_names_both_lines(tmp_path: Path, pictures: Picture
     assert total == 1298
     assert (flaws[0].line, len(flaws)) == (1202, 98)
     assert "lines 2 and 1202" in flaws[0].why
+
+
+async def test_a_callback_without_tls_is_found_by_the_dry_run(
+    tmp_path: Path, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dry run looks at callback URLs as the run will, by the same variable."""
+    job = Row(2, "ada", "ada", pictures.selfie_path, callback_url="http://shop.example/smile")
+    (flaw,) = (await check(iter([job]), "b"))[1]
+    assert (flaw.line, flaw.why.split(":")[0]) == (2, "callback_url is not https")
+    monkeypatch.setenv("SMILE_INSECURE_CALLBACKS", "1")
+    assert await check(iter([job]), "b") == (1, [])

@@ -10,7 +10,7 @@ from street import Pictures, session_of, until
 
 from smile_async import Decision, Job, Verdict
 from smile_async.batch import Planner, Row, Run
-from smile_async.errors import InvalidJob
+from smile_async.errors import BadConfiguration, InvalidJob
 from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
 from smile_async.protocol.steps import Reach
@@ -34,6 +34,18 @@ async def test_the_life_of_a_job_on_postgresql(server: Postgres) -> None:
         with pytest.raises(InvalidJob, match="have changed"):
             await two.begin(job, b"e" * 32)
         assert await Batches(two).erase("ada") == 1
+
+
+async def test_no_tables_are_made_where_there_is_no_ledger(server: Postgres) -> None:
+    """Whoever wants an existing ledger is told that a mistyped database is none, and leaves no table in it."""
+    url = server.database("mistyped")
+    for _ in range(2):
+        with pytest.raises(BadConfiguration, match="no ledger yet"):
+            await Ledger(url, create=False).open()
+    async with Ledger(url) as made:
+        assert await Batches(made).names() == []
+    async with Ledger(url, create=False) as known:
+        assert await Batches(known).erase("ada") == 0
 
 
 async def test_the_same_job_begun_by_two_processes_at_once(server: Postgres) -> None:

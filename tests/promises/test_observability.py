@@ -127,12 +127,15 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[InMemorySpanExpo
 
 
 async def test_spans_and_metrics(running: RunningSandbox, pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Upload and poll are spans, ends are counted by outcome, waits are measured; no user, key or URL is in them."""
+    """Upload and poll are linked spans, ends are counted, waits are measured; no user, key or URL is in them."""
     with recorded(monkeypatch) as (spans, metrics):
         running.sandbox.enroll("grace-hopper-4711")
         async with session_of(running, pace=QUICK) as session:
             good = pictures.job("grace-hopper-4711")
             await session.verify(good)
+            streamed = pictures.job("grace-hopper-4711")
+            async with session.stream([streamed]) as outcomes:
+                assert [outcome.ticket async for outcome in outcomes]
             running.sandbox.fault("upload", status=500, times=None)
             with pytest.raises(Unavailable):
                 await session.verify(pictures.job())
@@ -141,7 +144,12 @@ async def test_spans_and_metrics(running: RunningSandbox, pictures: Pictures, mo
     assert {span.name for span in seen} == {"smile_async.upload", "smile_async.poll"}
     uploads = [span for span in seen if span.name == "smile_async.upload"]
     assert dict(uploads[0].attributes or {}) == {"smile_async.job_id": good.job_id, "smile_async.job_type": 2}
-    assert [span.status.status_code for span in uploads] == [StatusCode.UNSET, StatusCode.ERROR]
+    assert [span.status.status_code for span in uploads] == [StatusCode.UNSET, StatusCode.UNSET, StatusCode.ERROR]
+    polls = [span for span in seen if span.name == "smile_async.poll"]
+    sent = {upload.context.span_id: dict(upload.attributes or {})["smile_async.job_id"] for upload in uploads}
+    asked = [(dict(poll.attributes or {})["smile_async.job_id"], poll.links) for poll in polls]
+    assert {job_id for job_id, _ in asked} == {good.job_id, streamed.job_id}
+    assert [[sent[link.context.span_id] for link in links] for _, links in asked] == [[job_id] for job_id, _ in asked]
     assert all(not span.events for span in seen)
     told = "".join(span.to_json() for span in seen) + found.to_json()  # type: ignore[union-attr]
     assert_no_secrets(told, running)
@@ -154,9 +162,9 @@ async def test_spans_and_metrics(running: RunningSandbox, pictures: Pictures, mo
         for metric in scope.metrics
     }
     outcomes = {point.attributes["smile_async.outcome"]: point.value for point in by_name["smile_async.jobs"]}
-    assert outcomes == {"approved": 1, "Unavailable": 1}
+    assert outcomes == {"approved": 2, "Unavailable": 1}
     (waited,) = by_name["smile_async.wait"]
-    assert (waited.count, dict(waited.attributes)) == (1, {"smile_async.decision": "approved"})
+    assert (waited.count, dict(waited.attributes)) == (2, {"smile_async.decision": "approved"})
 
 
 async def test_without_opentelemetry(

@@ -10,6 +10,7 @@ from clairvoyant import EVEN, MIX, QUICK, REVIEW, Even, Law, Street, draws, opti
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smile_async.errors import BadConfiguration
 from smile_async.timing.pacing import Pace, Rhythm, failing_delay
 
 AGES = st.floats(min_value=0, max_value=1e9) | st.sampled_from([0.0, 1e-300, 0.1, 21_600.0, math.inf])
@@ -42,14 +43,18 @@ def test_fixed_pace_is_the_official_rhythm() -> None:
         {"floor": 0.0},
         {"floor": 3.0, "ceiling": 2.0},
         {"ceiling": math.inf},
+        {"price": 10**400},
+        {"price": "0.5"},
+        {"floor": True, "ceiling": 10**400},
+        {"steady": (10**400, 3, 4.0)},
         {"steady": (0.0, 3, 4.0)},
         {"steady": (2.0, -1, 4.0)},
         {"steady": (2.0, 3, math.inf)},
     ],
 )
 def test_senseless_paces_are_refused(bad: dict[str, object]) -> None:
-    """A pace nobody can mean is a ValueError where it is written down."""
-    with pytest.raises(ValueError, match=r"seconds|price"):
+    """A pace nobody can mean is refused where it is written down."""
+    with pytest.raises(BadConfiguration, match=r"seconds|price"):
         Pace(**bad)  # type: ignore[arg-type]
 
 

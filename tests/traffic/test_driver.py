@@ -50,6 +50,7 @@ from smile_async.errors import (
 from smile_async.protocol.steps import Sent
 from smile_async.sandbox import Sandbox
 from smile_async.timing.clock import SystemClock
+from smile_async.traffic import driver
 from smile_async.transport.engine import NoReply, Reply
 from smile_async.transport.pool import Pool
 
@@ -181,8 +182,8 @@ async def test_a_reply_that_can_not_be_believed_is_refused(
 
 async def test_a_previous_key_is_still_believed(smile: ScriptedSmile, pictures: Pictures) -> None:
     """During a key rotation replies signed with the old key pass."""
-    smile.tampers["job_status"] = _sign_with("the key of last year")
-    assert (await success(smile, pictures.job(), previous_api_keys=["the key of last year"])).approved
+    smile.tampers["job_status"] = _sign_with("the-key-of-last-year")
+    assert (await success(smile, pictures.job(), previous_api_keys=["the-key-of-last-year"])).approved
 
 
 async def test_an_error_body_under_200_is_no_success(smile: ScriptedSmile, pictures: Pictures) -> None:
@@ -417,7 +418,7 @@ async def test_throttling_is_waited_out(smile: ScriptedSmile, pictures: Pictures
 
 @pytest.mark.parametrize(
     ("header", "least"),
-    [("", None), ("nonsense", None), ("-5", None), ("7", 7.0), ("date", 3500.0), ("999999999", None)],
+    [("", None), ("nonsense", None), ("-5", None), ("7", 7.0), ("date", 3500.0), ("999999999", 86_400.0)],
 )
 async def test_throttling_beyond_our_patience_is_told(
     header: str, least: float | None, smile: ScriptedSmile, pictures: Pictures
@@ -622,6 +623,38 @@ async def test_a_dry_budget_ends_retries(smile: ScriptedSmile, pictures: Picture
             await session.submit(pictures.job())
     assert caught.value.retryable
     assert len(smile.asked["upload"]) == 1
+
+
+async def test_a_retry_without_the_time_for_it_costs_nothing(
+    smile: ScriptedSmile, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The deadline is looked at before the budget pays: what is never sent again leaves the others their retries."""
+    monkeypatch.setattr(driver, "backoff", lambda *_, **__: 5.0)
+    smile.fault("upload", say(500), always=True)
+    async with session_of(smile) as session:
+        with pytest.raises(Unavailable, match="HTTP 500"):
+            await session.submit(pictures.job(), patience=4.0)
+        assert (session._driver._budget.tokens, session.stats.retries) == (500, 0)
+
+
+async def test_one_blocked_id_number_holds_up_nobody_else(smile: ScriptedSmile, pictures: Pictures) -> None:
+    """429 with 2222 is about one id number: it is not tried again, and other jobs go on at once."""
+    smile.fault("upload", say(429, {"error": "blocked", "code": "2222"}, {"Retry-After": "30"}))
+    async with session_of(smile) as session:
+        with pytest.raises(RateLimited, match="blocked for days") as caught:
+            await session.submit(pictures.job())
+        assert (caught.value.retryable, len(smile.asked["upload"])) == (False, 1)
+        assert (await session.verify(pictures.job(), patience=5.0)).approved
+
+
+async def test_an_unknown_ca_leads_to_its_setting(
+    authority: Authority, foreign_authority: Authority, pictures: Pictures
+) -> None:
+    """Who meets a certificate that is not trusted hears of ca_file and its variable."""
+    async with ScriptedSmile(authority) as smile:
+        error = await failure(smile, pictures.job(), patience=0.5, ca_file=foreign_authority.ca_file)
+    assert isinstance(error, Unavailable)
+    assert "with a CA of its own let ca_file or SMILE_CA_FILE name its certificate" in str(error)
 
 
 async def test_status_insists_and_explains(smile: ScriptedSmile, session_factory: Callable[..., SmileSession]) -> None:

@@ -1,6 +1,7 @@
 """Every engine passes the same tests: what one does, all do."""
 
 import asyncio
+import os
 import ssl
 import sys
 import warnings
@@ -29,6 +30,7 @@ from scripted import (
 )
 from street import ENGINES, nothing_left, until
 
+from smile_async import SmileSession
 from smile_async.errors import BadConfiguration
 from smile_async.protocol.steps import Sent
 from smile_async.sandbox import RunningSandbox
@@ -225,38 +227,84 @@ async def test_proxies_of_the_environment_are_ignored(
         assert not proxy.connections
 
 
-@engines
-async def test_proxies_of_the_environment_are_used_when_asked_for(http: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """trust_env: the API leg asks the environment's proxy for a tunnel."""
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    monkeypatch.delenv("no_proxy", raising=False)
-    async with ScriptedServer(say(502), None) as proxy:
-        for name in ("https_proxy", "HTTPS_PROXY"):
-            monkeypatch.setenv(name, proxy.url)
-        asked: dict[str, Any] = {"trust_env": True, "base_url": "https://api.example/v1"}
-        async with engine_of(http, **asked) as engine:
-            await refused(engine, "https://api.example/v1/upload")
-    assert [(request.method, request.target) for request in proxy.requests] == [("CONNECT", "api.example:443")]
+def let_proxies_be(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
+    """The proxy variables are these and no others."""
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
 
 
 @engines
-async def test_no_proxy_is_honoured_when_the_environment_is_trusted(
-    http: str, served: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "all_proxy"])
+async def test_no_proxy_is_honoured_for_each_host(
+    http: str, name: str, served: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """trust_env: a host that no_proxy names is reached directly."""
+    """trust_env: the host that NO_PROXY names is reached directly and the other is not, whichever is the API's."""
     async with ScriptedServer(say(502), None) as proxy:
-        for name, value in (("https_proxy", proxy.url), ("no_proxy", "127.0.0.1"), ("NO_PROXY", "127.0.0.1")):
-            monkeypatch.setenv(name, value)
-        server, engine = await served(http, say(200), trust_env=True, base_url="https://127.0.0.1:1/v1")
+        let_proxies_be(
+            monkeypatch, **{name: proxy.url.replace("http://", "http://me:p%40ss@"), "NO_PROXY": "127.0.0.1"}
+        )
+        server, engine = await served(http, say(200), trust_env=True)
         assert (await engine.send("POST", server.url + PATH, JSON, b"{}")).status == 200
         assert not proxy.connections
+        await refused(engine, "https://api.example/v1/upload")
+        assert (await engine.send("POST", server.url + PATH, JSON, b"{}")).status == 200
+    (tunnel,) = proxy.requests
+    credentials = [value for name, value in tunnel.headers if name.lower() == "proxy-authorization"]
+    assert (tunnel.target, credentials) == ("api.example:443", ["Basic bWU6cEBzcw=="])
+
+
+@engines
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "http_proxy"])
+@pytest.mark.parametrize("value", ["127.0.0.1:3128", "socks5://127.0.0.1:1080", "http://s3cret@", "http://host:port"])
+def test_a_broken_proxy_variable_is_told_by_its_name(
+    http: str, name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is no proxy's URL is refused at once if the environment is trusted; its value is not shown."""
+    let_proxies_be(monkeypatch, **{name: value})
+    with pytest.raises(
+        BadConfiguration, match=f"^{name} names no proxy that can be used: give http://host:port"
+    ) as caught:
+        engine_factory(http, trust_env=True)
+    assert "s3cret" not in str(caught.value)
+    engine_factory(http)
+
+
+@engines
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+async def test_a_broken_ca_variable_is_told_by_its_name(
+    http: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Variables that name nothing, or a file without certificates, would let no server be trusted."""
+    monkeypatch.setenv(name, str(tmp_path / "nowhere"))
+    with pytest.raises(BadConfiguration, match=f"^{name} names .*nowhere"):
+        engine_factory(http)
+    monkeypatch.delenv(name)
+    (tmp_path / "ca.pem").write_text("nothing")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    with pytest.raises(BadConfiguration, match=r"^SSL_CERT_FILE .*ca\.pem' can not be used \(.*no certificate"):
+        async with SmileSession("001", "key", http=http):
+            pass
+
+
+def test_a_transport_of_the_user_has_its_own_trust(authority: Authority) -> None:
+    """A ca_file or trust_env that no engine of ours would look at is refused: it would be ignored in silence."""
+    for http in (httpx.MockTransport(lambda _: httpx.Response(200)), httpx.AsyncHTTPTransport):
+        for asked in ({"ca_file": authority.ca_file}, {"trust_env": True}):
+            with pytest.raises(BadConfiguration, match="for our own engines: give it to your transport"):
+                engine_factory(http, **asked)  # type: ignore[arg-type]
 
 
 @engines
 async def test_a_foreign_certificate_is_refused(http: str, served: Any, foreign_authority: Authority) -> None:
     """A server whose certificate ca_file does not vouch for gets nothing."""
     server, engine = await served(http, say(200), ca_file=foreign_authority.ca_file)
-    assert (await refused(engine, server.url + PATH)).sent is Sent.UNSENT
+    told = await refused(engine, server.url + PATH)
+    assert told.sent is Sent.UNSENT
+    # By this word the session knows to say what SMILE_CA_FILE is for.
+    assert "certificate" in told.why.lower()
     assert not server.requests
 
 

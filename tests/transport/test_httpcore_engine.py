@@ -161,7 +161,7 @@ async def test_a_proxy_is_told_who_we_are(library: Any, authority: Authority) ->
     """User and password of a proxy's URL are sent to it, and show in no error."""
     async with ScriptedServer(say(502), None) as proxy:
         url = proxy.url.replace("http://", "http://ada:lo%40e@")
-        engine = HttpcoreEngine(library, tls_context(authority.ca_file, http2=True), http2=True, proxy=url)
+        engine = HttpcoreEngine(library, tls_context(authority.ca_file, http2=True), http2=True, proxies=lambda *_: url)
         with pytest.raises(NoReply) as caught:
             await engine.send("POST", "https://api.example/v1/upload", JSON, b"{}")
         assert "lo@e" not in str(caught.value)

@@ -163,6 +163,23 @@ async def test_retry_after_is_honoured() -> None:
     assert crowd.inside == [0, 1, 2]
 
 
+@pytest.mark.parametrize("again", [False, True])
+async def test_nobody_is_stopped_for_a_day(again: bool) -> None:
+    """Whatever a server asks for, and however often, after five minutes it is asked again."""
+    clock = HandClock()
+    limiter = Limiter(4, clock)
+    crowd = Crowd(limiter)
+    limiter.close_for(1 if again else 86_400)
+    if again:
+        limiter.close_for(86_400)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(crowd.visit, "patient")
+        await clock.advance(299)
+        assert crowd.inside == []
+        await clock.advance(1)
+        assert crowd.inside == ["patient"]
+
+
 async def test_without_retry_after_closures_double() -> None:
     """A server that does not say how long gets one second, then two, then four, at most twenty."""
     clock = HandClock()

@@ -191,6 +191,10 @@ async def test_ctrl_c_ends_a_worker(server: Postgres, running: RunningSandbox, p
         stderr=asyncio.subprocess.PIPE,
     )
     assert child.stderr is not None
+    assert (
+        await asyncio.wait_for(child.stderr.readline(), 20)
+        == f"{running.base_url.split('/')[2]}, partner 001\n".encode()
+    )
     assert b"chunk 1 of batch b: done" in await asyncio.wait_for(child.stderr.readline(), 20)
     child.send_signal(signal.SIGTERM)
     said, told = await asyncio.wait_for(child.communicate(), 20)

@@ -20,7 +20,7 @@ from smile_async.errors import (
 from smile_async.protocol.steps import Fault, Sent
 from smile_async.protocol.v1.replies import Complaint
 
-__all__ = ["refusal"]
+__all__ = ["ONE_ID_NUMBER", "refusal"]
 
 #: "Internal system error" of the three families of calls (protocol.md §9), whatever HTTP status it comes with.
 _SYSTEM_ERRORS = frozenset({"2201", "2301", "2401"})
@@ -39,7 +39,13 @@ _REFUSALS: dict[str, type[Refused]] = {
     "2215": JobExists,
     "2304": JobNotFound,
 }
-_CURES: dict[type[Refused], str] = {
+#: One id number was looked up too often: nothing that waiting for a moment, or others waiting, would mend.
+ONE_ID_NUMBER = "2222"
+#: By code where it tells more than the kind of error does.
+_CURES: dict[type[Refused] | str, str] = {
+    # "Invalid or missing parameter" as well as "unauthorised" (protocol.md §9).
+    "2204": "check what the values of partner_params may be; or else partner id, key, environment and the clock",
+    ONE_ID_NUMBER: "this id number was looked up too often, and is blocked for days",
     NotAuthorized: "check partner id, key, environment and the clock",
     UserNotEnrolled: "register the user first",
     AlreadyEnrolled: "authenticate instead, or register with allow_new_enroll=True",
@@ -47,6 +53,7 @@ _CURES: dict[type[Refused], str] = {
     JobNotFound: "check user_id, job_id and environment",
     RateLimited: "slow down and call again",
 }
+_NOT_SMILE_ID = "without a code it may come from a proxy or firewall on the way: check the network and the base_url"
 
 
 def refusal(status: int, complaint: Complaint, about: str, asked: float | None = None) -> Fault:
@@ -61,7 +68,8 @@ def refusal(status: int, complaint: Complaint, about: str, asked: float | None =
     if status == 429:
         limited = RateLimited(_told(RateLimited, about, status, complaint), **_facts(status, complaint))
         limited.retry_after = asked
-        return Fault(limited, Sent.ANSWERED, transient=True, throttled=True, retry_after=asked)
+        passing = complaint.code != ONE_ID_NUMBER
+        return Fault(limited, Sent.ANSWERED, transient=passing, throttled=passing, retry_after=asked)
     if 300 <= status < 400 or (status < 400 and not complaint.code):
         return Fault(UnreadableReply(f"{about} was answered by HTTP {status} without a code"), Sent.AMBIGUOUS)
     kind = _REFUSALS.get(complaint.code, NotAuthorized if status in (401, 403) else Refused)
@@ -74,4 +82,7 @@ def _facts(status: int, complaint: Complaint) -> dict[str, Any]:
 
 def _told(kind: type[Refused], about: str, status: int, complaint: Complaint) -> str:
     said = f"{complaint.code} {complaint.message}".strip() or "no reason given"
-    return f"smile id refused {about}: {said} (HTTP {status}): {_CURES.get(kind, 'see explain(error.code)')}"
+    if not complaint.code and kind is not RateLimited:
+        return f"{about} was refused: {said} (HTTP {status}): {_NOT_SMILE_ID}"
+    cure = _CURES.get(complaint.code) or _CURES.get(kind, f"see explain({complaint.code!r})")
+    return f"smile id refused {about}: {said} (HTTP {status}): {cure}"

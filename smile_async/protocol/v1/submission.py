@@ -38,7 +38,7 @@ __all__ = ["Submission"]
 class Submission:
     """One job on its way, and how far it may have come: what a caller must know if it is cut short."""
 
-    __slots__ = ("attempt", "job", "known", "left", "reach", "recalled", "stage", "ticket")
+    __slots__ = ("attempt", "job", "known", "left", "reach", "recalled", "stage", "ticket", "trace")
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -51,6 +51,8 @@ class Submission:
         #: A ledger knows that it was accepted before, and the latest verdict that has come since.
         self.recalled = False
         self.known: Verdict | None = None
+        #: What leads from a later query back to the upload, for whoever records spans.
+        self.trace: object = None
         #: What it had to wait for last, as it stands in a message.
         self.stage = "it was not begun"
 
