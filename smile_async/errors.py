@@ -136,7 +136,7 @@ class NotAuthorized(Refused):
 
 
 class RateLimited(Refused):
-    """HTTP 429: `.retry_after` is what the server asked for, in seconds, None where it did not say."""
+    """HTTP 429: `.retry_after` is what the server asked for, in seconds up to a day, None where it did not say."""
 
     retry_after: float | None = None
 

@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from smile_async.ledger import Ledger
     from smile_async.traffic.readers import InThread
 
-__all__ = ["ENVIRONMENTS", "Options", "Settings", "checked_flag", "environment_settings", "insecure_callbacks"]
+__all__ = [
+    "ENVIRONMENTS",
+    "INSECURE_CALLBACKS",
+    "Options",
+    "Settings",
+    "checked_flag",
+    "environment_settings",
+    "is_on",
+]
 
 #: protocol.md §1.
 ENVIRONMENTS = {
@@ -43,7 +51,8 @@ _FROM_ENV = {
 }
 #: Who somebody is, and where: None is nothing said.
 _WHO, _WHERE = ("partner_id", "api_key"), ("environment", "base_url")
-_INSECURE = "SMILE_INSECURE_CALLBACKS"
+#: Set to 1, callback URLs may do without TLS.
+INSECURE_CALLBACKS = "SMILE_INSECURE_CALLBACKS"
 
 
 class Options(TypedDict, total=False):
@@ -155,15 +164,19 @@ def environment_settings(environ: Mapping[str, str], told: Options) -> Options:
     """
     said = {name: value for name, value in told.items() if value is not None or name not in (*_WHO, *_WHERE)}
     found: dict[str, Any] = {name: environ[key] for name, key in _FROM_ENV.items() if environ.get(key)}
-    if insecure_callbacks(environ):
+    if "api_key" in found:
+        found["api_key"] = Secret(found["api_key"])
+    switch = environ.get(INSECURE_CALLBACKS, "")
+    # Whoever prints the frames of what is raised from here on would print the key.
+    del environ
+    if is_on(switch):
         found["insecure_callbacks"] = True
     for name in _silenced(said, found):
         found.pop(name, None)
     for name in _WHO:
         if name not in said and name not in found:
             raise BadConfiguration(f"{_FROM_ENV[name]} is not set: export it, or pass {name}=")
-    whole = {**found, **said}
-    return cast("Options", {**whole, "api_key": Secret(whole["api_key"])})
+    return cast("Options", {**found, **said})
 
 
 def _silenced(said: Mapping[str, Any], found: Mapping[str, str]) -> tuple[str, ...]:
@@ -188,9 +201,8 @@ def _silenced(said: Mapping[str, Any], found: Mapping[str, str]) -> tuple[str, .
     return ()
 
 
-def insecure_callbacks(environ: Mapping[str, str]) -> bool:
-    """Whether the variables allow callback URLs without TLS; raises BadConfiguration for what is no switch."""
-    value = environ.get(_INSECURE, "")
-    if value not in ("", "0", "1"):
-        raise BadConfiguration(f"{_INSECURE} is {value!r}: set it to 1, or unset it")
-    return value == "1"
+def is_on(switch: str) -> bool:
+    """What the variable INSECURE_CALLBACKS says; raises BadConfiguration for words that might mean anything."""
+    if switch not in ("", "0", "1"):
+        raise BadConfiguration(f"{INSECURE_CALLBACKS} is {switch!r}: set it to 1, or unset it")
+    return switch == "1"

@@ -5,6 +5,7 @@ from inspect import signature
 from typing import Any, Unpack
 
 import pytest
+from ground_support import frames_holding
 
 from smile_async.errors import BadConfiguration
 from smile_async.limits import Limits, Stats
@@ -143,7 +144,7 @@ def test_stats_are_a_plain_snapshot() -> None:
 
 SANDBOX, PRODUCTION = ENVIRONMENTS["sandbox"], ENVIRONMENTS["production"]
 DESK, OTHER = "https://localhost:8443/v1", "https://smile.example/v1"
-WHO = {"partner_id": "001", "api_key": CANARY}
+WHO = {"partner_id": "001", "api_key": "another-key"}
 DESK_VARIABLES = {"SMILE_BASE_URL": DESK, "SMILE_CA_FILE": "/ca.pem", "SMILE_CALLBACK_URL": "https://shop.example"}
 LEFT_ALONE = {"ca_file": "/ca.pem", "callback_url": "https://shop.example"}
 
@@ -167,7 +168,7 @@ LEFT_ALONE = {"ca_file": "/ca.pem", "callback_url": "https://shop.example"}
         ({"environment": "sandbox"}, DESK_VARIABLES, "'sandbox', but SMILE_BASE_URL names the host localhost", None),
         ({"environment": "production"}, {"SMILE_ENVIRONMENT": "sandbox"}, "SMILE_ENVIRONMENT is 'sandbox'", None),
         ({"environment": "sandbox"}, {"SMILE_ENVIRONMENT": "production"}, "SMILE_ENVIRONMENT is 'production'", None),
-        ({"environment": "production", "api_key": CANARY}, DESK_VARIABLES, "but SMILE_BASE_URL", None),
+        ({"environment": "production", "api_key": "another-key"}, DESK_VARIABLES, "but SMILE_BASE_URL", None),
         ({"environment": "production", **WHO, "partner_id": None}, DESK_VARIABLES, "but SMILE_BASE_URL", None),
         # A whole account.
         ({"environment": "production", **WHO}, DESK_VARIABLES, PRODUCTION, {}),
@@ -194,12 +195,13 @@ def test_which_account(
     """
     environ = {"SMILE_PARTNER_ID": "085", "SMILE_API_KEY": CANARY, "SMILE_UPLOAD_HOSTS": "bucket.example", **variables}
     if kept is None:
-        with pytest.raises(BadConfiguration, match=server):
+        with pytest.raises(BadConfiguration, match=server) as caught:
             checked(**environment_settings(environ, told))  # type: ignore[arg-type]
+        assert frames_holding(caught.value, CANARY) == []
         return
     found: dict[str, Any] = {**environment_settings(environ, told)}  # type: ignore[arg-type]
     ca_file = found.pop("ca_file", None)
-    settings = checked(**found)
+    settings = checked(**{**found, "api_key": Secret(found["api_key"])})
     assert settings.base_url == server
     assert (ca_file, settings.callback_url) == (kept.get("ca_file"), kept.get("callback_url", ""))
     assert settings.upload_hosts == ("bucket.example",)

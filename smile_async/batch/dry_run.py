@@ -17,7 +17,7 @@ from smile_async.errors import InvalidJob
 from smile_async.jobs.job import Job
 from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
-from smile_async.settings import insecure_callbacks
+from smile_async.settings import INSECURE_CALLBACKS, is_on
 from smile_async.traffic.payload import read_in_thread
 from smile_async.urls import url_flaw
 
@@ -44,10 +44,11 @@ async def check(rows: Iterator[Row | Flaw], name: str) -> tuple[int, list[Flaw]]
 async def _unusable(work: Work) -> list[Flaw]:
     flaws: list[Flaw] = []
     places = anyio.Semaphore(AT_ONCE)
+    plain = is_on(os.environ.get(INSECURE_CALLBACKS, ""))
 
     async def look(line: int, job: Job) -> None:
         async with places:
-            why = url_flaw(job.callback_url, plain=insecure_callbacks(os.environ)) if job.callback_url else ""
+            why = url_flaw(job.callback_url, plain=plain) if job.callback_url else ""
             if why:
                 flaws.append(Flaw(line, f"callback_url {why}"))
             try:
