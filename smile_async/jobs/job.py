@@ -14,7 +14,7 @@ from typing import Any
 
 from smile_async.errors import InvalidJob
 from smile_async.jobs.image import Image, flaw
-from smile_async.jobs.ticket import MAX_ID_LENGTH, UNKNOWN_JOB_TYPE, JobType, Ticket, job_type_flaw
+from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, JobType, Ticket, id_flaw, job_type_flaw
 from smile_async.urls import url_flaw
 
 __all__ = ["ImageSource", "Job"]
@@ -33,8 +33,8 @@ class Job:
     """One selfie job; make it with `Job.authenticate` or `Job.register`.
 
     Immutable, and cheap to keep: a path is read only when the upload starts. Raises InvalidJob at once for ids that
-    are empty, longer than 255 characters or hold control characters, for partner_params that are not text, for flags
-    that are not bool, for a callback_url that is not https, and for bytes that are not a colour JPEG or PNG.
+    are empty, longer than 255 characters or hold line breaks or other controls, for partner_params that are not text,
+    for flags that are not bool, for a callback_url that is not https, and for bytes that are not a colour JPEG or PNG.
     """
 
     user_id: str
@@ -49,7 +49,7 @@ class Job:
 
     def __post_init__(self) -> None:
         for name in ("user_id", "job_id"):
-            why = _id_flaw(getattr(self, name))
+            why = id_flaw(getattr(self, name))
             if why:
                 raise InvalidJob(f"{name} {why}", job=self)
         why = _params_flaw(self.partner_params) or _options_flaw(self) or _content_flaw(self)
@@ -190,16 +190,6 @@ def _content_flaw(job: "Job") -> str:
         why = "" if image.content is None else flaw(image.content)
         if why:
             return f"{name} {why}"
-    return ""
-
-
-def _id_flaw(value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        return f"is {value!r}: give a text that is not empty" if isinstance(value, str) else "is not a text: give a str"
-    if len(value) > MAX_ID_LENGTH:
-        return f"has {len(value)} characters: at most {MAX_ID_LENGTH} are allowed"
-    if not value.isprintable() or value != value.strip():
-        return f"{value!r} has control characters or outer blanks: strip them"
     return ""
 
 
