@@ -14,6 +14,7 @@ from typing import Any, TextIO
 import orjson
 
 from smile_async.errors import BadConfiguration, InvalidJob
+from smile_async.jobs.image import Image, is_uri, shown
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import JobType
 from smile_async.jobs.ticket import job_type as as_job_type
@@ -219,35 +220,48 @@ def _frames(given: object, beside: Path) -> tuple[str, ...]:
 
 
 def _matches(path: str) -> list[str]:
-    found = [path] if "://" in path else matching(path)
+    found = [path] if is_uri(path) else matching(path)
     if not found:
-        raise ValueError(f"liveness: no file matches {path}")
+        raise ValueError(f"liveness: no file matches {shown(path)}")
     return found
 
 
-def _beside(path: str, folder: Path) -> str:
-    return path if "://" in path else str(folder / path)
+def _beside(cell: str, folder: Path) -> str:
+    return cell if picture_of(cell).uri else str(folder / cell)
+
+
+def picture_of(cell: str) -> Image:
+    """The picture that *cell* names, by URI or local path; raises InvalidJob, which does not repeat the cell."""
+    if not is_uri(cell):
+        return Image.from_path(cell)
+    image = Image.from_uri(cell)
+    if image.path != cell:
+        # The ledger keeps a row's cells, so that it can be resumed.
+        raise InvalidJob("image URI has a user name, a query or a fragment: let the storage library find credentials")
+    return image
 
 
 def job_of(row: Row, job_id: str) -> Job:
     """The job of *row*; raises InvalidJob."""
+    selfie = picture_of(row.selfie) if row.selfie is not None else None
+    frames = [picture_of(cell) for cell in row.liveness]
     if row.job_type == JobType.SMART_SELFIE_REGISTRATION:
-        if row.selfie is None:
+        if selfie is None:
             raise InvalidJob(f"user {row.user_id}: there is no selfie: a registration needs one")
         return Job.register(
             row.user_id,
-            row.selfie,
-            liveness=row.liveness,
+            selfie,
+            liveness=frames,
             job_id=job_id,
             partner_params=row.params,
             callback_url=row.callback_url,
         )
     return Job.authenticate(
         row.user_id,
-        row.selfie,
-        liveness=row.liveness,
+        selfie,
+        liveness=frames,
         job_id=job_id,
         partner_params=row.params,
         callback_url=row.callback_url,
-        use_enrolled_image=row.selfie is None,
+        use_enrolled_image=selfie is None,
     )

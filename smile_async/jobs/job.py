@@ -19,7 +19,7 @@ from smile_async.urls import url_flaw
 
 __all__ = ["ImageSource", "Job"]
 
-#: What a picture may be given as; a `str` is always a path (base64 goes through `Image.from_base64`).
+#: What a picture may be given as; a `str` is always a local path (`Image.from_uri` and `Image.from_base64` are not).
 ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | Image
 
 _ONE_PICTURE = (str, bytes, bytearray, memoryview, os.PathLike, Image)
@@ -187,7 +187,7 @@ def _picture(source: ImageSource, name: str, user_id: str) -> Image:
 
 def _content_flaw(job: "Job") -> str:
     for name, image in job.named_images():
-        why = "" if image.content is None else flaw(image.content)
+        why = "" if image.content is None else flaw(image.content, image.trusted)
         if why:
             return f"{name} {why}"
     return ""

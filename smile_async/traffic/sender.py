@@ -21,7 +21,6 @@ from smile_async.protocol.steps import Fault, Reach, Sent
 from smile_async.protocol.v1.submission import Submission
 from smile_async.timing.clock import Clock
 from smile_async.traffic.driver import Driver
-from smile_async.traffic.fetching import is_uri
 from smile_async.traffic.payload import Payload, read
 from smile_async.traffic.readers import InThread, Readers
 from smile_async.traffic.telemetry import span
@@ -144,7 +143,7 @@ class Sender:
         A storage that hangs holds up the jobs whose pictures it has, and no others.
         """
         job = submission.job
-        lane = self._elsewhere if any(is_uri(image.path or "") for image in job.images) else self._here
+        lane = self._elsewhere if any(image.uri for image in job.images) else self._here
         submission.stage = "its pictures were not read"
         async with lane.turns:
             hashed = self._ledger is not None or (job.user_id, job.job_id) in self._unfinished
