@@ -17,6 +17,7 @@ from smile_async.errors import BadConfiguration, InvalidJob, LedgerFailed, Smile
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
 from smile_async.limits import Limits
+from smile_async.log import log
 from smile_async.protocol.steps import Fault, Reach, Sent
 from smile_async.protocol.v1.submission import Submission
 from smile_async.timing.clock import Clock
@@ -43,6 +44,9 @@ LARGEST_BLOCK = 2_097_152
 GRACE = 0.6
 #: Threads that read pictures from here, and as many from elsewhere: those that hang are left behind, and count.
 THREADS = 64
+
+#: Frames that prove a living person; V3 takes no other number (protocol.md §12), v1 takes all and says nothing of it.
+LIVENESS_FRAMES = range(6, 9)
 
 #: Unfinished submissions that are remembered, the newest of them: 10,000 of about 300 bytes.
 REMEMBERED = 10_000
@@ -82,6 +86,8 @@ class Sender:
         #: Jobs of which a request may have left in any call: the very objects, since another of the same ids may be
         #: about another person's pictures, and nobody is to wait for the verdict of those.
         self._left: WeakSet[Job] = WeakSet()
+        #: Whether somebody was told that his liveness frames prove nothing.
+        self._warned = False
         #: Jobs accepted so far.
         self.submitted = 0
         bytes(LARGEST_BLOCK)
@@ -96,6 +102,7 @@ class Sender:
 
         Cancelling abandons the request under way; `submission` then says how far the job may have come.
         """
+        self._look_at_frames(submission.job)
         try:
             with anyio.move_on_after(max(0.0, deadline - self._clock.monotonic() + GRACE)):
                 return await self._alone(submission, deadline)
@@ -108,6 +115,16 @@ class Sender:
         finally:
             if submission.left:
                 self._left.add(submission.job)
+
+    def _look_at_frames(self, job: Job) -> None:
+        frames = len(job.liveness)
+        if frames and frames not in LIVENESS_FRAMES and not self._warned:
+            self._warned = True
+            log.warning(
+                "job %s has %d liveness frames: liveness is judged by 6 to 8 (said once in a session)",
+                job.job_id,
+                frames,
+            )
 
     def _late(self, submission: Submission) -> SmileError:
         whose = f"job {submission.job.job_id} of user {submission.job.user_id}"
