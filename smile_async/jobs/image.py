@@ -10,8 +10,8 @@ import hashlib
 import os
 import re
 import struct
-from dataclasses import InitVar, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from smile_async.errors import InvalidJob
 
@@ -45,15 +45,15 @@ _FILL = re.compile(rb"\xff+")
 MARKERS, FILL = 1_000, 65_536
 
 
-class _Fetched:
-    """Where a picture is fetched from, no field of the dataclass: its query may be a credential."""
+class _Where(str):
+    """A URI as it may be shown; the whole of it, whose query may be a credential, only for who asks."""
 
     __slots__ = ("uri",)
-    uri: str | None
+    uri: str
 
 
 @dataclass(frozen=True, slots=True)
-class Image(_Fetched):
+class Image:
     """One picture: a path that is read when the upload starts, or bytes that are at hand.
 
     Make one with `Image.from_path`, `Image.from_uri`, `Image.from_bytes` or `Image.from_base64`. JPEG or PNG, colour,
@@ -71,19 +71,16 @@ class Image(_Fetched):
     size: int | None = None
     #: SHA-256 of the content, 32 bytes (a hex text would be half as much again in each pending job); None until spent.
     sha256: bytes | None = field(default=None, repr=False)
-    trusted: bool = False
-    uri: InitVar[str | None] = None
+    #: No field: thousands of pending jobs hold nine images each.
+    trusted: ClassVar[bool] = False
 
-    def __post_init__(self, uri: str | None) -> None:
-        object.__setattr__(self, "uri", uri)
-        for name in ("inline", "trusted"):
-            flag: object = getattr(self, name)
-            # The text "false" of a form would count as true.
-            if not isinstance(flag, bool):
-                raise InvalidJob(f"image: {name} is {type(flag).__name__}: give True or False")
+    def __post_init__(self) -> None:
+        _checked("inline", self.inline)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Image, tuple(getattr(self, name) for name in self.__dataclass_fields__)
+    @property
+    def uri(self) -> str | None:
+        """Where it is fetched from, secrets included; None for all that is not `from_uri`."""
+        return getattr(self.path, "uri", None)
 
     @classmethod
     def from_path(cls, path: "str | os.PathLike[str]", *, trusted: bool = False) -> "Image":
@@ -95,7 +92,7 @@ class Image(_Fetched):
             # A frame in a traceback must not hold what may be the picture itself.
             del text
             raise InvalidJob(f"image path {why}")
-        return cls(path=text, trusted=trusted)
+        return _kind(trusted)(path=text)
 
     @classmethod
     def from_uri(cls, uri: str, *, trusted: bool = False) -> "Image":
@@ -109,7 +106,9 @@ class Image(_Fetched):
             del uri, found
             raise InvalidJob(f"image URI does not begin with one of {', '.join(SCHEMES)}:// or is chained: give one")
         host, slash, key = re.split(r"[?#]", uri[found.end() :], maxsplit=1)[0].partition("/")
-        return cls(path=f"{found[0]}{host.rpartition('@')[2]}{slash}{key}", uri=uri, trusted=trusted)
+        where = _Where(f"{found[0]}{host.rpartition('@')[2]}{slash}{key}")
+        where.uri = uri
+        return _kind(trusted)(path=where)
 
     @classmethod
     def from_bytes(
@@ -126,7 +125,7 @@ class Image(_Fetched):
         if why:
             del whole
             raise InvalidJob(f"image {why}")
-        return cls(content=whole, size=len(whole), inline=inline, trusted=trusted)
+        return _kind(trusted)(content=whole, size=len(whole), inline=inline)
 
     @classmethod
     def from_base64(cls, text: str | bytes, *, inline: bool = False, trusted: bool = False) -> "Image":
@@ -142,7 +141,7 @@ class Image(_Fetched):
         if why:
             del whole
             raise InvalidJob(f"image {why}")
-        return cls(content=whole, size=len(whole), inline=inline, trusted=trusted)
+        return _kind(trusted)(content=whole, size=len(whole), inline=inline)
 
     def spent(self) -> "Image":
         """The same picture without its content: what is left is its size and its digest."""
@@ -152,8 +151,20 @@ class Image(_Fetched):
         return Image(path=self.path, inline=self.inline, size=len(self.content), sha256=digest)
 
 
-# A default that stands in the class would hide what the base's slot holds.
-delattr(Image, "uri")
+class _Trusted(Image):
+    __slots__ = ()
+    trusted = True
+
+
+def _kind(trusted: object) -> type[Image]:
+    return _Trusted if _checked("trusted", trusted) else Image
+
+
+def _checked(name: str, flag: object) -> bool:
+    # The text "false" of a form would count as true.
+    if isinstance(flag, bool):
+        return flag
+    raise InvalidJob(f"image: {name} is {type(flag).__name__}: give True or False")
 
 
 def is_uri(text: str) -> bool:
