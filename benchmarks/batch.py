@@ -147,7 +147,7 @@ def _status(pid: int) -> list[str]:
 async def campaign(folder: Path) -> None:
     """`batch run` on a large manifest with instant verdicts: time to the first job, memory while it goes on."""
     path = registrations(folder / "campaign.csv", picture(folder), ROWS)
-    async with Sandbox.serve(console=False) as running:
+    async with Sandbox.serve(console=False, decode=False) as running:
         began = time.perf_counter()
         child = await command(running, "batch", "run", path, "--ledger", folder / "campaign")
         while not running.sandbox.jobs:  # noqa: ASYNC110
@@ -175,7 +175,7 @@ async def workers(folder: Path) -> None:
     with serving(home) as server:
         for number in (1, 2):
             url = server.database(f"workers_{number}")
-            async with Sandbox.serve(console=False) as running:
+            async with Sandbox.serve(console=False, decode=False) as running:
                 running.sandbox.fault("put", delay=0.5, times=None)
                 await (await command(running, "batch", "run", path, "--ledger", url, "--enqueue", "--chunk", 40)).wait()
                 crew = [

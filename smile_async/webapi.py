@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import orjson
 
-from smile_async.jobs.image import Image
+from smile_async.jobs.image import Image, is_encoded
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, JobType, Ticket
 from smile_async.protocol.signature import Secret
@@ -27,8 +27,6 @@ _ENVIRONMENTS = {"0": "sandbox", "1": "production"}
 _SELFIES, _LIVENESS, _BASE64 = ("0", "2"), ("4", "6"), ("2", "6")
 _JOB_TYPES, _IDS = ("2", "4"), ("user_id", "job_id")
 _SUFFIXES = (".jpg", ".jpeg", ".png")
-#: No path is longer on any system we know (PATH_MAX of Linux); a picture's base64 always is.
-_LONGEST_PATH = 4096
 
 
 class WebApi:
@@ -168,6 +166,6 @@ def _image(given: Mapping[str, Any]) -> Image:
     """The SDK names a file `file_name` and base64 `image`; the documentation has `image` for both."""
     text = str(given.get("image") or given.get("file_name") or "")
     is_path = text.lower().endswith(_SUFFIXES)
-    if not is_path and (_type_id(given) in _BASE64 or text.startswith("data:") or len(text) > _LONGEST_PATH):
+    if not is_path and (_type_id(given) in _BASE64 or is_encoded(text)):
         return Image.from_base64(text)
     return Image.from_path(text)

@@ -48,7 +48,7 @@ async def test_a_session_does_not_travel(smile: ScriptedSmile) -> None:
 @pytest.mark.parametrize("read", [read_status, read_result])
 def test_a_validation_error_hides_what_it_judged(read: object) -> None:
     """What is wrong with a reply is told by field names; the values stay out of message, traceback and context."""
-    body = b'{"result": {"ResultText": {"canary-face": 1}}, "ResultText": {"canary-face": 1}, "job_complete": "canary"}'
+    body = {"result": {"ResultText": {"canary-face": 1}}, "ResultText": {"canary-face": 1}, "job_complete": "canary"}
     with pytest.raises(UnreadableReply) as caught:
         read(body)  # type: ignore[operator]
     assert caught.value.__context__ is None

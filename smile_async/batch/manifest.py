@@ -15,6 +15,7 @@ import orjson
 from smile_async.batch.encodings import SAVE
 from smile_async.batch.tables import records
 from smile_async.errors import BadConfiguration, InvalidJob
+from smile_async.jobs.image import Image, is_uri, shown
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import JobType
 from smile_async.jobs.ticket import job_type as as_job_type
@@ -23,9 +24,6 @@ from smile_async.traffic.fetching import matching
 __all__ = ["Flaw", "Row", "job_of", "read_manifest"]
 
 _TYPES = {"authenticate": 2, "register": 4, "authentication": 2, "registration": 4}
-#: Characters (Linux' PATH_MAX); what is longer, or begins as a picture does in base64, is one and not its name.
-_LONGEST_PATH = 4096
-_CONTENT = ("data:", "/9j/", "iVBORw0KGgo")
 #: What a text is refused for: nobody sees it, and it has come from a broken program or a wrong encoding.
 _DAMAGE = {"\0": "a NUL: write it anew", "\ufeff": "a byte-order mark: write it anew"}
 _DAMAGE |= {"\ufffd": f"what can not be read: {SAVE}"}
@@ -188,40 +186,55 @@ def _frames(given: object, folder: Path) -> tuple[str, ...]:
 
 
 def _matches(name: str, folder: Path) -> list[str]:
-    found = [name] if "://" in name else matching(name, str(folder))
+    whole = _beside("liveness", name, folder)
+    found = [name] if is_uri(name) else matching(name, str(folder))
     if not found:
-        raise ValueError(f"liveness: no file matches {_beside('liveness', name, folder)}")
+        raise ValueError(f"liveness: no file matches {shown(whole)}")
     for each in found:
         if not _encodes(each):
             raise ValueError(f"liveness: the name of the file {each!a} is not UTF-8: rename it")
     return [_beside("liveness", each, folder) for each in found]
 
 
-def _beside(column: str, path: str, folder: Path) -> str:
-    if len(path) > _LONGEST_PATH or path.startswith(_CONTENT):
-        raise ValueError(f"{column} is a picture itself: give the path of its file")
-    return path if "://" in path else str(folder / path)
+def _beside(column: str, cell: str, folder: Path) -> str:
+    try:
+        return cell if picture_of(cell).uri else str(folder / cell)
+    except InvalidJob as error:
+        raise ValueError(f"{column}: {error}") from None
+
+
+def picture_of(cell: str) -> Image:
+    """The picture that *cell* names, by URI or local path; raises InvalidJob, which does not repeat the cell."""
+    if not is_uri(cell):
+        return Image.from_path(cell)
+    image = Image.from_uri(cell)
+    if image.path != cell:
+        # The ledger keeps a row's cells, so that it can be resumed.
+        raise InvalidJob("image URI has a user name, a query or a fragment: let the storage library find credentials")
+    return image
 
 
 def job_of(row: Row, job_id: str) -> Job:
     """The job of *row*; raises InvalidJob."""
+    selfie = picture_of(row.selfie) if row.selfie is not None else None
+    frames = [picture_of(cell) for cell in row.liveness]
     if row.job_type == JobType.SMART_SELFIE_REGISTRATION:
-        if row.selfie is None:
+        if selfie is None:
             raise InvalidJob(f"user {row.user_id}: there is no selfie: a registration needs one")
         return Job.register(
             row.user_id,
-            row.selfie,
-            liveness=row.liveness,
+            selfie,
+            liveness=frames,
             job_id=job_id,
             partner_params=row.params,
             callback_url=row.callback_url,
         )
     return Job.authenticate(
         row.user_id,
-        row.selfie,
-        liveness=row.liveness,
+        selfie,
+        liveness=frames,
         job_id=job_id,
         partner_params=row.params,
         callback_url=row.callback_url,
-        use_enrolled_image=row.selfie is None,
+        use_enrolled_image=selfie is None,
     )

@@ -14,12 +14,12 @@ from typing import Any
 
 from smile_async.errors import InvalidJob
 from smile_async.jobs.image import Image, flaw
-from smile_async.jobs.ticket import MAX_ID_LENGTH, UNKNOWN_JOB_TYPE, JobType, Ticket, job_type_flaw
+from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, JobType, Ticket, id_flaw, job_type_flaw
 from smile_async.urls import url_flaw
 
 __all__ = ["ImageSource", "Job"]
 
-#: What a picture may be given as; a `str` is always a path (base64 goes through `Image.from_base64`).
+#: What a picture may be given as; a `str` is always a local path (`Image.from_uri` and `Image.from_base64` are not).
 ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | Image
 
 _ONE_PICTURE = (str, bytes, bytearray, memoryview, os.PathLike, Image)
@@ -41,8 +41,8 @@ class Job(_Sendable):
     """One selfie job; make it with `Job.authenticate` or `Job.register`.
 
     Immutable, and cheap to keep: a path is read only when the upload starts. Raises InvalidJob at once for ids that
-    are empty, longer than 255 characters or hold control characters, for partner_params that are not text, for flags
-    that are not bool, for a callback_url that is not a URL, and for bytes that are not a colour JPEG or PNG.
+    are empty, longer than 255 characters or hold line breaks or other controls, for partner_params that are not text,
+    for flags that are not bool, for a callback_url that is not a URL, and for bytes that are not a colour JPEG or PNG.
     """
 
     user_id: str
@@ -57,7 +57,7 @@ class Job(_Sendable):
 
     def __post_init__(self) -> None:
         for name in ("user_id", "job_id"):
-            why = _id_flaw(getattr(self, name))
+            why = id_flaw(getattr(self, name))
             if why:
                 raise InvalidJob(f"{name} {why}", job=self)
         why = self._params_flaw() or _options_flaw(self) or _content_flaw(self)
@@ -207,19 +207,9 @@ def _picture(source: ImageSource, name: str, user_id: str) -> Image:
 
 def _content_flaw(job: "Job") -> str:
     for name, image in job.named_images():
-        why = "" if image.content is None else flaw(image.content)
+        why = "" if image.content is None else flaw(image.content, image.trusted)
         if why:
             return f"{name} {why}"
-    return ""
-
-
-def _id_flaw(value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        return f"is {value!r}: give a text that is not empty" if isinstance(value, str) else "is not a text: give a str"
-    if len(value) > MAX_ID_LENGTH:
-        return f"has {len(value)} characters: at most {MAX_ID_LENGTH} are allowed"
-    if not value.isprintable() or value != value.strip():
-        return f"{value!r} has control characters or outer blanks: strip them"
     return ""
 
 

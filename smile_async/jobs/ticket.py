@@ -1,5 +1,7 @@
 """What is left of a job when it is on its way: the ids that find it again, and which product it is."""
 
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -16,6 +18,7 @@ __all__ = [
     "JobType",
     "Ticket",
     "checked_ticket",
+    "id_flaw",
     "job_type",
     "job_type_flaw",
     "known_job_type",
@@ -24,6 +27,10 @@ __all__ = [
 
 #: Characters; our own cap, no length is published.
 MAX_ID_LENGTH = 255
+#: What would break a line, turn the text around it, or not travel as UTF-8; and what is not seen at either end.
+_UNFIT = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]|\A[\s\u200b\ufeff]|[\s\u200b\ufeff]\Z"
+)
 
 #: The type of a job about which only its ids are believed: a status reply then says which it is.
 UNKNOWN_JOB_TYPE = 0
@@ -88,6 +95,23 @@ class Ticket:
         if not all(isinstance(part, str) for part in (ticket.user_id, ticket.job_id, "" if number is None else number)):
             raise InvalidJob("not a ticket: user_id, job_id and smile_job_id are texts")
         return ticket
+
+
+def id_flaw(value: object) -> str:
+    """What is wrong with *value* as a user_id or job_id, and the cure; "" if nothing is.
+
+    Joiners, marks, blanks within and signs newer than this Python are the user's business.
+    """
+    if not isinstance(value, str):
+        return "is not a text: give a str"
+    if not value.strip():
+        return f"is {value!r}: give a text that is not empty"
+    if len(value) > MAX_ID_LENGTH:
+        return f"has {len(value)} characters: at most {MAX_ID_LENGTH} are allowed"
+    if unfit := _UNFIT.search(value):
+        name = unicodedata.name(unfit[0], "a control character")
+        return f"{value!r} holds U+{ord(unfit[0]):04X} ({name}) where it may not: take it out"
+    return ""
 
 
 def same_job(one: Ticket, other: Ticket) -> bool:

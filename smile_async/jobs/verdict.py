@@ -1,7 +1,11 @@
-"""What comes back: a verdict, or one answer about how far a job is."""
+"""What comes back: a verdict, or one answer about how far a job is.
+
+What came with it, personal data and presigned links included, is at hand but no field of the dataclass: neither `repr`
+nor `dataclasses.asdict`, pydantic or a web framework's encoder carries it to a browser.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Any, Literal, Self
 
 import orjson
@@ -15,13 +19,29 @@ __all__ = ["JobStatus", "Source", "Verdict"]
 Source = Literal["poll", "callback"]
 
 
+class _AsItCame:
+    """What a reply held besides, for who asks for it by name."""
+
+    __slots__ = ("image_links", "raw")
+    image_links: Mapping[str, str]
+    raw: Mapping[str, Any]
+
+    def __post_init__(self, image_links: Mapping[str, str] | None, raw: Mapping[str, Any] | None) -> None:
+        object.__setattr__(self, "image_links", {} if image_links is None else image_links)
+        object.__setattr__(self, "raw", {} if raw is None else raw)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _revived, (type(self), {name: getattr(self, name) for name in self.__dataclass_fields__})  # type: ignore[attr-defined]
+
+
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(_AsItCame):
     """What Smile ID says about a job; let a user in on `verdict.approved` and on nothing else.
 
     `confirmed` is true only for what came in a signed `/job_status` reply: a callback's signature does not cover its
-    body. `final` is false while a human review may still overturn it. `confidence` is 0 to 100 or None. `raw`,
-    `image_links` and `history` hold what came, personal data and presigned links included, and show in no repr.
+    body. `final` is false while a human review may still overturn it. `confidence` is 0 to 100 or None. `raw` and
+    `image_links` hold what came, personal data and presigned links included: they show in no repr and no serialiser
+    sees them, unless you name them.
     """
 
     decision: Decision
@@ -35,9 +55,9 @@ class Verdict:
     #: The provider's own time of this result, as it came; "" if there was none.
     timestamp: str = ""
     actions: Mapping[str, str] = field(default_factory=dict)
-    image_links: Mapping[str, str] = field(default_factory=dict, repr=False)
+    image_links: InitVar[Mapping[str, str] | None] = None
     history: "tuple[Verdict, ...]" = field(default=(), repr=False)
-    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    raw: InitVar[Mapping[str, Any] | None] = None
 
     @property
     def approved(self) -> bool:
@@ -85,7 +105,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class JobStatus:
+class JobStatus(_AsItCame):
     """One signed answer of `/job_status`: how far a job is.
 
     `code` is the call's own code (2302, 2314 …), `complete` the provider's job_complete, `verdict` None while there is
@@ -97,6 +117,16 @@ class JobStatus:
     complete: bool
     verdict: Verdict | None = None
     history: tuple[Verdict, ...] = field(default=(), repr=False)
-    image_links: Mapping[str, str] = field(default_factory=dict, repr=False)
-    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    image_links: InitVar[Mapping[str, str] | None] = None
+    raw: InitVar[Mapping[str, Any] | None] = None
     waiting_for_zip: bool = False
+
+
+def _revived(kind: type[Verdict] | type[JobStatus], values: dict[str, Any]) -> Verdict | JobStatus:
+    return kind(**values)
+
+
+for _kind in (Verdict, JobStatus):
+    for _name in _AsItCame.__slots__:
+        # A default that stands in the class would hide what the base's slot holds.
+        delattr(_kind, _name)

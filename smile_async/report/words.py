@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import orjson
 
 from smile_async.jobs.codes import meaning_of
+from smile_async.jobs.image import shown
 from smile_async.settings import ENVIRONMENTS
-from smile_async.traffic.fetching import presentable
 
 __all__ = ["ENDS", "environment", "failure", "public", "reason"]
 
@@ -64,7 +64,7 @@ def environment(account: str | None) -> tuple[str, str]:
 def public(text: str, paths: Iterable[str] = ()) -> str:
     """*text* without the folders of *paths*, and of whatever else looks like a path."""
     for path in paths:
-        text = text.replace(presentable(path), Path(presentable(path)).name)
+        text = text.replace(shown(path), Path(shown(path)).name)
     return _FOLDERS.sub("", text)
 
 
@@ -85,7 +85,7 @@ def failure(row: Mapping[str, Any]) -> str:
     for whose in (f"job {row['job_id']} of user {user}: ", f"user {user}: ", f"user {user!r}: "):
         text = text.removeprefix(whose)
     for path in _pictures(row):
-        text = text.replace(f" ({presentable(path)})", "")
+        text = text.replace(f" ({shown(path)})", "")
     # Neither the cure nor how many bytes or which frame: that is what differs from row to row.
     text = re.sub(r"liveness\[\d+\]", "a liveness picture", text.partition(": ")[0])
     return public(re.sub(r"has [\d,]+ bytes", "is too large", text), _pictures(row))

@@ -2,7 +2,7 @@
 
 Runs in a worker thread. Tolerated, because the real service must: members nobody listed (the official Python SDK adds
 `base64imgString`, several times), duplicate names, any `server_information`, mobile's info.json with hardly more than
-`images` (protocol.md §5). Images are checked by their headers; pixels are never decoded.
+`images` (protocol.md §5). A picture that can not be decoded is one that is not there: 0001.
 """
 
 import base64
@@ -18,6 +18,7 @@ from typing import Any
 
 import orjson
 
+from .decoding import decodes
 from .records import ImageRecord
 
 __all__ = ["Inspection", "image_size", "inspect"]
@@ -51,13 +52,18 @@ class Inspection:
     complaint: str = ""
 
 
-def inspect(zipped: bytes, job_type: int, *, use_enrolled_image: bool, max_image: int) -> Inspection:
-    """Read a zip; *max_image* (bytes) caps what any one image may unpack to. Never raises for what a client sent."""
+def inspect(
+    zipped: bytes, job_type: int, *, use_enrolled_image: bool, max_image: int, decode: bool = True
+) -> Inspection:
+    """Read a zip; *max_image* (bytes) caps what any one image may unpack to. Never raises for what a client sent.
+
+    *decode*: whether the pictures' pixels are looked at.
+    """
     found = Inspection()
     try:
         with zipfile.ZipFile(io.BytesIO(zipped)) as archive:
             info = _read_info(archive)
-            _read_images(archive, info["images"], max_image, found)
+            _read_images(archive, info["images"], max_image, found, decode)
         _check_complete(found, info, job_type, use_enrolled_image=use_enrolled_image)
     except _Wanting as error:
         found.code, found.complaint = "0001", str(error)
@@ -101,15 +107,21 @@ def _read_info(archive: zipfile.ZipFile) -> dict[str, Any]:
     return info
 
 
-def _read_images(archive: zipfile.ZipFile, entries: list[object], max_image: int, found: Inspection) -> None:
+def _read_images(
+    archive: zipfile.ZipFile, entries: list[object], max_image: int, found: Inspection, decode: bool
+) -> None:
     unpacked = 0
     for entry in entries:
         image = _read_image(archive, entry, max_image)
-        if image is not None:
-            found.images.append(image)
-            unpacked += image[0].size
+        if image is None:
+            continue
+        found.images.append(image)
+        record, content = image
+        unpacked += record.size
         if unpacked > _MAX_TOTAL:
             raise _Corrupt("the images it lists unpack to too much")
+        if decode and not decodes(record.sha256, record.width * record.height, content):
+            raise _Wanting(f"image {record.name or 'inline'} of type {record.image_type_id} can not be decoded")
 
 
 def _read_image(archive: zipfile.ZipFile, entry: object, limit: int) -> tuple[ImageRecord, bytes] | None:
@@ -118,6 +130,8 @@ def _read_image(archive: zipfile.ZipFile, entry: object, limit: int) -> tuple[Im
     kind, name = entry.get("image_type_id"), entry.get("file_name") or ""
     if isinstance(kind, str) and kind.isdecimal():
         kind = int(kind)
+    if not isinstance(kind, int):
+        return None
     if kind in _FILES:
         if not isinstance(name, str) or name not in archive.NameToInfo:
             raise _Wanting(f"info.json lists {name!r}, which is not in the zip")

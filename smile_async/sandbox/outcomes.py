@@ -89,6 +89,7 @@ _STORIES = {
     "unusable": ("Unable To Determine", "", "", ""),
     "nothing": ("", "", "", ""),
 }
+_ABOUT_LIVENESS = {"spoof", "suspected", "human_spoof", "human_unsure"}
 #: The last digit tells the same story in the 081x, 082x and 084x families, and another one in the 12xx families.
 _MACHINE = {"0": "pass", "1": "mismatch", "2": "provisional", "3": "spoof", "4": "suspected", "5": "unsure"}
 _HUMAN = {"0": "human_pass", "1": "human_mismatch", "2": "human_spoof", "3": "human_unsure", "4": "human_mismatch"}
@@ -108,10 +109,15 @@ def _story(code: str, job_type: int) -> str:
     return _HUMAN.get(code[3], "nothing") if code[:3] in ("121", "122", "124") else "nothing"
 
 
-def actions_of(code: str, job_type: int) -> dict[str, str]:
-    """The `Actions` of a result: the twelve documented keys with values that agree with *code*."""
+def actions_of(code: str, job_type: int, *, frames: int) -> dict[str, str]:
+    """The `Actions` of a result: the twelve documented keys with values that agree with *code*.
+
+    Liveness is judged by 6 to 8 *frames* alone (protocol.md §12), unless it is what the code itself is about.
+    """
     story = _story(code, job_type)
     liveness, compare, human_compare, human_liveness = _STORIES[story]
+    if not 6 <= frames <= 8 and story not in _ABOUT_LIVENESS:
+        liveness = human_liveness = ""
     said = {
         "Liveness_Check": liveness,
         "Selfie_Provided": "Failed" if code in ("0001", "0903") else "Passed",

@@ -36,7 +36,8 @@ def upload_body(settings: Settings, keys: Keys, job: JobRecord, storage: str) ->
 def result_body(keys: Keys, job: JobRecord, message: Message, signed_at: float | None = None) -> dict[str, Any]:
     """One result, signed: what `result` and each entry of `history` hold, and what a callback sends flat."""
     timestamp = timestamp_at(message.at if signed_at is None else signed_at)
-    actions = actions_of(message.code, job.job_type)
+    frames = sum(image.image_type_id in (4, 6) for image in job.images)
+    actions = actions_of(message.code, job.job_type, frames=frames)
     return {
         "ResultCode": message.code,
         "ResultText": text_of(message.code, job.job_type),

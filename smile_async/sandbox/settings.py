@@ -38,8 +38,9 @@ class Settings:
     (unpublished; partners use 300). url_lifetime: of upload URLs and image links.
     complete_on_provisional: whether `job_complete` and `job_success` are already true for a provisional result
     (protocol.md §6: unknown). not_found_status: HTTP status of code 2304, of which only "not 2xx" is known.
-    max_zip: largest body storage takes. max_image: largest image inside a zip. image_memory: images are kept up to
-    this many bytes, oldest dropped first, unless there is a state directory.
+    max_zip: largest body storage takes. max_image: largest image inside a zip. decode: whether pictures are decoded;
+    one that can not be comes to 0001. image_memory: images are kept up to this many bytes, oldest dropped first, unless
+    there is a state directory.
     state: directory that survives restarts, or None for memory only. clock: what time it is.
     callback_url: the portal's default callback, "" = none. callback_retries: further attempts after one that was not
     answered 2xx. callback_interval: wait before the first of these, doubled each time. callback_timeout: per attempt.
@@ -61,6 +62,7 @@ class Settings:
     not_found_status: int = 404
     max_zip: int = 50_000_000
     max_image: int = 20_000_000
+    decode: bool = True
     image_memory: int = 64_000_000
     state: Path | str | None = None
     clock: Clock = field(default_factory=SystemClock, repr=False)

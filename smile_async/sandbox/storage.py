@@ -17,7 +17,6 @@ from starlette.routing import BaseRoute, Route
 
 from .credentials import StorageRefusal
 from .desk import Desk, read_body, with_fault
-from .images import Images
 from .inspection import Inspection, inspect
 from .records import JobRecord
 from .replies import link_path, upload_path
@@ -86,7 +85,7 @@ async def _receive(desk: Desk, job: JobRecord, zipped: bytes) -> None:
     if not desk.registry.land(job, len(zipped)):
         return
     loop = asyncio.get_running_loop()
-    reading = loop.run_in_executor(desk.readers, _read, desk.images, zipped, job, desk.settings.max_image)
+    reading = loop.run_in_executor(desk.readers, _read, desk, zipped, job)
     # The verdict hangs on the future, not on this request: a client that hangs up now must find its job decided.
     reading.add_done_callback(partial(_decide, desk, job))
     await asyncio.shield(reading)
@@ -100,10 +99,16 @@ def _decide(desk: Desk, job: JobRecord, reading: asyncio.Future[Inspection]) -> 
     desk.notify(job)
 
 
-def _read(images: Images, zipped: bytes, job: JobRecord, max_image: int) -> Inspection:
-    found = inspect(zipped, job.job_type, use_enrolled_image=job.use_enrolled_image, max_image=max_image)
+def _read(desk: Desk, zipped: bytes, job: JobRecord) -> Inspection:
+    found = inspect(
+        zipped,
+        job.job_type,
+        use_enrolled_image=job.use_enrolled_image,
+        max_image=desk.settings.max_image,
+        decode=desk.settings.decode,
+    )
     for record, content in found.images:
-        images.put(record.sha256, content)
+        desk.images.put(record.sha256, content)
     return found
 
 

@@ -10,7 +10,7 @@ import hmac
 from collections import OrderedDict
 
 from smile_async.errors import ForgedReply, Unavailable, UnreadableReply
-from smile_async.jobs.ticket import MAX_ID_LENGTH
+from smile_async.jobs.ticket import id_flaw
 from smile_async.jobs.verdict import Verdict
 from smile_async.protocol.v1.judging import judge_callback
 from smile_async.timing.clock import Clock
@@ -53,7 +53,7 @@ class Confirmer:
             raise ForgedReply("the callback carries a signature that we made ourselves")
         # What is not signed is an attacker's to choose: no log line and no memory of ours takes texts of any length.
         ids = (claim.ticket.user_id, claim.ticket.job_id, claim.ticket.smile_job_id or "-", claim.code)
-        if not all(text and text.isprintable() and len(text) <= MAX_ID_LENGTH for text in ids):
+        if any(map(id_flaw, ids)):
             raise UnreadableReply("the callback names a job or a code as no real one does")
         return claim
 

@@ -1,4 +1,4 @@
-"""Pictures that are not on this machine's disk: s3://, gs:// and whatever else fsspec can read (extra `workers`).
+"""Pictures that are not on this machine's disk: `Image.from_uri`, read through fsspec (extra `workers`).
 
 Workers on several machines see the same pictures only on a shared path, or here. Credentials are the storage library's
 business (its environment, its files); what a URI itself carries of them is never shown.
@@ -6,30 +6,15 @@ business (its environment, its files); what a URI itself carries of them is neve
 
 import os
 import re
+import ssl
 from collections.abc import Iterable
 from glob import glob
-from urllib.parse import urlsplit
 
 from smile_async.jobs.image import MAX_IMAGE_BYTES
 
-__all__ = ["by_number", "fetch", "is_uri", "matching", "presentable"]
+__all__ = ["by_number", "fetch", "matching"]
 
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://")
 _WILDCARD = re.compile(r"[*?\[]")
-
-
-def is_uri(path: str) -> bool:
-    """Whether *path* begins with a scheme such as s3://."""
-    return _SCHEME.match(path) is not None
-
-
-def presentable(path: str) -> str:
-    """*path* for a message: of a URI neither user, password nor query."""
-    if not is_uri(path):
-        return path
-    scheme, _, rest = path.partition("://")
-    where, slash, key = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
-    return f"{scheme}://{where.rpartition('@')[2]}{slash}{key}"
 
 
 def fetch(uri: str) -> tuple[bytes, str]:
@@ -44,17 +29,22 @@ def fetch(uri: str) -> tuple[bytes, str]:
     except ImportError as missing:
         return b"", f"can not be read: fsspec needs one more package ({missing})"
     except Exception as error:  # noqa: BLE001 - every storage library has errors of its own, some with signed URLs
-        return b"", f"can not be read ({_words(error, uri)}): check the URI, and the credentials of the storage"
+        return b"", f"can not be read ({_words(error)}): check the URI, and the credentials of the storage"
 
 
-def _words(error: Exception, uri: str) -> str:
+def _words(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such object"
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
-    if isinstance(error, ValueError) and "rotocol" in str(error):
-        return f"fsspec knows no {urlsplit(uri).scheme}://"
-    return type(error).__name__
+    told: BaseException | None = error
+    while told is not None:
+        if isinstance(told, ssl.SSLError):
+            return "TLS failed: let SSL_CERT_FILE, or the storage library's own variable, name the CA"
+        told = told.__cause__ or told.__context__
+    # aiohttp's, by which fsspec reads https.
+    status = getattr(error, "status", None)
+    return f"HTTP {status}" if isinstance(status, int) else type(error).__name__
 
 
 def matching(pattern: str, folder: str = "") -> list[str]:

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import anyio.to_thread
 
 from smile_async.errors import InvalidJob
-from smile_async.jobs.image import MAX_IMAGE_BYTES, flaw
+from smile_async.jobs.image import MAX_IMAGE_BYTES, Image, flaw, shown
 from smile_async.jobs.job import Job
 from smile_async.protocol.v1.archive import Member, members
-from smile_async.traffic.fetching import fetch, is_uri, presentable
+from smile_async.traffic.fetching import fetch
 
 __all__ = ["Payload", "read", "read_in_thread"]
 
@@ -62,11 +62,11 @@ def read(job: Job, hashed: bool = False) -> Payload:
         if image.content is not None:
             contents.append(image.content)
         elif image.path is not None:
-            content, why = _read(image.path)
+            content, why = _read(image)
             if why:
                 del content, contents
-                where = presentable(image.path)
-                raise InvalidJob(f"job {job.job_id} of user {job.user_id}: {name} ({where}) {why}", job=job)
+                where = f"{name} ({shown(image.path)})"
+                raise InvalidJob(f"job {job.job_id} of user {job.user_id}: {where} {why}", job=job)
             contents.append(content)
         else:
             raise InvalidJob(
@@ -79,11 +79,13 @@ def read(job: Job, hashed: bool = False) -> Payload:
     return payload
 
 
-def _read(path: str) -> tuple[bytes, str]:
+def _read(image: Image) -> tuple[bytes, str]:
     """The content of the file and "", or what is wrong with it."""
-    if is_uri(path):
-        content, why = fetch(path)
-        return content, why or flaw(content)
+    content, why = _opened(image.path or "") if image.uri is None else fetch(image.uri)
+    return content, why or flaw(content, image.trusted)
+
+
+def _opened(path: str) -> tuple[bytes, str]:
     try:
         # O_NONBLOCK: opening a named pipe nobody writes to would hang this thread for ever.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -95,12 +97,11 @@ def _read(path: str) -> tuple[bytes, str]:
             return b"", "is not a regular file: give the path of a picture"
         if about.st_size > MAX_IMAGE_BYTES:
             return b"", f"has {about.st_size:,} bytes: shrink it below {MAX_IMAGE_BYTES:,}"
-        content = _drained(descriptor, about.st_size)
+        return _drained(descriptor, about.st_size), ""
     except OSError as error:
         return b"", f"can not be read ({error.strerror}): check the disk"
     finally:
         os.close(descriptor)
-    return content, flaw(content)
 
 
 def _drained(descriptor: int, expected: int) -> bytes:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 import anyio
 
 from smile_async.errors import BadConfiguration, InvalidJob, LedgerFailed, SmileError, Unavailable
+from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
 from smile_async.limits import Limits
+from smile_async.log import log
 from smile_async.protocol.steps import Fault, Reach, Sent
 from smile_async.protocol.v1.submission import Submission
 from smile_async.timing.clock import Clock
 from smile_async.traffic.driver import Driver
-from smile_async.traffic.fetching import is_uri
 from smile_async.traffic.payload import Payload, read
 from smile_async.traffic.readers import InThread, Readers
 from smile_async.traffic.telemetry import link_to, span
@@ -42,6 +43,9 @@ LARGEST_BLOCK = 2_097_152
 GRACE = 0.6
 #: Threads that read pictures from here, and as many from elsewhere: those that hang are left behind, and count.
 THREADS = 64
+
+#: Frames that prove a living person; V3 takes no other number (protocol.md §12), v1 takes all and says nothing of it.
+LIVENESS_FRAMES = range(6, 9)
 
 #: Unfinished submissions that are remembered, the newest of them: 10,000 of about 300 bytes.
 REMEMBERED = 10_000
@@ -78,6 +82,8 @@ class Sender:
         self._unfinished: OrderedDict[Key, tuple[bytes, Reach]] = OrderedDict()
         #: Jobs on their way, and what is set when each has come to an end.
         self._sending: dict[Key, asyncio.Event] = {}
+        #: Whether somebody was told that his liveness frames prove nothing.
+        self._warned = False
         #: Jobs accepted so far.
         self.submitted = 0
         bytes(LARGEST_BLOCK)
@@ -92,6 +98,7 @@ class Sender:
 
         Cancelling abandons the request under way; `submission` then says how far the job may have come.
         """
+        self._look_at_frames(submission.job)
         try:
             self._driver.check(submission.job)
             with anyio.move_on_after(max(0.0, deadline - self._clock.monotonic() + GRACE)):
@@ -105,6 +112,16 @@ class Sender:
         finally:
             if submission.left:
                 submission.job.note_that_it_left()
+
+    def _look_at_frames(self, job: Job) -> None:
+        frames = len(job.liveness)
+        if frames and frames not in LIVENESS_FRAMES and not self._warned:
+            self._warned = True
+            log.warning(
+                "job %s has %d liveness frames: liveness is judged by 6 to 8 (said once in a session)",
+                job.job_id,
+                frames,
+            )
 
     def _late(self, submission: Submission) -> SmileError:
         whose = f"job {submission.job.job_id} of user {submission.job.user_id}"
@@ -140,7 +157,7 @@ class Sender:
         A storage that hangs holds up the jobs whose pictures it has, and no others.
         """
         job = submission.job
-        lane = self._elsewhere if any(is_uri(image.path or "") for image in job.images) else self._here
+        lane = self._elsewhere if any(image.uri for image in job.images) else self._here
         submission.stage = "its pictures were not read"
         async with lane.turns:
             hashed = self._ledger is not None or (job.user_id, job.job_id) in self._unfinished

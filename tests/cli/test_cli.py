@@ -50,7 +50,7 @@ async def test_register_then_verify(run: Run, account: RunningSandbox, pictures:
     verified = await run("verify", pictures.selfie_path, "--user-id", "grace", "--liveness", pictures.liveness_paths[0])
     assert (registered.code, verified.code) == (0, 0)
     assert registered.out.startswith("approved  0840")
-    assert "liveness check" in verified.out
+    assert "selfie provided" in verified.out
     jobs = list(account.sandbox.jobs.values())
     assert [(job.job_type, len(job.images)) for job in jobs] == [(4, 9), (2, 2)]
 

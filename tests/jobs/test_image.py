@@ -1,20 +1,26 @@
 """image.py: what can be seen in the first bytes of a picture is seen, and the picture itself never shows."""
 
 import base64
+import copy
 import hashlib
 import io
 import os
-from dataclasses import FrozenInstanceError
+import pickle
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ground_support import CANARY, frames_holding, jpeg, jpeg_header, png
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Picture
+from pydantic import TypeAdapter
 
 from smile_async.errors import InvalidJob
-from smile_async.jobs.image import MAX_IMAGE_BYTES, Image, flaw, media_type
+from smile_async.jobs.image import MAX_IMAGE_BYTES, Image, flaw, media_type, shown
+from smile_async.jobs.job import Job
 
 
 def drawn(mode: str, kind: str, **options: object) -> bytes:
@@ -29,7 +35,7 @@ def drawn(mode: str, kind: str, **options: object) -> bytes:
     [
         ("RGB", "JPEG", {}),
         ("RGB", "JPEG", {"progressive": True, "comment": "hello", "dpi": (300, 300)}),
-        ("CMYK", "JPEG", {}),
+        ("YCbCr", "JPEG", {"quality": 95, "exif": b"Exif\0\0" + bytes(30_000)}),
         ("RGB", "PNG", {}),
         ("RGBA", "PNG", {}),
         ("P", "PNG", {}),
@@ -43,16 +49,67 @@ def test_real_colour_pictures_have_no_flaw(mode: str, kind: str, options: dict[s
     assert Image.from_bytes(content).content == content
 
 
-@pytest.mark.parametrize("frame", [0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC9, 0xCF])
+@pytest.mark.parametrize("frame", [0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF])
 def test_every_kind_of_frame_header_is_known(frame: int) -> None:
-    """Baseline, extended, progressive, lossless, differential and arithmetic frames tell their components alike."""
-    assert flaw(jpeg(3, frame=frame)) == ""
+    """Baseline, extended and progressive frames are taken; lossless, differential and arithmetic ones few can read."""
+    usual = frame in (0xC0, 0xC1, 0xC2)
+    assert flaw(jpeg(3, frame=frame)) == ("" if usual else FLAWS["lossless"][1])
     assert "greyscale" in flaw(jpeg(1, frame=frame))
 
 
 def test_fill_bytes_and_bare_markers_are_passed_over() -> None:
     """Bytes of 0xFF before a marker, and markers without a length, are legal (T.81 B.1.1.2) and do no harm."""
     assert flaw(jpeg()[:2] + b"\xff\xff\xff\xff\x01\xff\xd0" + jpeg()[2:]) == ""
+
+
+BEHIND = {
+    "nothing": b"",
+    "zeros": bytes(300_000),
+    "a motion photo's film": b"\0\0\0\x18ftypmp42" + bytes(range(255)) * 4_000,
+    "the second picture of an MPO": jpeg(comment="second") + bytes(1_000),
+}
+
+
+@pytest.mark.parametrize("behind", BEHIND.values(), ids=BEHIND)
+def test_what_follows_a_whole_picture_does_no_harm(behind: bytes) -> None:
+    """Phones append films, depth maps and further pictures: the end of the first is found before them."""
+    assert flaw(drawn("RGB", "JPEG") + behind) == ""
+    assert flaw(drawn("RGB", "PNG") + behind) == ""
+
+
+def test_a_thumbnail_does_not_end_a_picture() -> None:
+    """A photo that was cut off is refused although its EXIF holds a whole picture."""
+    exif = jpeg()[:2] + b"\xff\xe1" + (len(jpeg()) + 2).to_bytes(2, "big") + jpeg() + jpeg()[2:]
+    assert flaw(exif) == ""
+    assert "has no end: the file was cut off" in flaw(exif[:-2])
+
+
+@pytest.mark.parametrize("filling", [b"\xff", b"\xff\x01", b"\xff\xe0\0\2", b"\xff" * 9_000 + b"\x01"])
+def test_a_hostile_header_is_left_soon(filling: bytes) -> None:
+    """Of fill bytes and segments only so many are looked at: the frame behind a megabyte of them is not reached."""
+    hostile = b"\xff\xd8\xff" + (filling * (1_000_000 // len(filling)))[1:] + jpeg()[2:]
+    assert "damaged header" in flaw(hostile)
+    few = b"\xff\xd8\xff" + (filling * 7)[1:] + jpeg()[2:]
+    assert flaw(few) == ""
+
+
+def test_a_trusted_picture_is_only_looked_at_from_outside() -> None:
+    """Who knows better may send what looks odd; what is empty, too large or of another format stays refused."""
+    for content in (jpeg(1), jpeg(frame=0xC3), jpeg()[:-2], drawn("CMYK", "JPEG"), drawn("L", "PNG")):
+        text = base64.b64encode(content).decode()
+        images = [Image.from_bytes(content, trusted=True), Image.from_base64(text, trusted=True)]
+        assert [image.content for image in images] == [content] * 2
+    for content in (b"", b"GIF89a", jpeg(body=bytes(MAX_IMAGE_BYTES))):
+        with pytest.raises(InvalidJob):
+            Image.from_bytes(content, trusted=True)
+    assert Image.from_path("a.jpg", trusted=True).trusted
+
+
+@pytest.mark.parametrize("name", ["inline", "trusted"])
+def test_flags_are_bool(name: str) -> None:
+    """The text "false" of a form is refused, not taken for true."""
+    with pytest.raises(InvalidJob, match=f"image: {name} is str: give True or False"):
+        Image.from_bytes(jpeg(), **{name: "false"})  # type: ignore[arg-type]
 
 
 FLAWS = {
@@ -70,9 +127,15 @@ FLAWS = {
     "garbage after the start": (b"\xff\xd8\xff\xe0\0\4ab" + bytes(40), "truncated or damaged header"),
     "a segment without length": (b"\xff\xd8\xff\xe0\0\1" + bytes(40), "truncated or damaged header"),
     "a frame too short": (b"\xff\xd8\xff\xc0\0\7" + bytes(40), "truncated or damaged header"),
-    "jpeg of no size": (jpeg(size=(0, 0)), "truncated or damaged header"),
-    "png of no width": (png(size=(0, 20)), "truncated or damaged header"),
-    "png of no height": (png(size=(20, 0)), "truncated or damaged header"),
+    "jpeg of no width": (jpeg(size=(0, 80)), "has no width or no height"),
+    "jpeg of no height": (jpeg(size=(64, 0)), "has no width or no height"),
+    "png of no width": (png(size=(0, 20)), "has no width or no height"),
+    "png of no height": (png(size=(20, 0)), "has no width or no height"),
+    "cmyk": (drawn("CMYK", "JPEG"), "is CMYK: convert it to RGB"),
+    "12 bits": (jpeg(frame=0xC1).replace(b"\xff\xc1\0\x11\x08", b"\xff\xc1\0\x11\x0c"), "12 or more bits a channel"),
+    "lossless": (jpeg(frame=0xC3), "is a lossless, arithmetic or hierarchical JPEG: save an ordinary one"),
+    "jpeg without an end": (jpeg(body=bytes(100_000))[:-2], "has no end: the file was cut off, send it whole"),
+    "png without an end": (png()[:-12] + bytes(100), "has no end: the file was cut off, send it whole"),
     "png without IHDR": (png().replace(b"IHDR", b"IHDX"), "truncated or damaged header"),
 }
 
@@ -95,12 +158,11 @@ def test_the_size_limit_is_the_last_byte_that_fits() -> None:
 
 
 @given(st.data())
-def test_a_header_cut_at_any_byte_is_refused(data: st.DataObject) -> None:
-    """However short a picture was cut within its header, it is never taken for a whole one."""
-    whole, header = data.draw(st.sampled_from([(jpeg(), jpeg_header(jpeg())), (png(), 33)]))
-    cut = data.draw(st.integers(0, header - 1))
-    assert flaw(whole[:cut]) != ""
-    assert flaw(whole[:header]) == ""
+def test_a_picture_cut_at_any_byte_is_refused(data: st.DataObject) -> None:
+    """However little of a picture is missing, it is never taken for a whole one."""
+    whole = data.draw(st.sampled_from([jpeg(), png(), drawn("RGB", "JPEG"), drawn("RGB", "PNG")]))
+    assert flaw(whole[: data.draw(st.integers(0, len(whole) - 1))]) != ""
+    assert flaw(whole) == ""
 
 
 @settings(max_examples=300)
@@ -144,11 +206,124 @@ def test_paths_are_not_touched() -> None:
     assert image.spent() is image
 
 
-@pytest.mark.parametrize("path", ["", "a\0b", os.fsencode("a.jpg")])
+@pytest.mark.parametrize("path", ["", "a\0b", os.fsencode("a.jpg"), None, 5, "\ud800.jpg"])
 def test_what_can_not_be_a_path_is_refused(path: str) -> None:
-    """An empty path, one with a NUL, or one given as bytes is refused at once."""
+    """An empty path, one with a NUL, one that no file system can hold, or what is no text is refused at once."""
     with pytest.raises(InvalidJob, match=r"path is empty or not text: give the path of a \.jpg or \.png file"):
         Image.from_path(path)
+
+
+ENCODED = base64.b64encode(jpeg()).decode()
+AS_PATHS = {
+    "base64": ENCODED,
+    "the start of a jpeg's": ENCODED[:60],
+    "of a png": base64.b64encode(png()).decode(),
+    "URL-safe": base64.urlsafe_b64encode(jpeg()).decode(),
+    "in lines": base64.encodebytes(jpeg()).decode(),
+    "damaged by a form": ENCODED.replace("+", " "),
+    "in quotes": f'"{ENCODED}"',
+    "of anything": base64.b64encode(CANARY.encode() * 20).decode(),
+    "a data URI": f"data:image/jpeg;base64,{ENCODED}",
+    "a loud one": f" DATA:image/webp;base64,{ENCODED}",
+}
+
+
+@pytest.mark.parametrize("text", AS_PATHS.values(), ids=AS_PATHS)
+def test_a_picture_given_as_its_path_is_not_repeated(text: str) -> None:
+    """Base64 where a path belongs is told apart, and neither message nor traceback shows a piece of it."""
+    for make in (
+        Image.from_path,
+        lambda given: Job.register("ada", given),
+        lambda g: Job.register("a", "b.jpg", liveness=[g]),
+    ):
+        with pytest.raises(InvalidJob, match=r"is a picture in base64: use Image\.from_base64") as caught:
+            make(text)
+        assert text[20:50] not in str(caught.value)
+        assert frames_holding(caught.value, text[20:50]) == []
+
+
+@pytest.mark.parametrize(
+    "path", ["/9j/photo.jpg", "9j/4", "/9j/archive/4", "iVBORw0KGgo.png", "/a" * 100, "daten:/x.jpg", "a b/c.jpg"]
+)
+def test_a_path_that_looks_odd_is_a_path(path: str) -> None:
+    """What is short, or has a dot, may be a file's name, though it begin as base64 does."""
+    assert Image.from_path(path).path == path
+
+
+def test_a_path_longer_than_any_is_refused() -> None:
+    """Texts that no system opens do not travel into logs and ledgers."""
+    assert Image.from_path("a" * 90 + ".jpg" * 1_000).path is not None
+    with pytest.raises(InvalidJob, match="image path has 5,000 characters, more than any path"):
+        Image.from_path("a." * 2_500)
+
+
+def test_paths_in_messages_are_short_and_on_one_line() -> None:
+    """What a file is called does not break a log, nor fill it."""
+    assert shown("faces/José.jpg") == "faces/José.jpg"
+    assert shown("a\nb\udcff.jpg") == "a\\nb\\udcff.jpg"
+    assert len(shown("x" * 4_000)) == 161
+
+
+# -- by URI -----------------------------------------------------------------------------------------------------------
+
+SECRET = "https://me:canary@host/a/b.jpg?sig=canary#canary"
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs", "gcs", "az", "abfs", "https"])
+def test_pictures_lie_in_storages(scheme: str) -> None:
+    """A URI of a scheme on the list is kept as it is, for the storage library alone."""
+    image = Image.from_uri(f"{scheme}://bucket/a@b.jpg")
+    assert (image.uri, image.path) == (f"{scheme}://bucket/a@b.jpg", f"{scheme}://bucket/a@b.jpg")
+
+
+@pytest.mark.parametrize(
+    "again", [lambda value: value, copy.copy, copy.deepcopy, lambda v: pickle.loads(pickle.dumps(v))]
+)
+def test_no_secret_of_a_uri_is_shown(again: Callable[[Image], Image]) -> None:
+    """User, password and query of a URI travel with a picture, but no repr and no serialiser shows them."""
+    image = again(Image.from_uri(SECRET, trusted=True))
+    assert (image.uri, image.trusted, image.path) == (SECRET, True, "https://host/a/b.jpg")
+    for text in (repr(image), str(asdict(image)), TypeAdapter(Image).dump_json(image).decode()):
+        assert "canary" not in text
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        *(
+            "",
+            "a.jpg",
+            "s3:/b/k",
+            "http://host/canary",
+            "ftp://host/canary",
+            "file:///canary",
+            "memory://canary",
+            None,
+            5,
+        ),
+        *("zip://canary::https://host/a.zip", "s3://b/k::simplecache", "S3://b/canary", "s3://" + "canary" * 1_000),
+    ],
+)
+def test_other_uris_are_refused(uri: str) -> None:
+    """What is on no list, chained, or no URI at all is refused, and not repeated."""
+    with pytest.raises(
+        InvalidJob, match="does not begin with one of s3, gs, gcs, az, abfs, https:// or is chained"
+    ) as caught:
+        Image.from_uri(uri)
+    assert "canary" not in str(caught.value)
+    assert frames_holding(caught.value, "canary") == []
+
+
+@pytest.mark.parametrize("uri", [SECRET, "s3://b/k.jpg", "ftp://127.0.0.1/x", "zip://x::https://y", "file:///a.jpg"])
+def test_a_text_is_a_local_path(uri: str) -> None:
+    """A text with a scheme is not fetched, wherever a path may stand: only from_uri fetches."""
+    for make in (Image.from_path, lambda given: Job.authenticate("ada", given)):
+        with pytest.raises(InvalidJob, match=r"is a URI: use Image\.from_uri") as caught:
+            make(uri)
+        assert "canary" not in str(caught.value)
+
+
+# -- base64 -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -158,7 +333,8 @@ def test_what_can_not_be_a_path_is_refused(path: str) -> None:
 def test_base64_is_decoded(prefix: str, inline: bool) -> None:
     """Base64 as text or bytes, with or without a data: prefix, broken into lines or not, is the picture."""
     text = base64.encodebytes(jpeg()).decode().replace("\n", "\r\n")
-    for given_text in (prefix + text, (prefix + text).encode()):
+    safe = text.replace("+", "-").replace("/", "_").replace("=", "")
+    for given_text in (prefix + text, (prefix + text).encode(), f"\n {prefix}{safe} \n", memoryview(text.encode())):
         image = Image.from_base64(given_text, inline=inline)
         assert (image.content, image.inline, image.size) == (jpeg(), inline, len(jpeg()))
 
@@ -168,7 +344,14 @@ def test_base64_is_decoded(prefix: str, inline: bool) -> None:
     [
         ("", "is empty"),
         ("!!!!", "is not valid base64: encode the whole file"),
-        (base64.b64encode(jpeg()).decode()[:-1], "is not valid base64"),
+        ("AAAAA", "is not valid base64"),
+        (ENCODED.rstrip("=")[:-1], "has no end"),
+        (base64.b64encode(jpeg(body=bytes(range(256)))).decode().replace("+", " "), "has blanks, as where a form"),
+        (ENCODED[:40] + "\t" + ENCODED[40:], "is not valid base64"),
+        (ENCODED[:40] + "\0" + ENCODED[40:], "is not valid base64"),
+        (None, "base64 is NoneType: give a text"),
+        (3, "base64 is int: give a text"),
+        ([], "base64 is list: give a text"),
         ("é" + base64.b64encode(jpeg()).decode(), "is not valid base64"),
         ("data:image/gif;base64,R0lGODlh", "data URI is not image/jpeg or image/png: give a JPEG or PNG"),
         ("data:text/html,<p>", "data URI is not image/jpeg"),
@@ -178,7 +361,7 @@ def test_base64_is_decoded(prefix: str, inline: bool) -> None:
         (base64.b64encode(jpeg(1)).decode(), "greyscale"),
     ],
 )
-def test_each_flaw_of_base64_is_named(text: str, words: str) -> None:
+def test_each_flaw_of_base64_is_named(text: Any, words: str) -> None:
     """Broken base64, other media types and every flaw of the picture inside are refused with the cure."""
     with pytest.raises(InvalidJob, match="image ") as caught:
         Image.from_base64(text)

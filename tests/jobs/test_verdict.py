@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, asdict, astuple, replace
 from itertools import product
 from typing import Any
 
+import orjson
 import pytest
+from fastapi.encoders import jsonable_encoder
 from ground_support import JOB_TYPES, KEY, NOW, PARTNER, expected_codes, signature_of, signed, stamp_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from smile_async.errors import ForgedReply, SmileError, StaleReply, UnreadableReply
 from smile_async.jobs.codes import MEANINGS, Decision, classify, explain
@@ -246,7 +249,7 @@ def test_a_history_speaks_of_its_own_jobs() -> None:
     history = [
         {**other, "PartnerParams": {**PARAMS, "job_id": "other", "job_type": "4"}},
         {**other, "PartnerParams": {}, "SmileJobID": None},
-        {**other, "PartnerParams": {"user_id": 5}},
+        {**other, "PartnerParams": {"user_id": [5]}},
     ]
     items = status(history=history).history
     tickets = [Ticket("cust-42", "other", 4, "9"), Ticket("cust-42", "auth-7f1", 2), TICKET]
@@ -408,12 +411,48 @@ def test_a_callback_is_a_hint() -> None:
 
 
 @pytest.mark.parametrize(
-    "params", [None, {}, {"user_id": "a", "job_id": "b"}, {"user_id": 1, "job_id": "b", "job_type": 2}, "x"]
+    "params", [None, {}, {"user_id": "a", "job_id": "b"}, {"user_id": [1], "job_id": "b", "job_type": 2}, "x"]
 )
 def test_a_callback_must_name_its_job(params: Any) -> None:
     """A callback without user, job or job type is unreadable."""
     with pytest.raises(UnreadableReply, match="PartnerParams name no user_id, job_id and job_type"):
         callback(PartnerParams=params)
+
+
+def test_ids_that_are_numbers_are_compared_as_texts() -> None:
+    """A partner whose ids are numbers gets them back as such: reply and callback are about the job asked for."""
+    params = {"user_id": 42, "job_id": 7, "job_type": "2"}
+    asked = Ticket("42", "7", 2)
+    said = {**RESULT, "PartnerParams": params}
+    found = status(said, ticket=asked, history=[said])
+    assert [(item.ticket.user_id, item.ticket.job_id) for item in found.history] == [("42", "7")]
+    assert found.verdict is not None
+    assert (found.verdict.approved, found.verdict.raw["PartnerParams"]) == (True, params)
+    claim = judge_callback(signed({"ResultCode": "0820", "PartnerParams": params}), SIGNER, NOW)
+    assert (claim.ticket.user_id, claim.ticket.job_id) == ("42", "7")
+    for other in ({**params, "user_id": 43}, {**params, "user_id": True}, {**params, "job_id": 7.5}):
+        with pytest.raises(ForgedReply, match="another job than 7 of user 42"):
+            status({**RESULT, "PartnerParams": other}, ticket=asked)
+
+
+@pytest.mark.parametrize(
+    "judge", [lambda body: judge_status(body, TICKET, SIGNER, NOW), lambda b: judge_callback(b, SIGNER, NOW)]
+)
+def test_the_signature_is_looked_at_before_the_shape(judge: Callable[[bytes], object]) -> None:
+    """A stranger can not make it expensive to refuse him: what none of the keys signed is not read any further."""
+    odd = {"ResultText": {}, "result": {"ResultText": {}}}
+    with pytest.raises(ForgedReply):
+        judge(signed(odd, key="a stranger's"))
+    with pytest.raises(UnreadableReply, match="ResultText"):
+        judge(signed(odd))
+
+
+@pytest.mark.parametrize("value", [[[]] * 20_000, {str(n): 0 for n in range(20_000)}, {"a": [{}] * 10_001}])
+def test_a_callback_of_too_many_values_is_not_parsed(value: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million empty lists take a third of a second to parse: commas and brackets are counted first."""
+    monkeypatch.setattr("smile_async.protocol.v1.judging.read_object", lambda *_: pytest.fail("it was parsed"))
+    with pytest.raises(UnreadableReply, match="more values than any result"):
+        judge_callback(signed({"Actions": value}), SIGNER, NOW)
 
 
 def test_a_callback_must_have_a_code() -> None:
@@ -456,15 +495,19 @@ def test_approved_is_confirmed_and_approved(decision: Decision, confirmed: bool)
 
 
 def test_verdicts_are_frozen_and_show_no_links() -> None:
-    """A verdict can not be changed into an approval, and its repr holds neither links nor what came."""
-    said = verdict(
-        {"ImageLinks": {"selfie_image": "https://s3cr3t"}, "FullName": "Ada L"}, image_links={"x": "https://s3cr3t"}
-    )
+    """A verdict can not be changed into an approval; no repr and no serialiser shows links, or what came."""
+    odd = {"ImageLinks": {"selfie_image": "https://s3cr3t"}, "FullName": "s3cr3t", "signature": "s3cr3t"}
+    found = status(odd, image_links={"x": "https://s3cr3t"}, history=[{**RESULT, **odd}])
+    assert found.verdict is not None
     with pytest.raises(FrozenInstanceError):
-        said.decision = Decision.APPROVED  # type: ignore[misc]
-    assert "s3cr3t" not in repr(said)
-    assert "Ada L" not in repr(said)
-    assert "s3cr3t" not in repr(status(image_links={"x": "https://s3cr3t"}))
+        found.verdict.decision = Decision.APPROVED  # type: ignore[misc]
+    for value, kind in ((found, JobStatus), (found.verdict, Verdict)):
+        shown = [repr(value), asdict(value), astuple(value), orjson.dumps(value), jsonable_encoder(value)]
+        shown += [TypeAdapter(kind).dump_python(value), TypeAdapter(kind).dump_json(value)]
+        assert "s3cr3t" not in repr(shown)
+        assert value.image_links == {"x": "https://s3cr3t"}
+        assert "s3cr3t" in repr(value.raw)
+        assert replace(value, history=()).raw is value.raw
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

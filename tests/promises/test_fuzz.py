@@ -25,7 +25,7 @@ from smile_async.errors import InvalidJob
 from smile_async.protocol.signature import Secret, Signer, format_timestamp
 from smile_async.protocol.v1.archive import Archive, members
 from smile_async.protocol.v1.judging import judge_callback, judge_status
-from smile_async.protocol.v1.replies import read_complaint, read_result, read_slot, read_status
+from smile_async.protocol.v1.replies import read_complaint, read_object, read_result, read_slot, read_status
 from smile_async.transport.engine import MAX_REPLY_BYTES
 
 COUNT = int(os.environ.get("FUZZ", "5000"))
@@ -152,8 +152,8 @@ def test_replies(record_property: Any) -> None:
                 attempt("from_json", seed, lambda text=again: Verdict.from_json(text))
         attempt("slot", seed, partial(read_slot, mutated(rng, SLOT)))
         attempt("refusal", seed, partial(read_complaint, mutated(rng, REFUSAL)))
-        attempt("raw status", seed, lambda body=status: read_status(body))
-        attempt("raw result", seed, lambda body=callback: read_result(body))
+        attempt("raw status", seed, lambda body=status: read_status(read_object(body, "it")))
+        attempt("raw result", seed, lambda body=callback: read_result(read_object(body, "it")))
         attempt("ticket", seed, partial(Ticket.from_json, mutated(rng, TICKET.to_dict())))
         attempt("verdict", seed, partial(Verdict.from_json, mutated(rng, VERDICT)))
         attempt(

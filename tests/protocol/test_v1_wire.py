@@ -16,7 +16,7 @@ from smile_async.jobs.ticket import Ticket
 from smile_async.protocol.signature import Secret, SignedStamp
 from smile_async.protocol.steps import Slot
 from smile_async.protocol.v1.info_json import info_json
-from smile_async.protocol.v1.replies import Complaint, read_complaint, read_result, read_slot, read_status
+from smile_async.protocol.v1.replies import Complaint, read_complaint, read_object, read_result, read_slot, read_status
 from smile_async.protocol.v1.requests import prepare_body, status_body
 
 STAMP = SignedStamp("2026-01-02T03:04:05.678Z", "CgtmbFRbL8BzLma5PuAs7p+2SLAm1n7SE4LY5RCIgRw=")
@@ -189,7 +189,11 @@ def test_a_slot_without_a_url_is_unreadable(url: Any) -> None:
 
 
 Reader = Callable[[bytes], object]
-READERS: list[Reader] = [read_slot, read_status, read_result]
+READERS: list[Reader] = [
+    read_slot,
+    lambda body: read_status(read_object(body, "it")),
+    lambda body: read_result(read_object(body, "it")),
+]
 
 
 @pytest.mark.parametrize("read", READERS)
@@ -229,7 +233,7 @@ RESULT = {
 
 def result(**changes: Any) -> Any:
     """The sample's result with *changes*, read as a callback."""
-    return read_result(json.dumps({**RESULT, **changes}).encode())[0]
+    return read_result({**RESULT, **changes})
 
 
 def test_the_sample_of_the_protocol_is_read() -> None:
@@ -244,9 +248,8 @@ def test_the_sample_of_the_protocol_is_read() -> None:
         "image_links": {"selfie_image": "https://x"},
         "history": [RESULT],
     }
-    status, raw = read_status(json.dumps(body).encode())
-    assert raw == body
-    assert (status.timestamp, status.signature, status.code, status.job_complete) == ("t", "s", "2302", True)
+    status = read_status(body)
+    assert (status.code, status.job_complete) == ("2302", True)
     assert status.image_links == {"selfie_image": "https://x"}
     assert status.history == (status.result,)
     found = status.result
@@ -275,7 +278,7 @@ NO_CONFIDENCES = [None, "", "high", "NaN", "inf", "1e999", [99], {}]
 def test_confidence_is_a_number_or_none(value: Any, read: float | None) -> None:
     """Confidence comes as text, as a number, as nonsense or not at all."""
     assert result(ConfidenceValue=value).confidence == read
-    assert read_result(b"{}")[0].confidence is None
+    assert read_result({}).confidence is None
 
 
 @pytest.mark.parametrize(
@@ -297,10 +300,8 @@ def test_actions_are_texts(value: Any, read: dict[str, str]) -> None:
 @pytest.mark.parametrize("value", [None, "No zip uploaded yet", "", [], 5, True])
 def test_a_result_may_be_a_sentence(value: Any) -> None:
     """While there is no result its place holds a sentence, or anything else that is no object."""
-    status, raw = read_status(json.dumps({"code": "2314", "result": value}).encode())
-    assert status.result is None
-    assert raw["result"] == value
-    assert read_status(b"{}")[0].result is None
+    assert read_status({"code": "2314", "result": value}).result is None
+    assert read_status({}).result is None
 
 
 @pytest.mark.parametrize(
@@ -309,7 +310,7 @@ def test_a_result_may_be_a_sentence(value: Any) -> None:
 )
 def test_history_keeps_what_it_can_read(history: Any, count: int) -> None:
     """Items of a history that are no objects are passed over, and so is a history that is no list."""
-    assert len(read_status(json.dumps({"history": history}).encode())[0].history) == count
+    assert len(read_status({"history": history}).history) == count
 
 
 def test_old_and_unknown_fields_do_no_harm() -> None:
@@ -323,8 +324,8 @@ def test_old_and_unknown_fields_do_no_harm() -> None:
 @pytest.mark.parametrize(("value", "read"), [(True, True), ("true", True), ("false", False), (1, True), (0, False)])
 def test_job_complete_may_be_a_text(value: Any, read: bool) -> None:
     """job_complete is read as a boolean, a number or a text; absent, it is false."""
-    assert read_status(json.dumps({"job_complete": value}).encode())[0].job_complete is read
-    assert read_status(b"{}")[0].job_complete is False
+    assert read_status({"job_complete": value}).job_complete is read
+    assert read_status({}).job_complete is False
 
 
 def test_numbers_where_texts_belong_are_texts() -> None:
@@ -336,8 +337,6 @@ def test_numbers_where_texts_belong_are_texts() -> None:
 @pytest.mark.parametrize(
     ("body", "field"),
     [
-        ({"timestamp": {"x": CANARY}}, "timestamp"),
-        ({"signature": [CANARY]}, "signature"),
         ({"job_complete": CANARY}, "job_complete"),
         ({"result": {"SmileJobID": [CANARY]}}, r"result\.SmileJobID"),
     ],
@@ -345,7 +344,7 @@ def test_numbers_where_texts_belong_are_texts() -> None:
 def test_a_wrong_shape_is_unreadable_and_named_but_not_repeated(body: dict[str, Any], field: str) -> None:
     """What can not be read is named by its field; nothing of what came is in the message or behind it."""
     with pytest.raises(UnreadableReply, match=f"does not have the protocol's shape: {field}") as caught:
-        read_status(json.dumps(body).encode())
+        read_status(body)
     assert CANARY not in repr(caught.value)
     assert caught.value.__context__ is None
 
@@ -354,15 +353,15 @@ def test_what_is_nested_too_deep_is_unreadable() -> None:
     """A body that is valid JSON, but nested deeper than Python's stack, is unreadable; in a history it is left out."""
     deep = b'{"Actions":{"a":' + b"[" * 1010 + b"]" * 1010 + b"}}"
     with pytest.raises(UnreadableReply, match="nested too deep"):
-        read_result(deep)
-    status, _ = read_status(b'{"history":[' + deep + b',{"ResultCode":"0822"}]}')
+        read_result(read_object(deep, "it"))
+    status = read_status({"history": [read_object(deep, "it"), {"ResultCode": "0822"}]})
     assert [item.code for item in status.history] == ["0822"]
 
 
 def test_an_odd_item_of_the_history_costs_nothing_else() -> None:
     """A past message that can not be read is left out; `job_complete: null` means not complete."""
     body = {"job_complete": None, "history": [{"ResultText": []}, 7, {"ResultCode": "0822"}]}
-    status, _ = read_status(json.dumps(body).encode())
+    status = read_status(body)
     assert [item.code for item in status.history] == ["0822"]
     assert not status.job_complete
 

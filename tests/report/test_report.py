@@ -27,7 +27,7 @@ BEGAN = 1_767_322_000.0
 def row_of(number: int = 0, code: str = "0820", decision: str | None = "approved", **more: Any) -> dict[str, Any]:
     """A row of a ledger, a second a number."""
     row = {"user_id": f"u{number}", "job_id": f"j{number}", "job_type": 2, "row_key": "k", "line": number + 2}
-    row |= {"spec": '{"selfie":"/bank/a b/ada.jpg","liveness":["/bank/f1.jpg","s3://id:secret@b/f2.jpg?sig"]}'}
+    row |= {"spec": '{"selfie":"/bank/a b/ada.jpg","liveness":["/bank/f1.jpg","s3://b/f2.jpg"]}'}
     row |= {"state": State.FINAL, "decision": decision, "code": code, "final": True, "text": "said", "attempts": 1}
     row |= {"error": None, "error_code": None, "error_text": None, "smile_job_id": "1", "confidence": 99.0}
     row |= {"sent_at": BEGAN, "accepted_at": BEGAN + number, "decided_at": BEGAN + 2 * number}

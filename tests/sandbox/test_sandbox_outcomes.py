@@ -1,9 +1,10 @@
 """Jobs come to the results they were told to, at the moment they were told to, in Smile's shape."""
 
+import base64
 from typing import Any
 
 import pytest
-from sandbox_support import HandClock, Partner, in_process, sign, zipped
+from sandbox_support import HandClock, Partner, entry, in_process, jpeg, sign, zipped
 
 from smile_async.jobs.codes import classify
 from smile_async.sandbox.outcomes import JOB_TYPES, actions_of, text_of
@@ -217,9 +218,31 @@ async def test_a_registration_rejected_on_review_is_no_enrolment(partner: Partne
 )
 def test_actions_agree_with_the_code(code: str, job_type: int, expected: dict[str, str]) -> None:
     """Each code's actions tell the story of that code with the official values."""
-    actions = actions_of(code, job_type)
+    actions = actions_of(code, job_type, frames=8)
     assert {key: actions[key] for key in expected} == expected
     assert len(actions) == 12
+
+
+@pytest.mark.parametrize("frames", [0, 1, 2, 5, 6, 7, 8, 9, 20])
+def test_liveness_is_judged_by_six_to_eight_frames(frames: int) -> None:
+    """Without frames, or with another number of them, nothing is said of liveness, unless the code is about it."""
+    judged = 6 <= frames <= 8
+    for code, machine, human in (("0820", "Passed", ""), ("0822", "Under Review", ""), ("1220", "Passed", "Passed")):
+        actions = actions_of(code, 2, frames=frames)
+        said = actions["Liveness_Check"], actions["Human_Review_Liveness_Check"]
+        assert said == ((machine, human or "Not Applicable") if judged else ("Not Applicable",) * 2)
+    assert actions_of("0823", 2, frames=frames)["Liveness_Check"] == "Failed"
+    assert actions_of("1222", 2, frames=frames)["Human_Review_Liveness_Check"] == "Failed"
+
+
+async def test_frames_are_counted_in_the_zip(partner: Partner) -> None:
+    """A reply says that liveness passed when there were frames to judge it by, as files or inline."""
+    frame = base64.b64encode(jpeg()).decode()
+    for frames, said in (([], "Not Applicable"), ([entry(6, image=frame)] * 7, "Passed")):
+        info = {"images": [entry(0, "selfie.jpg"), *frames]}
+        await partner.submit("ada", f"j{len(frames)}", content=zipped(info))
+        result = (await partner.status("ada", f"j{len(frames)}"))["result"]
+        assert result["Actions"]["Liveness_Check"] == said
 
 
 def test_texts_and_decisions_are_per_job_type() -> None:

@@ -23,8 +23,9 @@ import httpx
 import pytest
 from sandbox_support import KEY, HandClock, Partner, entry, in_process, jpeg, partner_of, png, zipped
 
-from smile_async.sandbox import RunningSandbox, Sandbox, inspection, serve_forever
+from smile_async.sandbox import RunningSandbox, Sandbox, decoding, inspection, serve_forever
 from smile_async.sandbox.certificates import is_wildcard
+from smile_async.sandbox.decoding import decodes
 from smile_async.sandbox.images import Images
 from smile_async.sandbox.inspection import image_size
 
@@ -263,6 +264,7 @@ async def test_random_damage_never_breaks_the_sandbox(partner: Partner) -> None:
         {"images": [entry(2, image=base64.b64encode(b"text").decode())]},
         {"images": [entry(99, "selfie.jpg")]},
         {"images": [{"file_name": "selfie.jpg"}]},
+        *({"images": [{"image_type_id": odd, "file_name": "selfie.jpg"}]} for odd in ([0], {"a": 0}, 0.5, None, "x")),
     ],
 )
 async def test_images_that_disagree_with_info_json_come_to_0001(partner: Partner, info: object) -> None:
@@ -284,6 +286,41 @@ async def test_a_zip_without_info_json_is_0001(partner: Partner) -> None:
 async def test_a_file_that_is_no_image_is_0001(partner: Partner, content: bytes) -> None:
     """Only what has a JPEG or PNG header with a size in it is a picture."""
     assert (await result_of(partner, zipped(selfie__jpg=content)))[0] == "0001"
+
+
+UNDECODABLE = {
+    "a jpeg of a header and an end": jpeg()[: jpeg().index(b"\xff\xda")] + b"\xff\xd9",
+    "a jpeg that was cut off": jpeg((640, 480))[:-200],
+    "a jpeg without its tables": jpeg().replace(b"\xff\xdb", b"\xff\xfe"),
+    "a jpeg with a broken table": jpeg().replace(b"\xff\xc4\0\x1f\0\0", b"\xff\xc4\0\x1f\0\xff"),
+    "a jpeg of no width": jpeg((64, 80)).replace(b"\0\x50\0\x40\3", b"\0\x50\0\0\3"),
+    "a png of a header and an end": png()[:33] + png()[-12:],
+    "a png with damaged pixels": png()[:60] + b"\0\0\0\0" + png()[64:],
+}
+
+
+@pytest.mark.parametrize("content", UNDECODABLE.values(), ids=UNDECODABLE)
+async def test_a_picture_that_can_not_be_decoded_is_0001(partner: Partner, content: bytes) -> None:
+    """The pixels are looked at, those of frames and of inline pictures too; the record keeps what came."""
+    inline = {"images": [entry(2, image=base64.b64encode(content).decode())]}
+    for job in (zipped(selfie__jpg=content), zipped(selfie__jpg=jpeg(), live__jpg=content), zipped(inline)):
+        code, complaint = await result_of(partner, job)
+        assert (code, complaint.endswith("can not be decoded")) == ("0001", True), complaint
+        assert list(partner.sandbox.jobs.values())[-1].images[-1].sha256 == hashlib.sha256(content).hexdigest()
+    with in_process(decode=False) as careless:
+        assert (await result_of(careless, zipped(selfie__jpg=content)))[0] == "0840"
+
+
+def test_each_picture_is_decoded_once_and_none_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A digest that was looked at is remembered, up to a number; what claims too many pixels is taken as it is."""
+    monkeypatch.setattr(decoding, "_looked_at", {})
+    monkeypatch.setattr(decoding, "_KEPT", 2)
+    assert [decodes("a", 9, jpeg()), decodes("a", 9, b"not asked")] == [True, True]
+    assert [decodes("b", 9, b"no picture"), decodes("b", 9, jpeg())] == [False, False]
+    assert decodes("a", 9, b"not asked")
+    assert not decodes("c", 9, b"no picture")
+    assert not decodes("a", 9, b"forgotten")
+    assert decodes("d", 10**9, b"too large")
 
 
 async def test_documents_need_a_card(partner: Partner) -> None:

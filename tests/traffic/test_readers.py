@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from street import Pictures, session_of, until
 
-from smile_async import Job, Limits
+from smile_async import Image, Job, Limits
 from smile_async.errors import Unavailable
 from smile_async.sandbox import RunningSandbox
 from smile_async.traffic.readers import Readers
@@ -39,7 +39,9 @@ async def test_a_picture_that_never_comes_costs_patience_and_nobody_elses(
     """Fifty jobs whose pictures hang end in time, unsent; one with its picture at hand passes, and leaving is quick."""
     async with session_of(running, limits=Limits(uploads=4)) as session:
         late = [
-            asyncio.create_task(session.verify(Job.authenticate("ada", f"s3://silent/{n}.jpg"), patience=PATIENCE))
+            asyncio.create_task(
+                session.verify(Job.authenticate("ada", Image.from_uri(f"s3://silent/{n}.jpg")), patience=PATIENCE)
+            )
             for n in range(50)
         ]
         await asyncio.sleep(0.05)

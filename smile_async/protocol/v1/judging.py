@@ -13,12 +13,14 @@ from smile_async.jobs.codes import Decision, meaning_of
 from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, Ticket, known_job_type
 from smile_async.jobs.verdict import JobStatus, Source, Verdict
 from smile_async.protocol.signature import Signer, parse_timestamp
-from smile_async.protocol.v1.replies import NO_ZIP_YET, ResultBody, read_result, read_status
+from smile_async.protocol.v1.replies import NO_ZIP_YET, ResultBody, read_object, read_result, read_status
 
 __all__ = ["FRESH_FOR", "judge_callback", "judge_status"]
 
 #: Seconds a signed timestamp may lie from now, either way; partners' own choice, none is published (protocol.md §2.2).
 FRESH_FOR = 300.0
+#: Values in a callback, of which a result has some hundred: to read 430,000 takes 0.3 s.
+MOST_VALUES = 10_000
 
 
 def judge_status(body: bytes, ticket: Ticket, signer: Signer, now: float) -> JobStatus:
@@ -26,8 +28,9 @@ def judge_status(body: bytes, ticket: Ticket, signer: Signer, now: float) -> Job
 
     Raises UnreadableReply, ForgedReply (not signed by a known key, or about another job) or StaleReply.
     """
-    status, raw = read_status(body)
-    _believe(status.timestamp, status.signature, signer, now, FRESH_FOR)
+    raw = read_object(body, "the /job_status reply")
+    _believe(raw, signer, now, FRESH_FOR)
+    status = read_status(raw)
     result = status.result
     if result is not None:
         ticket = _same_job(result, ticket)
@@ -66,8 +69,11 @@ def judge_callback(body: bytes, signer: Signer, now: float, tolerance: float = F
 
     Raises UnreadableReply, ForgedReply or StaleReply.
     """
-    result, raw = read_result(body)
-    _believe(result.timestamp, result.signature, signer, now, tolerance)
+    if sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        raise UnreadableReply("the callback holds more values than any result")
+    raw = read_object(body, "the callback")
+    _believe(raw, signer, now, tolerance)
+    result = read_result(raw)
     params = result.partner_params
     try:
         ticket = Ticket.from_json({**params, "smile_job_id": result.smile_job_id})
@@ -79,8 +85,10 @@ def judge_callback(body: bytes, signer: Signer, now: float, tolerance: float = F
     return verdict
 
 
-def _believe(timestamp: str | None, signature: str | None, signer: Signer, now: float, tolerance: float) -> None:
-    if not timestamp or not signature:
+def _believe(raw: Mapping[str, Any], signer: Signer, now: float, tolerance: float) -> None:
+    """Before anything else of it is read: whoever has no key can not make that expensive."""
+    timestamp, signature = raw.get("timestamp"), raw.get("signature")
+    if not (isinstance(timestamp, str) and isinstance(signature, str) and timestamp and signature):
         raise ForgedReply("the reply carries no signature")
     if not signer.confirms(timestamp, signature):
         raise ForgedReply("the reply's signature was made with another key or for another timestamp")

@@ -21,6 +21,7 @@ __all__ = [
     "ResultBody",
     "StatusBody",
     "read_complaint",
+    "read_object",
     "read_result",
     "read_slot",
     "read_status",
@@ -65,13 +66,15 @@ def _texts(value: object) -> dict[str, str]:
     return {str(name): str(said) for name, said in pairs}
 
 
-def _object(value: object) -> object:
-    return value if isinstance(value, Mapping) else {}
+def _params(value: object) -> object:
+    """Some partners' ids are numbers, and come back as such: they are compared as texts."""
+    params = value if isinstance(value, Mapping) else {}
+    return {**params, **{name: _text(params[name]) for name in ("user_id", "job_id") if name in params}}
 
 
 _Text = Annotated[str | None, BeforeValidator(_text)]
 _Code = Annotated[str | None, BeforeValidator(_code)]
-_Object = Annotated[dict[str, Any], BeforeValidator(_object)]
+_Params = Annotated[dict[str, Any], BeforeValidator(_params)]
 
 
 class _Body(BaseModel):
@@ -85,19 +88,16 @@ class ResultBody(_Body):
     code: _Code = Field(None, alias="ResultCode")
     text: _Text = Field(None, alias="ResultText")
     smile_job_id: _Text = Field(None, alias="SmileJobID")
-    partner_params: _Object = Field(default_factory=dict, alias="PartnerParams")
+    partner_params: _Params = Field(default_factory=dict, alias="PartnerParams")
     actions: Annotated[dict[str, str], BeforeValidator(_texts)] = Field(default_factory=dict, alias="Actions")
     confidence: Annotated[float | None, BeforeValidator(_confidence)] = Field(None, alias="ConfidenceValue")
     image_links: Annotated[dict[str, str], BeforeValidator(_texts)] = Field(default_factory=dict, alias="ImageLinks")
     timestamp: _Text = None
-    signature: _Text = None
 
 
 class StatusBody(_Body):
     """The answer of `/job_status`; `result` is None while it is a sentence such as "No zip uploaded yet"."""
 
-    timestamp: _Text = None
-    signature: _Text = None
     code: _Code = None
     job_complete: Annotated[bool, BeforeValidator(lambda said: False if said is None else said)] = False
     result: ResultBody | None = None
@@ -108,7 +108,8 @@ class StatusBody(_Body):
 _Shape = TypeVar("_Shape", bound=_Body)
 
 
-def _json_object(body: bytes, what: str) -> dict[str, Any]:
+def read_object(body: bytes, what: str) -> dict[str, Any]:
+    """The JSON object in *body*, which a message calls *what*. Raises UnreadableReply."""
     found, whole = None, True
     try:
         found = orjson.loads(body)
@@ -134,7 +135,7 @@ def _validated(model: type[_Shape], found: Mapping[str, Any], what: str) -> _Sha
 
 def read_slot(body: bytes) -> Slot | Complaint:
     """The answer of `/upload`: a slot, or what Smile ID has against it. Raises UnreadableReply."""
-    found = _json_object(body, "the /upload reply")
+    found = read_object(body, "the /upload reply")
     url, code = found.get("upload_url"), _code(found.get("code"))
     if code != PREPARED and (code or not url):
         return _complaint(found)
@@ -144,15 +145,14 @@ def read_slot(body: bytes) -> Slot | Complaint:
     return Slot(Secret(url), number if isinstance(number, str) and number else None, found)
 
 
-def read_status(body: bytes) -> tuple[StatusBody, dict[str, Any]]:
-    """The answer of `/job_status`, parsed and as it came. Raises UnreadableReply."""
-    found = _json_object(body, "the /job_status reply")
+def read_status(found: Mapping[str, Any]) -> StatusBody:
+    """The answer of `/job_status`. Raises UnreadableReply."""
     shaped = dict(found)
     if not isinstance(shaped.get("result"), dict):
         shaped.pop("result", None)
     past = shaped.get("history")
     shaped["history"] = [item for item in past[:PAST_RESULTS] if _readable(item)] if isinstance(past, list) else []
-    return _validated(StatusBody, shaped, "the /job_status reply"), found
+    return _validated(StatusBody, shaped, "the /job_status reply")
 
 
 def _readable(item: object) -> bool:
@@ -163,16 +163,15 @@ def _readable(item: object) -> bool:
         return False
 
 
-def read_result(body: bytes) -> tuple[ResultBody, dict[str, Any]]:
-    """The flat body of a callback, parsed and as it came. Raises UnreadableReply."""
-    found = _json_object(body, "the callback")
-    return _validated(ResultBody, found, "the callback"), found
+def read_result(found: Mapping[str, Any]) -> ResultBody:
+    """The flat body of a callback. Raises UnreadableReply."""
+    return _validated(ResultBody, found, "the callback")
 
 
 def read_complaint(body: bytes) -> Complaint:
     """What a refusal says; a body that is no JSON object (a gateway's HTML, S3's XML) gives an empty complaint."""
     try:
-        return _complaint(_json_object(body, "the refusal"))
+        return _complaint(read_object(body, "the refusal"))
     except UnreadableReply:
         return Complaint("", "")
 
