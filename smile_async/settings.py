@@ -15,7 +15,7 @@ from smile_async.urls import DEFAULT_UPLOAD_HOSTS, url_flaw
 
 __all__ = ["ENVIRONMENTS", "Settings", "checked_flag", "environment_settings"]
 
-#: protocol.md §1.
+#: wire.md §1.
 ENVIRONMENTS = {
     "sandbox": "https://testapi.smileidentity.com/v1",
     "production": "https://api.smileidentity.com/v1",

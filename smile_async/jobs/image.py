@@ -14,7 +14,7 @@ from smile_async.errors import InvalidJob
 
 __all__ = ["MAX_IMAGE_BYTES", "Image", "flaw", "media_type"]
 
-#: Our own cap; the provider's is not published (protocol.md §12: bulk enrolment takes 5 MB an image, V3 4.5 MB in all).
+#: Our own cap; the provider's is not published (wire.md §12: bulk enrolment takes 5 MB an image, V3 4.5 MB in all).
 MAX_IMAGE_BYTES = 10_000_000
 
 _PNG = b"\x89PNG\r\n\x1a\n"

@@ -22,7 +22,7 @@ from smile_async.protocol.v1.replies import Complaint
 
 __all__ = ["refusal"]
 
-#: "Internal system error" of the three families of calls (protocol.md §9), whatever HTTP status it comes with.
+#: "Internal system error" of the three families of calls (wire.md §9), whatever HTTP status it comes with.
 _SYSTEM_ERRORS = frozenset({"2201", "2301", "2401"})
 #: Request Timeout and Too Early: by their own definition, to be sent again (RFC 9110 §15.5.9, RFC 8470 §5.2).
 _PASSING = frozenset({408, 425})
