@@ -51,7 +51,7 @@ test: lint types  ## lint, types, and the whole test suite with branch coverage
 
 # Old releases warn of what newer ones below them will drop, which is no fault of ours.
 test-lowest: .venv-lowest/.ready  ## a handful of stories with the lowest version that is declared of every dependency
-	.venv-lowest/bin/python -m pytest -n 2 -W default::DeprecationWarning --disable-warnings @tests/stories.txt
+	.venv-lowest/bin/python -m pytest -W default::DeprecationWarning --disable-warnings @tests/stories.txt
 
 # A venv of its own: other packages can swap the urllib3 the official SDK runs on.
 .venv-sdk/.ready:
