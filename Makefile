@@ -3,10 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: help venv demo test bench lint types format soak wheel clean
+.PHONY: help venv demo test test-lowest bench lint types format soak wheel clean
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -37,6 +37,22 @@ test: lint types  ## lint, types, and the whole test suite with branch coverage
 	$(BIN)/coverage report --fail-under=95
 	$(BIN)/python tests/ground_coverage.py
 
+# uv, which can resolve downwards, stands in a venv of its own, apart from what it installs.
+.venv-uv/.ready:
+	$(PYTHON) -m venv .venv-uv
+	.venv-uv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8'
+	touch $@
+
+.venv-lowest/.ready: pyproject.toml .venv-uv/.ready
+	.venv-uv/bin/uv venv --quiet --clear --python $(PYTHON) .venv-lowest
+	VIRTUAL_ENV=.venv-lowest .venv-uv/bin/uv pip install --quiet --resolution lowest-direct \
+		--editable '.[all]' --group dev
+	touch $@
+
+# Old releases warn of what newer ones below them will drop, which is no fault of ours.
+test-lowest: .venv-lowest/.ready  ## a handful of stories with the lowest version that is declared of every dependency
+	.venv-lowest/bin/python -m pytest -W default::DeprecationWarning --disable-warnings @tests/stories.txt
+
 # A venv of its own: other packages can swap the urllib3 the official SDK runs on.
 .venv-sdk/.ready:
 	$(PYTHON) -m venv .venv-sdk
@@ -62,4 +78,4 @@ wheel: venv  ## build the wheel, and import every documented name from it in emp
 	rm -rf .venv-wheel
 
 clean:  ## forget everything that was made here
-	rm -rf .venv .venv-sdk .venv-wheel dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-sdk .venv-wheel .venv-uv .venv-lowest dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -65,7 +65,7 @@ _NO_ZIP = (
     b'"result":"No zip file received","image_links":{},"history":[]}'
 )
 _SLOT = b'{"upload_url":"%b","ref_id":"001-%b-k3","smile_job_id":"%b","camera_config":null,"code":"2202"}'
-#: As long as the real one's query (protocol.md §4), session token included: parsing it is part of what clients pay.
+#: As long as the real one's query (wire.md §4), session token included: parsing it is part of what clients pay.
 _QUERY = (
     b"?AWSAccessKeyId=%b&Content-Type=application%%2Fzip&Expires=1999999999&Signature=%b%%3D&x-amz-security-token=%b"
     b"&x-amz-server-side-encryption=AES256" % (b"A" * 20, b"s" * 27, b"FwoGZXIvYXdzE%2F" * 50)

@@ -1,6 +1,6 @@
 """What Smile ID posts to you: check it, confirm it, hand it on.
 
-The v1 signature covers a timestamp and the partner id, neither the body nor the direction (protocol.md §2.1): whoever
+The v1 signature covers a timestamp and the partner id, neither the body nor the direction (wire.md §2.1): whoever
 saw one signed message, even one of our own requests, can sign any verdict for five minutes. So a callback is a hint.
 Its signature is checked first, because that is cheap; then `/job_status` is asked, and what is delivered is the answer.
 """
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["PRODUCTION_ADDRESSES", "CallbackReceiver", "verify_callback"]
 
 
-#: Where production callbacks come from (protocol.md §7); those of the provider's sandbox are not published.
+#: Where production callbacks come from (wire.md §7); those of the provider's sandbox are not published.
 PRODUCTION_ADDRESSES = ("34.240.137.52", "44.230.128.108", "52.36.32.43", "52.213.46.74")
-#: Bytes; the documented size to accept (protocol.md §7).
+#: Bytes; the documented size to accept (wire.md §7).
 MAX_BODY_BYTES = 1_500_000
 #: Seconds a sender may take over its body.
 BODY_SECONDS = 10.0

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 __all__ = ["SmileSession"]
 
 
-#: Seconds a caller waits by default: the official Python SDK gives up after 74 (protocol.md §8).
+#: Seconds a caller waits by default: the official Python SDK gives up after 74 (wire.md §8).
 PATIENCE = 120.0
 #: Seconds for one `status` call with its retries.
 STATUS_SECONDS = 60.0

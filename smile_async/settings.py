@@ -33,7 +33,7 @@ __all__ = [
     "is_on",
 ]
 
-#: protocol.md §1.
+#: wire.md §1.
 ENVIRONMENTS = {
     "sandbox": "https://testapi.smileidentity.com/v1",
     "production": "https://api.smileidentity.com/v1",

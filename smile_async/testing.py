@@ -49,7 +49,7 @@ __all__ = [
 PARTNER_ID, API_KEY = "001", "test-api-key"
 #: Where `SmileSession(PARTNER_ID, API_KEY)` talks to.
 BASE_URL = ENVIRONMENTS["sandbox"]
-#: Where `upload_reply` sends the zip: the host of the documented presigned URLs (protocol.md §4).
+#: Where `upload_reply` sends the zip: the host of the documented presigned URLs (wire.md §4).
 UPLOAD_URL = "https://smile-uploads-test.s3.us-west-2.amazonaws.com/videos/001/001-0000000123-test/selfie.zip"
 
 _NUMBER = "0000000123"

@@ -1,7 +1,7 @@
 """Which addresses we are willing to send a face to.
 
 https everywhere; plain http only where the host is this very machine, so that a sandbox can be talked to. The presigned
-URL comes from an unsigned reply (protocol.md §2.3), so its host is checked against a list before a selfie travels.
+URL comes from an unsigned reply (wire.md §2.3), so its host is checked against a list before a selfie travels.
 """
 
 import ipaddress
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_UPLOAD_HOSTS", "SERVED", "asleep", "host_of", "is_loopback", "upload_url_flaw", "url_flaw"]
 
-#: Where the documented presigned URLs live (protocol.md §4). Pin the exact bucket host seen in your account.
+#: Where the documented presigned URLs live (wire.md §4). Pin the exact bucket host seen in your account.
 DEFAULT_UPLOAD_HOSTS = ("*.amazonaws.com",)
 
 #: The event loops in which sandboxes of this very process serve, by port.

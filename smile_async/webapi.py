@@ -21,9 +21,9 @@ from smile_async.traffic.waiting import checked_patience
 
 __all__ = ["WebApi"]
 
-#: sid_server: 0 is the sandbox, 1 is production, anything else is a base URL (protocol.md §1).
+#: sid_server: 0 is the sandbox, 1 is production, anything else is a base URL (wire.md §1).
 _ENVIRONMENTS = {"0": "sandbox", "1": "production"}
-#: image_type_id: as a file and as base64 (protocol.md §5.3).
+#: image_type_id: as a file and as base64 (wire.md §5.3).
 _SELFIES, _LIVENESS, _BASE64 = ("0", "2"), ("4", "6"), ("2", "6")
 _JOB_TYPES, _IDS = ("2", "4"), ("user_id", "job_id")
 _SUFFIXES = (".jpg", ".jpeg", ".png")

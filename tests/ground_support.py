@@ -12,7 +12,7 @@ from typing import Any
 
 KEY = "test-api-key"
 PARTNER = "001"
-#: The moment of protocol.md's samples, in seconds since 1970.
+#: The moment of wire.md's samples, in seconds since 1970.
 NOW = 1_767_323_045.678
 #: A text that stands in pictures and nowhere else.
 CANARY = "kAnArY-in-a-picture"
@@ -160,7 +160,7 @@ def stamp_of(moment: float) -> str:
 
 
 def signature_of(timestamp: str, *, partner_id: str = PARTNER, key: str = KEY) -> str:
-    """The signature of protocol.md §2.1, made independently of the library."""
+    """The signature of wire.md §2.1, made independently of the library."""
     digest = hmac.new(key.encode(), f"{timestamp}{partner_id}sid_request".encode(), hashlib.sha256).digest()
     return base64.b64encode(digest).decode()
 

@@ -1,4 +1,4 @@
-"""A plain Smile ID client for the sandbox's own tests, written from protocol.md with the stdlib and httpx only."""
+"""A plain Smile ID client for the sandbox's own tests, written from wire.md with the stdlib and httpx only."""
 
 import base64
 import hashlib
@@ -24,7 +24,7 @@ KEY = "test-api-key"
 class HandClock:
     """A clock that a test turns by hand."""
 
-    def __init__(self, now: float = 1_767_323_045.678) -> None:  # the moment of protocol.md's samples
+    def __init__(self, now: float = 1_767_323_045.678) -> None:  # the moment of wire.md's vector (§2.1)
         self.now = now
 
     def time(self) -> float:
@@ -47,7 +47,7 @@ def iso(moment: float) -> str:
 
 
 def sign(timestamp: str, partner_id: str = "001", key: str = KEY) -> str:
-    """The signature of protocol.md §2.1."""
+    """The signature of wire.md §2.1."""
     digest = hmac.new(key.encode(), f"{timestamp}{partner_id}sid_request".encode(), hashlib.sha256).digest()
     return base64.b64encode(digest).decode()
 

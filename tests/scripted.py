@@ -221,7 +221,7 @@ def iso(moment: float) -> str:
 
 
 def sign(timestamp: str, key: str = KEY) -> str:
-    """The signature of protocol.md §2.1, written anew so that two wrongs can not agree."""
+    """The signature of wire.md §2.1, written anew so that two wrongs can not agree."""
     digest = hmac.new(key.encode(), f"{timestamp}{PARTNER}sid_request".encode(), hashlib.sha256).digest()
     return base64.b64encode(digest).decode()
 

@@ -20,12 +20,12 @@ STORAGE = "https://bucket.s3.us-west-2.amazonaws.com/videos/085/selfie.zip"
 
 
 def upload_reply() -> dict[str, Any]:
-    """What /upload answers (protocol.md §4)."""
+    """What /upload answers (wire.md §4)."""
     return {"upload_url": f"{STORAGE}?Signature=x", "smile_job_id": "0000000042", "code": "2202", "ref_id": "r"}
 
 
 def status_reply(job: Job, code: str = "0820", key: str = "key") -> dict[str, Any]:
-    """What /job_status answers (protocol.md §6), signed."""
+    """What /job_status answers (wire.md §6), signed."""
     timestamp = format_timestamp(time.time())
     params = {"user_id": job.user_id, "job_id": job.job_id, "job_type": str(int(job.job_type))}
     return {

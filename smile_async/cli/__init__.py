@@ -16,7 +16,7 @@ __all__ = ["main"]
 #: In which extra of ours a package comes.
 _EXTRAS = {
     **dict.fromkeys(("rich", "typer"), "cli"),
-    **dict.fromkeys(("sqlalchemy", "aiosqlite", "psycopg", "matplotlib"), "batch"),
+    **dict.fromkeys(("sqlalchemy", "aiosqlite", "psycopg"), "batch"),
     **dict.fromkeys(("procrastinate", "psycopg_pool", "fsspec"), "workers"),
     **dict.fromkeys(("granian", "starlette", "jinja2", "trustme", "PIL"), "sandbox"),
 }

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 __all__ = ["FRAMES", "draw_portrait", "portraits_of", "write_pool"]
 
-#: Liveness frames of one moment (protocol.md §12: 8 in the newest documents).
+#: Liveness frames of one moment (wire.md §12: 8 in the newest documents).
 FRAMES = 8
 #: Distinct pictures in the pool.
 POOL = 12

@@ -47,7 +47,7 @@ class CodeMeaning:
     text: str
 
 
-#: The job types that carry images (protocol.md §3).
+#: The job types that carry images (wire.md §3).
 IMAGE_JOB_TYPES = frozenset({1, 2, 4, 6, 8, 11})
 
 _TABLE = """

@@ -17,7 +17,7 @@ from smile_async.errors import InvalidJob
 
 __all__ = ["MAX_IMAGE_BYTES", "SCHEMES", "Image", "flaw", "is_encoded", "is_uri", "media_type", "shown"]
 
-#: Our own cap; the provider's is not published (protocol.md §12: bulk enrolment takes 5 MB an image, V3 4.5 MB in all).
+#: Our own cap; the provider's is not published (wire.md §12: bulk enrolment takes 5 MB an image, V3 4.5 MB in all).
 MAX_IMAGE_BYTES = 10_000_000
 #: Characters; PATH_MAX of Linux: no path is longer, and a picture's base64 always is.
 LONGEST_PATH = 4_096

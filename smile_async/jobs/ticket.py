@@ -39,7 +39,7 @@ MAX_JOB_TYPE = 2**31 - 1
 
 
 class JobType(IntEnum):
-    """Smile ID's products, by the names its SDKs use (protocol.md §3)."""
+    """Smile ID's products, by the names its SDKs use (wire.md §3)."""
 
     BIOMETRIC_KYC = 1
     SMART_SELFIE_AUTHENTICATION = 2

@@ -1,6 +1,6 @@
 """Sign a request, check a reply: HMAC-SHA256 over timestamp, partner id and a fixed word, nothing else.
 
-The signature covers neither the body nor the direction (protocol.md §2.1): it proves that somebody holds the key, not
+The signature covers neither the body nor the direction (wire.md §2.1): it proves that somebody holds the key, not
 that what stands beside it is true. Everything that believes a reply has to remember this.
 """
 
@@ -75,7 +75,7 @@ class Signer:
         self._begun = tuple(hmac.new(key.reveal().encode(), digestmod="sha256") for key in self.keys)
 
     def sign(self, timestamp: str) -> str:
-        """The base64 signature that goes with *timestamp*, for a request of this partner (protocol.md §2.1)."""
+        """The base64 signature that goes with *timestamp*, for a request of this partner (wire.md §2.1)."""
         return self._made_by(self._begun[0], timestamp)
 
     def confirms(self, timestamp: str, signature: str) -> bool:

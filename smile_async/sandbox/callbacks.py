@@ -1,6 +1,6 @@
 """Sending results to the partner's callback URL: signed, flat, and again when nobody answered 2xx.
 
-What v1 retries, how often and how fast is not published (protocol.md §7), so it is a setting. A retry repeats the same
+What v1 retries, how often and how fast is not published (wire.md §7), so it is a setting. A retry repeats the same
 bytes; a callback sent again by hand is signed anew, or a receiver would rightly call it stale.
 """
 
@@ -79,7 +79,7 @@ class CallbackSender:
         return bool(self._url(job))
 
     def _url(self, job: JobRecord) -> str:
-        # The job's own URL wins over the portal's (protocol.md §7).
+        # The job's own URL wins over the portal's (wire.md §7).
         url = job.callback_url or self._settings.callback_url
         return url if is_callable_url(url) else ""
 

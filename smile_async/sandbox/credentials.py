@@ -1,6 +1,6 @@
 """Signatures and timestamps as the API sees them, and presigned URLs as storage sees them.
 
-Written from protocol.md §2 and §4 with nothing but the standard library: were this shared with the client, the two
+Written from wire.md §2 and §4 with nothing but the standard library: were this shared with the client, the two
 could be wrong together.
 """
 
@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 __all__ = ["Keys", "StorageRefusal", "parse_timestamp", "timestamp_at"]
 
-#: Every format official SDKs send (protocol.md §2.2): `T` or Ruby's blank, 0 to 9 digits, `Z` or an offset that Ruby
+#: Every format official SDKs send (wire.md §2.2): `T` or Ruby's blank, 0 to 9 digits, `Z` or an offset that Ruby
 #: sets off by a blank and writes without a colon. No zone at all is the bug of the official Python SDK 3.0.0.
 _TIMESTAMP = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))? ?(?:(Z)|([+-])(\d\d):?(\d\d))", flags=re.ASCII
@@ -71,7 +71,7 @@ class Keys:
         return f"<Keys of partner {self.partner_id}>"
 
     def sign(self, timestamp: str) -> str:
-        """The signature of *timestamp* (protocol.md §2.1)."""
+        """The signature of *timestamp* (wire.md §2.1)."""
         message = f"{timestamp}{self.partner_id}sid_request".encode()
         return base64.b64encode(hmac.digest(self._key, message, "sha256")).decode()
 
@@ -80,7 +80,7 @@ class Keys:
         return hmac.compare_digest(self.sign(timestamp).encode(), signature.encode())
 
     def presign_put(self, base: str, path: str, expires: int) -> str:
-        """An upload URL of the documented form (protocol.md §4), good until *expires* (epoch seconds)."""
+        """An upload URL of the documented form (wire.md §4), good until *expires* (epoch seconds)."""
         query = {
             "AWSAccessKeyId": self._access_key_id,
             "Content-Type": "application/zip",

@@ -2,7 +2,7 @@
 
 Runs in a worker thread. Tolerated, because the real service must: members nobody listed (the official Python SDK adds
 `base64imgString`, several times), duplicate names, any `server_information`, mobile's info.json with hardly more than
-`images` (protocol.md §5). A picture that can not be decoded is one that is not there: 0001.
+`images` (wire.md §5). A picture that can not be decoded is one that is not there: 0001.
 """
 
 import base64
@@ -30,7 +30,7 @@ _MAX_INFO = 60_000_000
 #: No honest zip of at most 50 MB of JPEG grows beyond this: JPEG does not shrink.
 _MAX_TOTAL = 200_000_000
 
-# protocol.md §5.3
+# wire.md §5.3
 _SELFIE, _CARD = {0, 2}, {1, 3}
 _FILES, _INLINE = {0, 1, 4, 5}, {2, 3, 6, 7}
 

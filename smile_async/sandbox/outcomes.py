@@ -1,20 +1,20 @@
 """Which results a job gets, and what they say in Smile's words.
 
-Codes per job type are those of result_codes.csv; texts are Smile's own where a public fixture shows them (official
+Codes per job type are those of jobs/codes.py; texts are Smile's own where a public fixture shows them (official
 Python SDK, tests/conftest.py) and the meaning of the code otherwise; action values are from the official Android
-enum (actions.csv). The pairing of values with outcomes is our inference wherever no published sample has it.
+enum (wire.md §10). The pairing of values with outcomes is our inference wherever no published sample has it.
 """
 
 from smile_async.jobs.codes import classify, meaning_of
 
 __all__ = ["APPROVED", "FINAL", "JOB_TYPES", "REGISTRATIONS", "actions_of", "text_of"]
 
-#: The job types that travel by /upload and have documented results (protocol.md §3; 8 and 9 do not).
+#: The job types that travel by /upload and have documented results (wire.md §3; 8 and 9 do not).
 JOB_TYPES = frozenset({1, 2, 4, 6, 11})
-#: The job types that enrol their user (protocol.md §3).
+#: The job types that enrol their user (wire.md §3).
 REGISTRATIONS = frozenset({1, 4, 6, 11})
 
-#: sandbox_result "0", "1", "2" (protocol.md §11) by job type; no provisional code for documents is documented.
+#: sandbox_result "0", "1", "2" (wire.md §11) by job type; no provisional code for documents is documented.
 APPROVED = {1: "0810", 2: "0820", 4: "0840", 6: "0810", 11: "0810"}
 REJECTED = {1: "0811", 2: "0821", 4: "0841", 6: "0811", 11: "0811"}
 PROVISIONAL = {1: "0812", 2: "0822", 4: "0844"}
@@ -52,7 +52,7 @@ def text_of(code: str, job_type: int) -> str:
     return _TEXTS.get(code, meaning.text.capitalize())
 
 
-#: The twelve keys of the published samples (protocol.md §6), in their order.
+#: The twelve keys of the published samples (wire.md §6), in their order.
 _KEYS = (
     "Liveness_Check",
     "Register_Selfie",
@@ -112,7 +112,7 @@ def _story(code: str, job_type: int) -> str:
 def actions_of(code: str, job_type: int, *, frames: int) -> dict[str, str]:
     """The `Actions` of a result: the twelve documented keys with values that agree with *code*.
 
-    Liveness is judged by 6 to 8 *frames* alone (protocol.md §12), unless it is what the code itself is about.
+    Liveness is judged by 6 to 8 *frames* alone (wire.md §12), unless it is what the code itself is about.
     """
     story = _story(code, job_type)
     liveness, compare, human_compare, human_liveness = _STORIES[story]

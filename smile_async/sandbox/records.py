@@ -15,7 +15,7 @@ __all__ = ["CallbackSent", "ImageRecord", "JobRecord", "Message"]
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """One image of a zip: its member name ("" = inline), image_type_id (protocol.md §5.3), bytes, digest, pixels."""
+    """One image of a zip: its member name ("" = inline), image_type_id (wire.md §5.3), bytes, digest, pixels."""
 
     name: str
     image_type_id: int

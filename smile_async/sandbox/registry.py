@@ -107,7 +107,7 @@ class Registry:
             same = (job.user_id, job.job_type) == (prep.user_id, prep.job_type)
             if not prep.retry or not same or job.zip_at is not None:
                 job.refusals.append("2215")
-                # The text is Smile's own (protocol.md §4).
+                # The text is Smile's own (wire.md §4).
                 raise Refusal("2215", "Job already exists. Did you mean to set the retry flag to true?")
             job.prep_uploads += 1
             return job

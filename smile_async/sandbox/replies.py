@@ -11,7 +11,7 @@ __all__ = ["link_path", "result_body", "status_body", "upload_body", "upload_pat
 
 
 def upload_path(settings: Settings, job: JobRecord) -> str:
-    """Where the zip of *job* goes (protocol.md §4)."""
+    """Where the zip of *job* goes (wire.md §4)."""
     return f"/videos/{settings.partner_id}/{job.ref_id}/selfie.zip"
 
 
@@ -22,7 +22,7 @@ def link_path(settings: Settings, job: JobRecord, index: int) -> str:
 
 
 def upload_body(settings: Settings, keys: Keys, job: JobRecord, storage: str) -> dict[str, Any]:
-    """The reply to /upload: an upload URL under *storage* (protocol.md §4). It is not signed."""
+    """The reply to /upload: an upload URL under *storage* (wire.md §4). It is not signed."""
     expires = int(settings.clock.time() + settings.url_lifetime)
     return {
         "upload_url": keys.presign_put(storage, upload_path(settings, job), expires),
@@ -52,7 +52,7 @@ def result_body(keys: Keys, job: JobRecord, message: Message, signed_at: float |
 
 
 def status_body(settings: Settings, keys: Keys, job: JobRecord, storage: str, **asked: bool) -> dict[str, Any]:
-    """The reply to /job_status, signed; *asked* may ask for `history` and `image_links` (protocol.md §6)."""
+    """The reply to /job_status, signed; *asked* may ask for `history` and `image_links` (wire.md §6)."""
     timestamp = timestamp_at(settings.clock.time())
     body: dict[str, Any] = {"timestamp": timestamp, "signature": keys.sign(timestamp)}
     latest = job.latest
@@ -83,6 +83,6 @@ def status_body(settings: Settings, keys: Keys, job: JobRecord, storage: str, **
 def _image_links(settings: Settings, keys: Keys, job: JobRecord, storage: str) -> dict[str, str]:
     selfie = next((index for index, image in enumerate(job.images) if image.image_type_id in (0, 2)), None)
     if selfie is None:
-        return {"error": "No selfie image found"}  # the shape is documented, the text is ours (protocol.md §6)
+        return {"error": "No selfie image found"}  # the shape is documented, the text is ours (wire.md §6)
     expires = int(settings.clock.time() + settings.url_lifetime)
     return {"selfie_image": keys.presign_get(storage, link_path(settings, job, selfie), expires)}

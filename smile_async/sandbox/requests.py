@@ -1,7 +1,7 @@
 """The questions the API asks of a request before it believes it: is it JSON, complete, well typed, authentic?
 
 The order is the one in which each question needs the answer of the one before: 2203 malformed, 2213 missing, 2204
-mistyped, 2205 not authorised, 2212 job type (protocol.md §9). The texts say on a desk what production keeps to itself.
+mistyped, 2205 not authorised, 2212 job type (wire.md §9). The texts say on a desk what production keeps to itself.
 """
 
 import math
@@ -27,7 +27,7 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PrepUpload:
-    """A believable POST /upload (protocol.md §4)."""
+    """A believable POST /upload (wire.md §4)."""
 
     user_id: str
     job_id: str
@@ -41,7 +41,7 @@ class PrepUpload:
 
 @dataclass(frozen=True, slots=True)
 class StatusQuery:
-    """A believable POST /job_status (protocol.md §6)."""
+    """A believable POST /job_status (wire.md §6)."""
 
     user_id: str
     job_id: str
@@ -125,7 +125,7 @@ def _flag(data: dict[str, Any], name: str, *, text: bool = False) -> bool:
 
 
 def _job_type(value: object) -> int:
-    # SDKs send a number, replies and older clients a text (protocol.md §3); in Python True is an int as well.
+    # SDKs send a number, replies and older clients a text (wire.md §3); in Python True is an int as well.
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 5:

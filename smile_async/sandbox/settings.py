@@ -1,7 +1,7 @@
 """What can be chosen about a sandbox: who the partner is, how long things take, how strict to be.
 
 Where no public source says how the real service behaves, there is a setting instead of a guess; the defaults are the
-reading of protocol.md that a careful client must survive.
+reading of wire.md that a careful client must survive.
 """
 
 import ipaddress
@@ -14,7 +14,7 @@ from smile_async.timing.clock import Clock, SystemClock
 
 __all__ = ["Settings", "is_host"]
 
-#: The partner id becomes part of object keys and reference ids (protocol.md §4).
+#: The partner id becomes part of object keys and reference ids (wire.md §4).
 _PARTNER_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
@@ -37,7 +37,7 @@ class Settings:
     human reviewer; None = nobody reviews. window: how far a request's timestamp may lie from our clock, either way
     (unpublished; partners use 300). url_lifetime: of upload URLs and image links.
     complete_on_provisional: whether `job_complete` and `job_success` are already true for a provisional result
-    (protocol.md §6: unknown). not_found_status: HTTP status of code 2304, of which only "not 2xx" is known.
+    (wire.md §6: unknown). not_found_status: HTTP status of code 2304, of which only "not 2xx" is known.
     max_zip: largest body storage takes. max_image: largest image inside a zip. decode: whether pictures are decoded;
     one that can not be comes to 0001. image_memory: images are kept up to this many bytes, oldest dropped first, unless
     there is a state directory.

@@ -72,7 +72,7 @@ async def _put(desk: Desk, job: JobRecord | None, request: Request) -> Response:
 
 
 def _check_length(request: Request) -> None:
-    # S3 knows no chunked request bodies on presigned PUTs (protocol.md §5.4).
+    # S3 knows no chunked request bodies on presigned PUTs (wire.md §5.4).
     if "chunked" in request.headers.get("transfer-encoding", "").lower():
         raise StorageRefusal(
             501, "NotImplemented", "A header you provided implies functionality that is not implemented"

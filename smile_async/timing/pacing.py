@@ -29,7 +29,7 @@ _CELLS: Final = math.ceil((_LAST**_ROOT - _FIRST) / _STEP)
 _EDGES: Final = [0.0, *((_FIRST + _STEP * k) ** 5 for k in range(1, _CELLS + 1))]
 
 #: Before any answer: log-logistic parts (share, median seconds, shape), for all that is documented is "a few
-#: seconds", longer with human review (protocol.md §8). Heavy tails, so that being wrong is cheap.
+#: seconds", longer with human review (wire.md §8). Heavy tails, so that being wrong is cheap.
 _PRIOR, _PRIOR_REVIEWED = ((0.96, 5.0, 1.6), (0.04, 1500.0, 2.0)), ((1.0, 1200.0, 1.5),)
 #: Pseudo-events the prior weighs in one cell, alone (estimation) and with its neighbours (planning); by simulation.
 _PRIOR_CELL, _PRIOR_NEIGHBOURS = 0.03, 0.5
@@ -83,7 +83,7 @@ class Pace:
 
     @classmethod
     def fixed(cls, first: float = 2.0, times: int = 3, then: float = 4.0) -> Pace:
-        """`times` polls `first` seconds apart, then every `then` seconds: the official SDK's (protocol.md §8)."""
+        """`times` polls `first` seconds apart, then every `then` seconds: the official SDK's (wire.md §8)."""
         return cls(steady=(first, times, then))
 
     def rhythm(self) -> Rhythm:

@@ -60,7 +60,7 @@ __all__ = ["Driver"]
 BeforePut = Callable[[], Awaitable[None]]
 
 _JSON = [("Content-Type", "application/json"), ("Accept", "application/json")]
-#: The very type the presigned URL was signed for; S3 answers 403 to any other (protocol.md §5.4).
+#: The very type the presigned URL was signed for; S3 answers 403 to any other (wire.md §5.4).
 _ZIP = [("Content-Type", "application/zip")]
 
 

@@ -44,7 +44,7 @@ GRACE = 0.6
 #: Threads that read pictures from here, and as many from elsewhere: those that hang are left behind, and count.
 THREADS = 64
 
-#: Frames that prove a living person; V3 takes no other number (protocol.md §12), v1 takes all and says nothing of it.
+#: Frames that prove a living person; V3 takes no other number (wire.md §12), v1 takes all and says nothing of it.
 LIVENESS_FRAMES = range(6, 9)
 
 #: Unfinished submissions that are remembered, the newest of them: 10,000 of about 300 bytes.

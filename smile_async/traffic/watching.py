@@ -31,7 +31,7 @@ Answer = asyncio.Future[Verdict | None]
 
 #: Seconds until the first further query while status is behind, and how long it is asked: after 1, 2, 4 … s.
 FIRST_AGAIN, AGAIN_FOR = 1.0, 600.0
-#: Different codes that callbacks may claim for a job while its status is behind: three have been seen (protocol.md §7).
+#: Different codes that callbacks may claim for a job while its status is behind: three have been seen (wire.md §7).
 CLAIMS = 8
 
 

@@ -39,7 +39,7 @@ PIECE_BYTES = 65_536
 STORAGE_PIECE_BYTES = 1_048_576
 #: Seconds to reach a host; the rest of a request's time is its leg's own deadline.
 CONNECT_TIMEOUT = 10.0
-#: Seconds one API request, or one upload, may take; the Java SDK allows 60 a phase and 120 in all (protocol.md §8).
+#: Seconds one API request, or one upload, may take; the Java SDK allows 60 a phase and 120 in all (wire.md §8).
 API_SECONDS, UPLOAD_SECONDS = 30.0, 120.0
 #: Seconds an idle connection is kept: for the API, and for storage, which hangs up early.
 KEPT_FOR = {True: 30.0, False: 5.0}

@@ -219,9 +219,9 @@ def test_a_line_that_is_too_long(tmp_path: Path) -> None:
         ('"liveness":"[\\"a"', "liveness begins as JSON and is none (unexpected end of data"),
         ('"job_type":0', "job_type is 0"),
         ('"job_type":false', "job_type is 'False'"),
-        ('"selfie":"data:image/jpeg;base64,/9j/4AAQ"', "selfie: image path is a picture in base64"),
-        ('"liveness":"data:image/jpeg;base64,/9j/4AAQ"', "liveness: image path is a picture in base64"),
-        (f'"liveness":["{"A" * 5000}"]', "liveness: image path is a picture in base64"),
+        ('"selfie":"data:image/jpeg;base64,/9j/4AAQ"', "selfie"),
+        ('"liveness":"data:image/jpeg;base64,/9j/4AAQ"', "liveness"),
+        (f'"liveness":["{"A" * 5000}"]', "liveness"),
     ],
 )
 def test_json_that_is_not_text(tmp_path: Path, fields: str, why: str) -> None:

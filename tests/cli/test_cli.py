@@ -221,7 +221,7 @@ async def test_enrolled_image(run: Run, pictures: Pictures) -> None:
         (("status",), "give a ticket"),
         (("sandbox", "--port", "70000"), "65535"),
         (("sandbox", *PORTS, "--partner-id", "a b"), "partner_id"),
-        (("explain",), "code"),
+        (("explain",), "Missing argument"),
         (("frobnicate",), "frobnicate"),
     ],
 )

@@ -195,7 +195,7 @@ async def test_the_server_is_named(run: Run, account: RunningSandbox, pictures: 
 _WITHOUT = """
 import sys
 from smile_async.cli import main
-batch = ("sqlalchemy", "aiosqlite", "psycopg", "psycopg_pool", "matplotlib", "procrastinate", "fsspec", "pyarrow")
+batch = ("sqlalchemy", "aiosqlite", "psycopg", "psycopg_pool", "procrastinate", "fsspec", "pyarrow")
 sys.modules.update(dict.fromkeys((*batch, "granian", "starlette", "jinja2", "trustme", "PIL")))
 ledger = ("--ledger", "l")
 for words in (

@@ -144,7 +144,7 @@ def test_a_code_is_explained_by_all_its_rows() -> None:
 
 
 def test_the_sample_of_the_protocol() -> None:
-    """The status reply of protocol.md §6 is a confirmed, final approval with everything that came."""
+    """The status reply of wire.md §6 is a confirmed, final approval with everything that came."""
     links = {"selfie_image": "https://x"}
     found = status(image_links=links, history=[RESULT])
     assert (found.code, found.complete, found.waiting_for_zip, found.ticket) == ("2302", True, False, TICKET)
@@ -395,7 +395,7 @@ def test_a_clock_that_is_no_number_believes_nothing() -> None:
 
 
 def callback(**changes: Any) -> Verdict:
-    """The verdict in a callback signed now, by default protocol.md's."""
+    """The verdict in a callback signed now, by default wire.md's."""
     fields = {"ResultCode": "1220", "PartnerParams": {**PARAMS, "job_type": "2"}, "SmileJobID": "0000000123", **changes}
     return judge_callback(signed(fields), SIGNER, NOW)
 

@@ -21,7 +21,7 @@ VECTOR = ("test-api-key", "001", "2026-01-02T03:04:05.678Z", "CgtmbFRbL8BzLma5Pu
 
 
 def test_the_vector_of_the_protocol() -> None:
-    """The test vector of protocol.md §2.1 comes out to the letter, and is confirmed."""
+    """The test vector of wire.md §2.1 comes out to the letter, and is confirmed."""
     key, partner, timestamp, expected = VECTOR
     signer = Signer(partner, Secret(key))
     assert signer.sign(timestamp) == expected
@@ -176,7 +176,7 @@ def test_what_we_write_we_can_date(moment: float) -> None:
     ],
 )
 def test_the_formats_that_servers_send_are_dated(text: str, moment: float) -> None:
-    """Every ISO form with a zone that an official SDK writes (protocol.md §2.2) gives its moment."""
+    """Every ISO form with a zone that an official SDK writes (wire.md §2.2) gives its moment."""
     assert parse_timestamp(text) == pytest.approx(moment, abs=1e-5)
 
 

@@ -25,7 +25,7 @@ TICKET = Ticket("cust-42", "auth-7f1", 2)
 
 
 def job(**changes: Any) -> Job:
-    """The job of protocol.md's samples."""
+    """The job of wire.md's samples."""
     return Job.authenticate("cust-42", jpeg(), **{"job_id": "auth-7f1", "partner_params": {"order": "A-19"}, **changes})
 
 
@@ -36,7 +36,7 @@ def prepared(one: Job, callback_url: str = "", *, retry: bool = False) -> dict[s
 
 
 def test_the_upload_request_is_the_documented_one() -> None:
-    """POST /upload has exactly the fields of protocol.md §4, the partner's own parameters among them."""
+    """POST /upload has exactly the fields of wire.md §4, the partner's own parameters among them."""
     assert prepared(job(), "https://shop.example/smile") == {
         "file_name": "selfie.zip",
         "smile_client_id": "001",
@@ -63,7 +63,7 @@ def test_options_of_a_job_travel_with_it() -> None:
 
 @pytest.mark.parametrize(("history", "links"), [(False, False), (True, False), (False, True)])
 def test_the_status_request_is_the_documented_one(history: bool, links: bool) -> None:
-    """POST /job_status has exactly the fields of protocol.md §6."""
+    """POST /job_status has exactly the fields of wire.md §6."""
     body = status_body(TICKET, partner_id="001", stamp=STAMP, history=history, image_links=links)
     assert json.loads(body) == {
         "partner_id": "001",
@@ -85,7 +85,7 @@ def manifest(one: Job, pictures: list[tuple[str, bytes | None]]) -> dict[str, An
 
 
 def test_the_manifest_is_the_documented_one() -> None:
-    """info.json has the shape of protocol.md §5.2, the whole /upload answer included."""
+    """info.json has the shape of wire.md §5.2, the whole /upload answer included."""
     found = manifest(job(liveness=[jpeg()]), [("selfie.jpg", None), ("liveness_0.jpg", None)])
     assert found.pop("misc_information") == {
         "signature": STAMP.signature,
@@ -237,7 +237,7 @@ def result(**changes: Any) -> Any:
 
 
 def test_the_sample_of_the_protocol_is_read() -> None:
-    """The status reply of protocol.md §6 gives every field its value, and the body as it came."""
+    """The status reply of wire.md §6 gives every field its value, and the body as it came."""
     body = {
         "timestamp": "t",
         "signature": "s",

@@ -391,7 +391,7 @@ def test_secrets_stay_out_of_reprs() -> None:
 
 
 def test_the_signature_is_the_documented_one() -> None:
-    """The sandbox signs the test vector of protocol.md §2.1."""
+    """The sandbox signs the test vector of wire.md §2.1."""
     sandbox = Sandbox("001", "test-api-key")
     assert sandbox.keys.sign("2026-01-02T03:04:05.678Z") == "CgtmbFRbL8BzLma5PuAs7p+2SLAm1n7SE4LY5RCIgRw="
     assert datetime.fromtimestamp(1_767_323_045, UTC).year == 2026

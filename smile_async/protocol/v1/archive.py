@@ -1,7 +1,7 @@
 """A job as a zip whose length is known before its first byte.
 
 JPEG does not shrink, so members are STORED, with CRC and sizes in the local header: streaming readers choke on data
-descriptors, and S3 refuses a body without a Content-Length (protocol.md §5.4). Equal jobs give equal bytes: names come
+descriptors, and S3 refuses a body without a Content-Length (wire.md §5.4). Equal jobs give equal bytes: names come
 from us and the time of day is 1980.
 """
 

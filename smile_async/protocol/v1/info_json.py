@@ -1,4 +1,4 @@
-"""info.json, the manifest of the zip, as the official Python SDK writes it (protocol.md §5.2)."""
+"""info.json, the manifest of the zip, as the official Python SDK writes it (wire.md §5.2)."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from smile_async.protocol.v1.requests import ARCHIVE_NAME, partner_params
 
 __all__ = ["info_json"]
 
-#: image_type_id as a file of the zip, and inline as base64 (protocol.md §5.3).
+#: image_type_id as a file of the zip, and inline as base64 (wire.md §5.3).
 _SELFIE, _SELFIE_INLINE, _LIVENESS, _LIVENESS_INLINE = 0, 2, 4, 6
 
 
@@ -24,7 +24,7 @@ def info_json(
     stamp: SignedStamp,
     callback_url: str,
 ) -> bytes:
-    """The manifest of the zip (protocol.md §5.2), for *pictures* in the job's order.
+    """The manifest of the zip (wire.md §5.2), for *pictures* in the job's order.
 
     Each is its name in the zip and None, or a name and the base64 that travels inline.
     """
@@ -59,7 +59,7 @@ def info_json(
     )
 
 
-#: Sent empty by the official SDKs; kept because nobody documents which of it is required (protocol.md §5.2).
+#: Sent empty by the official SDKs; kept because nobody documents which of it is required (wire.md §5.2).
 _NO_USER_DATA = {
     "isVerifiedProcess": False,
     **dict.fromkeys(("name", "fbUserID", "firstName", "lastName", "gender", "email", "phone"), ""),

@@ -2,7 +2,7 @@
 
 Three rules keep impostors out. A code that the table does not know for this job type is UNKNOWN, never approved. The
 provider's `job_success` is not looked at, because it was seen to be false on passed jobs and may be true on provisional
-ones (protocol.md §6). And a reply must speak of the job that was asked about, because its signature does not bind it.
+ones (wire.md §6). And a reply must speak of the job that was asked about, because its signature does not bind it.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from smile_async.protocol.v1.replies import NO_ZIP_YET, ResultBody, read_object,
 
 __all__ = ["FRESH_FOR", "judge_callback", "judge_status"]
 
-#: Seconds a signed timestamp may lie from now, either way; partners' own choice, none is published (protocol.md §2.2).
+#: Seconds a signed timestamp may lie from now, either way; partners' own choice, none is published (wire.md §2.2).
 FRESH_FOR = 300.0
 #: Values in a callback, of which a result has some hundred: to read 430,000 takes 0.3 s.
 MOST_VALUES = 10_000
@@ -120,7 +120,7 @@ def _same_job(result: ResultBody, ticket: Ticket) -> Ticket:
 
 
 def _subject(item: ResultBody, asked: Ticket) -> Ticket:
-    """The job that an item of a history is about: by one page of the docs, any of this user's (protocol.md §6)."""
+    """The job that an item of a history is about: by one page of the docs, any of this user's (wire.md §6)."""
     try:
         return Ticket.from_json({**asked.to_dict(), **item.partner_params, "smile_job_id": item.smile_job_id})
     except ValueError:

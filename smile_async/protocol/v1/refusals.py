@@ -22,7 +22,7 @@ from smile_async.protocol.v1.replies import Complaint
 
 __all__ = ["ONE_ID_NUMBER", "refusal"]
 
-#: "Internal system error" of the three families of calls (protocol.md §9), whatever HTTP status it comes with.
+#: "Internal system error" of the three families of calls (wire.md §9), whatever HTTP status it comes with.
 _SYSTEM_ERRORS = frozenset({"2201", "2301", "2401"})
 #: Request Timeout and Too Early: by their own definition, to be sent again (RFC 9110 §15.5.9, RFC 8470 §5.2).
 _PASSING = frozenset({408, 425})
@@ -43,7 +43,7 @@ _REFUSALS: dict[str, type[Refused]] = {
 ONE_ID_NUMBER = "2222"
 #: By code where it tells more than the kind of error does.
 _CURES: dict[type[Refused] | str, str] = {
-    # "Invalid or missing parameter" as well as "unauthorised" (protocol.md §9).
+    # "Invalid or missing parameter" as well as "unauthorised" (wire.md §9).
     "2204": "check what the values of partner_params may be; or else partner id, key, environment and the clock",
     ONE_ID_NUMBER: "this id number was looked up too often, and is blocked for days",
     NotAuthorized: "check partner id, key, environment and the clock",

@@ -27,11 +27,11 @@ __all__ = [
     "read_status",
 ]
 
-#: `/job_status` answers 2314 while no zip has arrived (protocol.md §6).
+#: `/job_status` answers 2314 while no zip has arrived (wire.md §6).
 NO_ZIP_YET = "2314"
 #: Results of a history that are read; a reply just below the cap with 2.6 million of them took 2 GB and 23 s.
 PAST_RESULTS = 1_000
-#: `/upload` answers 2202 when the URL is ready (protocol.md §4); anything else is a refusal.
+#: `/upload` answers 2202 when the URL is ready (wire.md §4); anything else is a refusal.
 PREPARED = "2202"
 
 
@@ -83,7 +83,7 @@ class _Body(BaseModel):
 
 
 class ResultBody(_Body):
-    """One result: the `result` of a status reply, an item of its history, or a callback (protocol.md §6, §7)."""
+    """One result: the `result` of a status reply, an item of its history, or a callback (wire.md §6, §7)."""
 
     code: _Code = Field(None, alias="ResultCode")
     text: _Text = Field(None, alias="ResultText")

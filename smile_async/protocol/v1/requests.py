@@ -1,4 +1,4 @@
-"""What goes out as JSON: exactly what the official Python SDK sends (protocol.md §4, §6)."""
+"""What goes out as JSON: exactly what the official Python SDK sends (wire.md §4, §6)."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ from smile_async.protocol.signature import SignedStamp
 
 __all__ = ["ARCHIVE_NAME", "partner_params", "prepare_body", "status_body"]
 
-#: What docs tell REST users to send as source_sdk (protocol.md §4).
+#: What docs tell REST users to send as source_sdk (wire.md §4).
 SOURCE_SDK, SOURCE_SDK_VERSION = "rest_api", "0.1.0"
 #: The name all official SDKs give the archive.
 ARCHIVE_NAME = "selfie.zip"
 
 
 def prepare_body(job: Job, *, partner_id: str, stamp: SignedStamp, callback_url: str, retry: bool = False) -> bytes:
-    """The JSON of `POST /upload` (protocol.md §4); *retry* asks for a fresh URL for a job that exists already."""
+    """The JSON of `POST /upload` (wire.md §4); *retry* asks for a fresh URL for a job that exists already."""
     body: dict[str, Any] = {
         "file_name": ARCHIVE_NAME,
         "smile_client_id": partner_id,
@@ -40,7 +40,7 @@ def prepare_body(job: Job, *, partner_id: str, stamp: SignedStamp, callback_url:
 def status_body(
     ticket: Ticket, *, partner_id: str, stamp: SignedStamp, history: bool = False, image_links: bool = False
 ) -> bytes:
-    """The JSON of `POST /job_status` (protocol.md §6)."""
+    """The JSON of `POST /job_status` (wire.md §6)."""
     return orjson.dumps(
         {
             "partner_id": partner_id,

@@ -24,7 +24,7 @@ __all__ = ["Moment", "clip", "detail_of", "fault_text", "row_of", "seconds_text"
 
 #: Of each list on a job's page, so many entries are shown.
 _SHOWN = 30
-#: protocol.md §5.3, in words.
+#: wire.md §5.3, in words.
 _IMAGE_TYPES = {0: "selfie", 1: "ID card front", 4: "liveness", 5: "ID card back"}
 _IMAGE_TYPES |= {2: "selfie", 3: "ID card front", 6: "liveness", 7: "ID card back"}
 
