@@ -15,7 +15,10 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
+
+from crash_support import warm_up
 
 from smile_async.cli import main
 from smile_async.cli.batch_run import drive  # noqa: F401 - imported before the fork
@@ -78,6 +81,7 @@ def ended(child: int, patience: float = 3.0) -> int:
 
 def main_loop(plan: list[dict[str, Any]]) -> list[int]:
     """The exit status of each step."""
+    warm_up(Path(os.environ["SMILE_CA_FILE"]).parent)
     statuses: dict[int, int] = {}
     beside: dict[int, int] = {}
     for number, step in enumerate(plan):

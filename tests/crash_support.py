@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,9 @@ from batch_support import write_csv
 from street import Pictures
 
 from smile_async.cli.demo import neighbour
+from smile_async.ledger import Ledger
+from smile_async.session import SmileSession
+from smile_async.transport.tls import tls_context
 
 #: `make soak` raises it.
 RANDOM_KILLS = int(os.environ.get("SMILE_RANDOM_KILLS", "10"))
@@ -32,6 +36,20 @@ def manifest_of(folder: Path, pictures: Pictures, rows: int) -> Path:
         for number in range(rows)
     ]
     return write_csv(folder / "campaign.csv", found)
+
+
+def warm_up(folder: Path) -> None:
+    """Import, and make, once what every child of a fork would."""
+    SmileSession.from_env(ledger=folder / "none")
+    for http2 in (True, False):
+        tls_context(os.environ["SMILE_CA_FILE"], http2=http2)
+    with tempfile.TemporaryDirectory() as place:
+        asyncio.run(_ledger_opened(Path(place)))
+
+
+async def _ledger_opened(folder: Path) -> None:
+    async with Ledger(folder / "ledger"):
+        pass
 
 
 async def perform(

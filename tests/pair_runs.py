@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from callback_support import post
+from crash_support import warm_up
 
 from smile_async import CallbackReceiver, Job, SmileError, SmileSession, Verdict
 from smile_async.ledger import failpoints
 from smile_async.testing import callback_body
-from smile_async.transport.tls import tls_context
 
 #: Seconds for which a file is in somebody else's hands.
 SILENCE = 0.3
@@ -106,9 +106,7 @@ def child(life: dict[str, Any], folder: Path) -> None:
 
 def main(plan: list[dict[str, Any]], folder: Path) -> list[int]:
     """The exit status of each life."""
-    # What a session imports is imported once.
-    SmileSession.from_env(ledger=folder / "none")
-    tls_context(os.environ["SMILE_CA_FILE"], http2=True)
+    warm_up(folder)
     statuses = []
     for life in plan:
         born = os.fork()

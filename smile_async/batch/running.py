@@ -69,22 +69,31 @@ class Run:
         self._planner = planner
         self._queue = queue or LocalQueue()
         self._batches, self._chunks = Batches(ledger), Chunks(ledger)
-        self._stopped = anyio.Event()
+        self._stopped = False
+        #: A chunk has ended, or the run is to.
+        self._news = anyio.Event()
         self._before: int | None = None
         self._worker: Worker | None = None
         if session is not None:
             alone = max(1, session.limits.pending // planner.chunk_jobs)
             at_once = alone if queue is None else CONCURRENCY
-            self._worker = Worker(session, ledger, self._queue, concurrency=at_once, drain=drain, give_up=True)
+            self._worker = Worker(
+                *(session, ledger, self._queue),
+                concurrency=at_once,
+                drain=drain,
+                give_up=True,
+                tell=lambda _held, _ending: self._news.set(),
+            )
 
     @property
     def stopping(self) -> bool:
         """Whether no more rows are read and no more chunks are taken."""
-        return self._stopped.is_set()
+        return self._stopped
 
     def stop(self) -> None:
         """Read no more rows, and let our own worker come to its end; others go on."""
-        self._stopped.set()
+        self._stopped = True
+        self._news.set()
         if self._worker is not None:
             self._worker.stop()
 
@@ -110,9 +119,12 @@ class Run:
     async def _plan_and_wait(self, rows: Iterator[Row | Flaw]) -> None:
         try:
             await self._plan(rows)
-            while self._worker is not None and not self.stopping and await self._left():
+            while self._worker is not None and not self._stopped:
+                self._news = anyio.Event()
+                if not await self._left():
+                    return
                 with anyio.move_on_after(GLANCE):
-                    await self._stopped.wait()
+                    await self._news.wait()
         except LedgerFailed as error:
             self.trouble = error
 
@@ -136,7 +148,7 @@ class Run:
     async def _work(self, worker: Worker) -> None:
         await worker.work()
         self.trouble = self.trouble or worker.trouble
-        self._stopped.set()
+        self.stop()
 
     async def _count_on(self) -> None:
         while True:

@@ -413,7 +413,7 @@ def test_an_impostor_gets_no_verdict_in_any_weather(script: list[str]) -> None:
 
     async def story() -> None:
         clock = HandClock()
-        sandbox = Sandbox("001", "key", clock=clock)
+        sandbox = Sandbox("001", "key", clock=clock, decode=False)
         sandbox.readers = Inline()
         sandbox.enroll("ada")
         weather = Weather(sandbox, [])
