@@ -103,9 +103,9 @@ async def test_a_lease_is_renewed_for_as_long_as_the_work_takes(ledger: Ledger, 
     """A chunk that takes longer than a lease stays with its worker, though another one is looking for work."""
     (chunk,) = await planned(ledger, registrations(pictures, 5))
     async with (
-        Sandbox.serve(latency=1.2) as running,
-        a_worker(running, url_of(ledger), lease=0.5),
-        a_worker(running, url_of(ledger), lease=0.5),
+        Sandbox.serve(latency=2.6) as running,
+        a_worker(running, url_of(ledger), lease=2.0),
+        a_worker(running, url_of(ledger), lease=2.0),
     ):
         await all_done(ledger)
     assert (await chunk_rows(ledger))[chunk]["token"] == 1
