@@ -160,16 +160,24 @@ class Worker:
 
     async def _take(self, chunk: int, ended: anyio.Event) -> None:
         try:
-            async with self._places:
-                await self._rested()
-                await self._shift.sending.acquire()
-                drive = await self._claimed(chunk)
-                if drive is None:
-                    self._shift.sending.release()
-                else:
-                    await self._driven(drive)
+            error = await contained(self._taken, chunk)
+            if error is not None:
+                log.error("chunk %d could not be claimed (%s)", chunk, type(error).__name__, exc_info=error)
         finally:
             ended.set()
+
+    async def _taken(self, chunk: int) -> None:
+        async with self._places:
+            await self._rested()
+            await self._shift.sending.acquire()
+            drive = None
+            try:
+                drive = await self._claimed(chunk)
+            finally:
+                if drive is None:
+                    self._shift.sending.release()
+            if drive is not None:
+                await self._driven(drive)
 
     async def _rested(self) -> None:
         while not self.stopping and (left := self._paused_until - anyio.current_time()) > 0:

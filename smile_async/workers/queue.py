@@ -43,12 +43,14 @@ _MAKING = 0x736D696C66
 _NOT_QUEUED = sa.text(
     "NOT EXISTS (SELECT 1 FROM procrastinate_jobs q WHERE q.queueing_lock = 'smile-chunk-' || smile_chunks.id"
     " AND q.status = 'todo' AND (q.scheduled_at IS NULL OR q.scheduled_at <= now()))"
-)  #: Ends transactions on chunks that wait for a process which was stopped. The server's own timer (NO_IDLING) does not
+)
+#: Ends transactions on chunks that wait for a process which was stopped. The server's own timer (NO_IDLING) does not
 #: see them after an executemany of psycopg: it sends a Flush after its Sync, and a Flush turns the timer off (seen with
 #: psycopg 3.3 on PostgreSQL 15).
 _END_IDLERS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = current_user
-AND state = 'idle in transaction' AND state_change < clock_timestamp() - %(idle)s * interval '1 second'
+AND xact_start IS NOT NULL AND wait_event = 'ClientRead'
+AND state_change < clock_timestamp() - %(idle)s * interval '1 second'
 AND pid IN (SELECT pid FROM pg_locks WHERE relation = to_regclass('smile_chunks'))
 """
 #: Seconds.

@@ -25,6 +25,7 @@ from smile_async import Job, Pace
 from smile_async.batch import Flaw, Planner, Row, Run, chunk_run, job_id_of, render
 from smile_async.batch.chunk_run import OUTAGE_JOBS
 from smile_async.batch.dry_run import check
+from smile_async.batch.orders import Orders
 from smile_async.batch.worker import Worker
 from smile_async.cli.demo import neighbour
 from smile_async.cli.standing import SHOWN, Standing, show_end
@@ -583,6 +584,26 @@ async def test_a_defect_in_one_chunk_costs_that_chunk_some_time(
         assert await Batches(ledger).counts("b") == {"final": 6}
     (record,) = [record for record in caplog.records if "failed (TypeError)" in record.getMessage()]
     assert record.exc_info
+
+
+async def test_a_batch_whose_options_can_not_be_read_ends_no_worker(
+    smile: ScriptedSmile, pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What goes wrong once a chunk is claimed costs that chunk its lease; the others have their turn at once."""
+    monkeypatch.setitem(Worker.__init__.__kwdefaults__, "lease", 0.4)
+    whole, broken = Orders.of, ["once"]
+
+    def reading(told: dict[str, Any]) -> Orders:
+        if broken:
+            raise TypeError(broken.pop())
+        return whole(told)
+
+    monkeypatch.setattr(Orders, "of", reading)
+    async with ledger_at(tmp_path / "l") as ledger, session_of(smile, ledger=ledger) as session:
+        planner = Planner(ledger, "b", await Batches(ledger).start("b", {}), chunk_jobs=2)
+        run = Run(session, ledger, planner)
+        await run.go(iter(many(pictures, 6)))
+        assert (run.trouble, await Batches(ledger).counts("b")) == (None, {"final": 6})
 
 
 async def test_a_row_that_somebody_else_sends_costs_nobody_anything(

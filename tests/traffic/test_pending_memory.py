@@ -65,7 +65,7 @@ async def _bytes_a_job(code: str | None, paths: list[str]) -> float:
             yield Job.authenticate(f"user-{number}", selfie, liveness=frames, job_id=f"j{number:0>35}")
 
     async def settled(mark: int) -> int:
-        await until(lambda: session.stats.polls >= mark and not session.stats.in_flight, patience=30.0)
+        await until(lambda: session.stats.polls >= mark and not session.stats.in_flight, patience=80.0)
         gc.collect()
         return tracemalloc.get_traced_memory()[0]
 

@@ -39,7 +39,7 @@ async def test_a_worker_drives_what_it_finds(ledger: Ledger, running: RunningSan
     """Chunks that are only on record, in no queue, are swept up and driven: one job and one verdict a row."""
     made = await planned(ledger, registrations(pictures, 35))
     assert len(made) == 4
-    async with a_worker(running, url_of(ledger), lease=1.0) as worker:
+    async with a_worker(running, url_of(ledger), lease=10.0) as worker:
         await all_done(ledger)
     assert worker.stats.rows == 35
     assert await Batches(ledger).counts("b") == {"final": 35}
