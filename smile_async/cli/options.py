@@ -151,7 +151,12 @@ def job_from(
 
 
 def frames_of(given: str) -> list[str]:
-    """The files that one --liveness means: itself, the pictures of a directory, or what a pattern matches."""
+    """The files that one --liveness means: itself, the pictures of a directory, or what a pattern matches.
+
+    Raises InvalidJob for what no path is, such as a picture itself, and typer.BadParameter.
+    """
+    # Before a disk is asked, whose error would repeat it.
+    Image.from_path(given)
     if Path(given).is_dir():
         inside = [str(path) for path in Path(given).iterdir() if path.suffix.lower() in _PICTURES]
         if not inside:

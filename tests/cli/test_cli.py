@@ -1,6 +1,7 @@
 """The command line, run as a person or a script would, against a sandbox over real sockets."""
 
 import asyncio
+import base64
 import io
 import json
 import os
@@ -261,6 +262,15 @@ def test_liveness_in_order(pictures: Pictures, tmp_path: Path) -> None:
         (tmp_path / f"frame_{number}.jpg").write_bytes(pictures.selfie)
     (tmp_path / "notes.txt").write_text("not a picture")
     assert [Path(path).name for path in frames_of(str(tmp_path))] == ["frame_1.jpg", "frame_9.jpg", "frame_10.jpg"]
+
+
+def test_a_frame_given_as_base64_is_not_repeated(pictures: Pictures, capsys: pytest.CaptureFixture[str]) -> None:
+    """A picture in place of a frame's path is refused as bad input, and stands neither in the message nor elsewhere."""
+    frame = base64.b64encode(pictures.selfie * 20).decode()
+    code = main(["submit", pictures.selfie_path, "--user-id", "ada", "--liveness", frame, "--json"])
+    said = capsys.readouterr()
+    assert (code, "use Image.from_base64" in said.out) == (4, True)
+    assert frame[:24] not in said.out + said.err
 
 
 async def test_interrupted(account: RunningSandbox, pictures: Pictures) -> None:
