@@ -48,7 +48,7 @@ class Tally:
 
 
 class Run:
-    """One run of the batch that *planner* plans; `go` (or `plan`) once.
+    """One run of the batch that *planner* plans; `go` once. Without a *session* it only plans, for workers elsewhere.
 
     *queue*: how chunks reach other workers too. *drain*: seconds that jobs under way get after `stop`.
     """
@@ -98,10 +98,7 @@ class Run:
             self._worker.stop()
 
     async def go(self, rows: Iterator[Row | Flaw]) -> Tally:
-        """Plan *rows* and, in a session, drive chunks until all of the batch's are done.
-
-        `trouble` says what ended it early.
-        """
+        """Plan *rows*, and drive chunks until all of the batch's are done; `trouble` says what ended it early."""
         try:
             async with anyio.create_task_group() as beside:
                 beside.start_soon(self._count_on)

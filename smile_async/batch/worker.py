@@ -133,7 +133,7 @@ class Worker:
             await anyio.sleep(1.0)
 
     async def _sweep(self) -> None:
-        """Queue what the queue has lost: see the package's docstring for why that is enough."""
+        """Let the queue take up what it has lost: nothing depends on what it holds (`queue`)."""
         while True:
             try:
                 with anyio.move_on_after(self._lease):

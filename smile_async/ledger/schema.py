@@ -88,7 +88,7 @@ jobs = sa.Table(
     Column("state", Text, nullable=False),
     #: Hex SHA-256 over the digests of all pictures (`Payload.digest`); null until it was first sent.
     Column("digest", Text),
-    #: `conversation.Reach`: how far it may have come at Smile ID.
+    #: `steps.Reach`: how far it may have come at Smile ID.
     Column("reach", Integer, nullable=False),
     Column("smile_job_id", Text),
     #: Raised by each `begin`: what an earlier attempt has to say of it does not count any more.
@@ -106,7 +106,7 @@ jobs = sa.Table(
     Column("run", Integer),
     Column("spec", Text),
     Column("marks", Text),
-    #: The chunk that workers take it in; null where one process drives all rows.
+    #: The chunk that a worker takes it in; null for a job that no batch sent.
     Column("chunk", sa.BigInteger),
     # The verdict.
     Column("decision", Text),
