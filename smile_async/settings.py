@@ -29,6 +29,7 @@ __all__ = [
     "Options",
     "Settings",
     "checked_flag",
+    "environment_of",
     "environment_settings",
     "is_on",
 ]
@@ -120,9 +121,13 @@ class Settings:
     @property
     def server(self) -> str:
         """Which server is meant, for people: `production (api.smileidentity.com)`, or host and port of another."""
-        names = {host_of(url): name for name, url in ENVIRONMENTS.items()}
-        name = names.get(self.api_host)
-        return urlsplit(self.base_url).netloc if name is None else f"{name} ({self.api_host})"
+        name = environment_of(self.api_host)
+        return f"{name} ({self.api_host})" if name else urlsplit(self.base_url).netloc
+
+
+def environment_of(host: str) -> str:
+    """Which of ENVIRONMENTS is at *host*; "" for a server of somebody else's."""
+    return next((name for name, url in ENVIRONMENTS.items() if host_of(url) == host), "")
 
 
 def _base_url(environment: str | None, base_url: str | None) -> str:

@@ -17,7 +17,7 @@ from smile_async.batch.tables import records
 from smile_async.errors import BadConfiguration, InvalidJob
 from smile_async.jobs.image import Image, is_uri, shown
 from smile_async.jobs.job import Job
-from smile_async.jobs.ticket import JobType
+from smile_async.jobs.ticket import JobType, encodes
 from smile_async.jobs.ticket import job_type as as_job_type
 from smile_async.traffic.fetching import matching
 
@@ -87,7 +87,7 @@ def read_manifest(path: Path, job_type: int = 2) -> Iterator[Row | Flaw]:
 
     *job_type*: of rows that do not say. Raises BadConfiguration.
     """
-    if not _encodes(str(path)):
+    if not encodes(str(path)):
         raise BadConfiguration(f"the name of the manifest {str(path)!a} is not UTF-8: rename it, or its folder")
     try:
         for line, found in records(path):
@@ -133,14 +133,6 @@ def _sound(name: str, text: str) -> str:
         if mark in text:
             raise ValueError(f"{name} holds {what}")
     return text
-
-
-def _encodes(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _params(found: Mapping[str, Any]) -> dict[str, str]:
@@ -191,7 +183,7 @@ def _matches(name: str, folder: Path) -> list[str]:
     if not found:
         raise ValueError(f"liveness: no file matches {shown(whole)}")
     for each in found:
-        if not _encodes(each):
+        if not encodes(each):
             raise ValueError(f"liveness: the name of the file {each!a} is not UTF-8: rename it")
     return [_beside("liveness", each, folder) for each in found]
 

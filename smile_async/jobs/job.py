@@ -14,7 +14,7 @@ from typing import Any
 
 from smile_async.errors import InvalidJob
 from smile_async.jobs.image import Image, flaw
-from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, JobType, Ticket, id_flaw, job_type_flaw
+from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, JobType, Ticket, encodes, id_flaw, job_type_flaw
 from smile_async.urls import url_flaw
 
 __all__ = ["ImageSource", "Job"]
@@ -221,17 +221,9 @@ def _params_flaw(params: object) -> str:
             return f"partner_params[{name!r}] is {type(value).__name__}: names and values must be texts"
         if name in _RESERVED:
             return f"partner_params[{name!r}] is set by the job itself: leave it out"
-        if not _encodes(name + value):
+        if not encodes(name + value):
             return f"partner_params[{name!r}] holds half a surrogate pair: give valid text"
     return ""
-
-
-def _encodes(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _options_flaw(job: Job) -> str:

@@ -18,6 +18,7 @@ __all__ = [
     "JobType",
     "Ticket",
     "checked_ticket",
+    "encodes",
     "id_flaw",
     "job_type",
     "job_type_flaw",
@@ -95,6 +96,15 @@ class Ticket:
         if not all(isinstance(part, str) for part in (ticket.user_id, ticket.job_id, "" if number is None else number)):
             raise InvalidJob("not a ticket: user_id, job_id and smile_job_id are texts")
         return ticket
+
+
+def encodes(text: str) -> bool:
+    """Whether *text* travels as UTF-8: half a surrogate pair, as in a file name of other bytes, does not."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def id_flaw(value: object) -> str:

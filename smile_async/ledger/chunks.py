@@ -1,8 +1,8 @@
 """Chunks: some hundred jobs of a batch, driven by whichever worker holds them, on whichever machine.
 
 A worker claims a chunk for the length of a lease and keeps renewing it. Each claim raises the chunk's token, and what
-could send a job is written under that token (`grouping`): a worker that lost its chunk without knowing, because it was
-stopped or cut off, can not send anything new. All times are the database's, since the clocks of machines disagree.
+could send a job is written under that token (`write_batch`): a worker that lost its chunk without knowing, because it
+was stopped or cut off, can not send anything new. All times are the database's, since the clocks of machines disagree.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from smile_async.errors import Unavailable
 from smile_async.ledger.failpoints import failpoint
 from smile_async.ledger.ledger import Ledger
+from smile_async.ledger.rows import NO_ERROR
 from smile_async.ledger.schema import NOW, OPEN_STATES, State, batches, chunks, jobs
 from smile_async.ledger.write_batch import Fence
 from smile_async.protocol.steps import Reach
@@ -74,8 +75,7 @@ def _anew(*which: sa.ColumnElement[bool]) -> sa.Update:
     """What failed and is to be tried again waits for it like the others."""
     untold = sa.case((jobs.c.reach > int(Reach.NOTHING), str(State.SENDING)), else_=str(State.PLANNED))
     state = sa.case((jobs.c.accepted_at.is_(None), untold), else_=str(State.ACCEPTED))
-    clear = dict.fromkeys(("error", "error_code", "error_text", "retryable"))
-    return jobs.update().where(jobs.c.state == State.FAILED, *which).values(state=state, **clear)
+    return jobs.update().where(jobs.c.state == State.FAILED, *which).values(state=state, **NO_ERROR)
 
 
 class Chunks:

@@ -24,6 +24,7 @@ from smile_async.protocol.steps import Reach
 __all__ = [
     "MARK",
     "NOTES",
+    "NO_ERROR",
     "RECALL",
     "RESUME",
     "TAKE_OVER",
@@ -43,7 +44,8 @@ _reach = bindparam("b_reach", type_=sa.Integer)
 _number = bindparam("b_number", type_=Text)
 #: How far a job may have come does not become less by what somebody knows who came less far.
 _furthest = sa.case((jobs.c.reach < _reach, _reach), else_=jobs.c.reach)
-_NO_ERROR: Mapping[str, Any] = dict.fromkeys(("error", "error_code", "error_text", "retryable"))
+#: What a row says of an error, taken back.
+NO_ERROR: Mapping[str, Any] = dict.fromkeys(("error", "error_code", "error_text", "retryable"))
 
 
 def _in(*states: State) -> sa.ColumnElement[bool]:
@@ -100,7 +102,7 @@ NOTES: Mapping[str, sa.Update] = {
         reach=int(Reach.UPLOADED),
         smile_job_id=sa.func.coalesce(_number, jobs.c.smile_job_id),
         accepted_at=sa.func.coalesce(jobs.c.accepted_at, NOW),
-        **_NO_ERROR,
+        **NO_ERROR,
     ),
     # RESERVED is written down before the first request leaves: an attempt that began with NOTHING, that nobody has
     # overtaken and that knows of a plain no may take that back, and only that.
@@ -136,7 +138,7 @@ NOTES: Mapping[str, sa.Update] = {
         smile_job_id=sa.func.coalesce(_number, jobs.c.smile_job_id),
         decided_at=sa.func.coalesce(jobs.c.decided_at, NOW),
         final_at=sa.case((sa.literal(True) == bindparam("b_final"), NOW)),
-        **_NO_ERROR,
+        **NO_ERROR,
     ),
 }
 

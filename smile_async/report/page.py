@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from html import escape
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
 
+import smile_async
 from smile_async.batch.output import render, result_of, write_whole
 from smile_async.jobs.codes import Decision, classify
 from smile_async.ledger import Ledger
@@ -94,7 +95,7 @@ def page(about: About, figures: Figures) -> str:
             _section("Verdicts over time", over_time(figures)),
             f"<div class=two>{_reasons(figures)}{_causes(figures)}{_times(figures)}{_slowest(figures)}</div>",
             _rows(about, figures),
-            f"<footer>Times are in UTC. Written by smile-async {metadata.version('smile-async')}.</footer>",
+            f"<footer>Times are in UTC. Written by smile-async {smile_async.__version__}.</footer>",
             f"<script>{script}</script></body></html>",
         )
     )

@@ -8,13 +8,12 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 
 from smile_async.jobs.codes import meaning_of
 from smile_async.jobs.image import shown
-from smile_async.settings import ENVIRONMENTS
+from smile_async.settings import environment_of
 
 __all__ = ["ENDS", "environment", "failure", "public", "reason"]
 
@@ -45,6 +44,11 @@ _ERRORS = {
     "StaleReply": "an answer was too old to be trusted",
     "InvalidJob": "the row can not be sent as it is",
 }
+_SERVERS = {
+    "production": "Production: real checks",
+    "sandbox": "Sandbox: test data, no real checks",
+    "other": "Not a server of Smile ID: a trial, or a proxy",
+}
 #: The folders of a path; those of a URI come after its host, behind a colon and two slashes.
 _FOLDERS = re.compile(r"(?<![\w:/.])(?:[A-Za-z]:)?[/\\](?:[^/\\\s'\"()]+[/\\])+")
 
@@ -53,12 +57,8 @@ def environment(account: str | None) -> tuple[str, str]:
     """Which server *account*, as the ledger has it, is at ("production", "sandbox", "other" or ""), and in words."""
     if account is None:
         return "", "Nothing was sent yet"
-    host = account.rpartition(" at ")[2]
-    if host == urlsplit(ENVIRONMENTS["production"]).hostname:
-        return "production", "Production: real checks"
-    if host == urlsplit(ENVIRONMENTS["sandbox"]).hostname:
-        return "sandbox", "Sandbox: test data, no real checks"
-    return "other", "Not a server of Smile ID: a trial, or a proxy"
+    name = environment_of(account.rpartition(" at ")[2]) or "other"
+    return name, _SERVERS[name]
 
 
 def public(text: str, paths: Iterable[str] = ()) -> str:
