@@ -11,6 +11,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -19,7 +20,6 @@ from urllib.parse import urlsplit
 
 from cancel_storm import assert_at_rest, storm
 from fault_proxy import FaultProxy, Trouble
-from ground_support import jpeg
 from street import ENGINES, Pictures, session_of
 
 from smile_async import Finished, Job, Limits, Pace, SmileError, SmileSession
@@ -39,8 +39,8 @@ def resident_mb() -> float:
 
 
 def _pictures() -> Pictures:
-    selfie = jpeg(body=b"x" * 20_000)
-    return Pictures(selfie, (), jpeg(size=(97, 80)), "", ())
+    with tempfile.TemporaryDirectory(prefix="smile-soak-") as folder:
+        return Pictures.made_in(Path(folder))
 
 
 async def trouble(sandbox: Sandbox, proxies: list[FaultProxy], rng: random.Random) -> None:
