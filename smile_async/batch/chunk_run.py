@@ -12,10 +12,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
+from itertools import takewhile
 from typing import Any
 
 import anyio
 
+from smile_async.batch.for_each import for_each
 from smile_async.batch.manifest import Row, job_of
 from smile_async.batch.orders import Orders
 from smile_async.batch.queue import ChunkQueue
@@ -197,17 +199,7 @@ class ChunkRun:
 
     async def _each(self, which: Iterable[Any], work: Callable[[Any], Awaitable[None]]) -> None:
         """Do *work* for all of *which*, LOOKS at a time, until it is stopped."""
-        waiting = iter(which)
-
-        async def some() -> None:
-            for one in waiting:
-                if self._stopping:
-                    return
-                await work(one)
-
-        async with anyio.create_task_group() as tasks:
-            for _ in range(LOOKS):
-                tasks.start_soon(some)
+        await for_each(takewhile(lambda _: not self._stopping, which), work, LOOKS)
 
     # What an earlier claim has sent.
 

@@ -9,8 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import anyio
-
+from smile_async.batch.for_each import for_each
 from smile_async.batch.manifest import Flaw, Row
 from smile_async.batch.planning import Planner, Work
 from smile_async.errors import InvalidJob
@@ -43,20 +42,17 @@ async def check(rows: Iterator[Row | Flaw], name: str) -> tuple[int, list[Flaw]]
 
 async def _unusable(work: Work) -> list[Flaw]:
     flaws: list[Flaw] = []
-    places = anyio.Semaphore(AT_ONCE)
     plain = is_on(os.environ.get(INSECURE_CALLBACKS, ""))
 
-    async def look(line: int, job: Job) -> None:
-        async with places:
-            why = url_flaw(job.callback_url, plain=plain) if job.callback_url else ""
-            if why:
-                flaws.append(Flaw(line, f"callback_url {why}"))
-            try:
-                await read_in_thread(job)
-            except InvalidJob as error:
-                flaws.append(Flaw(line, str(error)))
+    async def look(sent: tuple[int, Job]) -> None:
+        line, job = sent
+        why = url_flaw(job.callback_url, plain=plain) if job.callback_url else ""
+        if why:
+            flaws.append(Flaw(line, f"callback_url {why}"))
+        try:
+            await read_in_thread(job)
+        except InvalidJob as error:
+            flaws.append(Flaw(line, str(error)))
 
-    async with anyio.create_task_group() as tasks:
-        for line, job in work.send:
-            tasks.start_soon(look, line, job)
+    await for_each(work.send, look, AT_ONCE)
     return flaws
