@@ -9,8 +9,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count, repeat
-from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
 from smile_async.errors import InvalidJob
 from smile_async.jobs.image import Image, flaw
@@ -25,7 +24,25 @@ ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | Image
 _ONE_PICTURE = (str, bytes, bytearray, memoryview, os.PathLike, Image)
 _RESERVED = ("user_id", "job_id", "job_type")
 _FLAGS = ("use_enrolled_image", "allow_new_enroll")
-_NO_PARAMS: Mapping[str, str] = MappingProxyType({})
+
+
+class _Params(dict[str, str]):
+    """Partner parameters that stay as they are; a dict, so that what takes dataclasses apart can take them too."""
+
+    __slots__ = ()
+
+    def _fixed(self, *_args: object, **_more: object) -> NoReturn:
+        raise TypeError("partner_params of a job can not be changed: make another job")
+
+    __setitem__ = __delitem__ = __ior__ = _fixed
+    clear = pop = popitem = setdefault = update = _fixed
+
+    def __reduce__(self) -> tuple[type, tuple[dict[str, str]]]:
+        return _Params, (dict(self),)
+
+
+#: One for all jobs that have none: a hundred thousand may be pending.
+_NO_PARAMS = _Params()
 
 
 class _Sendable:
@@ -63,25 +80,11 @@ class Job(_Sendable):
         why = self._params_flaw() or _options_flaw(self) or _content_flaw(self)
         if why:
             raise InvalidJob(f"job {self.job_id} of user {self.user_id}: {why}", job=self)
-        # One for all that have none: a hundred thousand jobs may be pending.
-        params = MappingProxyType(dict(self.partner_params)) if self.partner_params else _NO_PARAMS
+        params = _Params(self.partner_params) if self.partner_params else _NO_PARAMS
         object.__setattr__(self, "partner_params", params)
 
     def _params_flaw(self) -> str:
         return _params_flaw(self.partner_params)
-
-    def __getstate__(self) -> dict[str, Any]:
-        params = self.partner_params
-        # A mappingproxy neither pickles nor copies. What was refused may hold anything, and travels with its error.
-        plain = dict(params) if isinstance(params, MappingProxyType) else params
-        return {name: getattr(self, name) for name in self.__dataclass_fields__} | {"partner_params": plain}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        params = state["partner_params"]
-        for name, value in state.items():
-            object.__setattr__(self, name, value)
-        if isinstance(params, dict):
-            object.__setattr__(self, "partner_params", MappingProxyType(params) if params else _NO_PARAMS)
 
     @classmethod
     def authenticate(
