@@ -31,7 +31,7 @@ from smile_async.log import log
 from smile_async.protocol.signature import Secret
 from smile_async.protocol.steps import Ask, Fault
 from smile_async.protocol.v1.submission import Submission
-from smile_async.settings import Options, Settings, checked_flag, environment_settings
+from smile_async.settings import Options, Settings, checked_flag, environment_settings, named_as_told
 from smile_async.timing.clock import Clock, SystemClock
 from smile_async.timing.pacing import Pace
 from smile_async.traffic.confirming import Confirmer
@@ -143,7 +143,8 @@ class SmileSession:
         """
         if "api_key" in told:
             told["api_key"] = Secret(told["api_key"])
-        return cls(**environment_settings(os.environ, told))
+        with named_as_told(told):
+            return cls(**environment_settings(os.environ, told))
 
     @property
     def server(self) -> str:

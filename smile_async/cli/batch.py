@@ -67,7 +67,7 @@ def run(
     told |= {"chunk": chunk}
     where = ledger or f"{manifest}.ledger"
     if dry_run:
-        return _check(where, name or manifest.stem, told, as_json=json)
+        return _check(where, name or manifest.stem, told, account, as_json=json)
     if enqueue:
         return _queue(where, name, told, account, as_json=json)
     return _drive(where, name, told, account, retry="passing", as_json=json)
@@ -204,13 +204,13 @@ def _ended(end: "Standing", ledger: str, name: str | None, account: options.Acco
     return end.exit_code
 
 
-def _check(ledger: str, name: str, told: dict[str, Any], *, as_json: bool) -> int:
+def _check(ledger: str, name: str, told: dict[str, Any], account: options.Account, *, as_json: bool) -> int:
     from smile_async.batch import read_manifest  # noqa: PLC0415 - another extra
     from smile_async.batch.dry_run import check  # noqa: PLC0415
     from smile_async.cli.places import check_places  # noqa: PLC0415
 
     check_places(ledger, told)
-    rows, flaws = asyncio.run(check(read_manifest(Path(told["manifest"]), told["job_type"]), name))
+    rows, flaws = asyncio.run(check(read_manifest(Path(told["manifest"]), told["job_type"]), name, account))
     if as_json:
         print_document({"rows": rows, "problems": [{"line": flaw.line, "why": flaw.why} for flaw in flaws]})
     for flaw in flaws:

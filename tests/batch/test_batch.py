@@ -796,9 +796,11 @@ async def test_a_key_far_down_names_both_lines(tmp_path: Path, pictures: Picture
 async def test_a_callback_without_tls_is_found_by_the_dry_run(
     tmp_path: Path, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The dry run looks at callback URLs as the run will, by the same variable."""
+    """The dry run looks at callback URLs as the run will, by the same variable, at the same server."""
     job = Row(2, "ada", "ada", pictures.selfie_path, callback_url="http://shop.example/smile")
     (flaw,) = (await check(iter([job]), "b"))[1]
     assert (flaw.line, flaw.why.split(":")[0]) == (2, "callback_url is not https")
     monkeypatch.setenv("SMILE_INSECURE_CALLBACKS", "1")
     assert await check(iter([job]), "b") == (1, [])
+    with pytest.raises(BadConfiguration, match="insecure_callbacks does not go with production"):
+        await check(iter([job]), "b", {"environment": "production"})
