@@ -42,7 +42,10 @@ def run(
     manifest: Annotated[Path, typer.Argument(help="CSV or JSON lines: user_id, selfie, liveness, …")],
     ledger: LedgerAt = None,
     out: Out = None,
-    name: Name = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="Of the batch; by default the ledger's only one, or else as MANIFEST.", show_default=False),
+    ] = None,
     rate: Rate = None,
     patience: Patience = 300.0,
     until: options.UntilWhat = options.Wanted.DECISION,
