@@ -22,7 +22,7 @@ from scripted import ScriptedSmile, cut, say
 from street import Pictures, session_of, until
 
 from smile_async import Job, Pace
-from smile_async.batch import Flaw, Planner, Row, Run, chunk_run, job_id_of, render
+from smile_async.batch import Flaw, Planner, Row, Run, chunk_run, job_id_of, job_of, render
 from smile_async.batch.chunk_run import OUTAGE_JOBS
 from smile_async.batch.dry_run import check
 from smile_async.batch.orders import Orders
@@ -791,6 +791,14 @@ async def test_a_key_far_down_names_both_lines(tmp_path: Path, pictures: Picture
     assert total == 1298
     assert (flaws[0].line, len(flaws)) == (1202, 98)
     assert "lines 2 and 1202" in flaws[0].why
+
+
+async def test_an_empty_cell_approves_nobody(tmp_path: Path, pictures: Pictures) -> None:
+    """A row without any picture is refused: the face on file compared with nothing may pass for an approval."""
+    nothing, frames = Row(2, "ada", "ada", None), Row(3, "bob", "bob", None, (pictures.selfie_path,))
+    (flaw,) = (await check(iter([nothing, frames]), "b"))[1]
+    assert (flaw.line, "there is no picture: give a selfie" in flaw.why) == (2, True)
+    assert job_of(frames, "j").use_enrolled_image
 
 
 async def test_a_callback_without_tls_is_found_by_the_dry_run(
