@@ -30,9 +30,6 @@ def worker(
     lease: Annotated[float, typer.Option(help="Seconds until others take over from a dead worker.", min=1.0)] = 60.0,
     drain: Annotated[float, typer.Option(help="Seconds that jobs under way get after Ctrl-C.", min=0.0)] = 30.0,
     until_empty: Annotated[bool, typer.Option("--until-empty", help="End when no batch has work left.")] = False,
-    create: Annotated[
-        bool, typer.Option("--create", help="Make the ledger's tables, to start before the first batch.")
-    ] = False,
     account: options.Account = options.NO_ACCOUNT,
     json: options.Json = False,
 ) -> int:
@@ -47,7 +44,7 @@ def worker(
 
     check_options(lease=lease, drain=drain)
     about = {"concurrency": concurrency, "lease": lease, "drain": drain}
-    ended = asyncio.run(_work(ledger, uploads, account, about, until_empty=until_empty, create=create))
+    ended = asyncio.run(_work(ledger, uploads, account, about, until_empty=until_empty))
     stats = ended.stats
     if json:
         print_document(
@@ -68,7 +65,7 @@ def worker(
 
 
 async def _work(
-    where: str, uploads: int, given: Mapping[str, Any], about: dict[str, Any], *, until_empty: bool, create: bool
+    where: str, uploads: int, given: Mapping[str, Any], about: dict[str, Any], *, until_empty: bool
 ) -> "Worker":
     # Another extra.
     from smile_async.cli.batch_run import PENDING  # noqa: PLC0415
@@ -78,8 +75,7 @@ async def _work(
     from smile_async.workers import Queue, Worker  # noqa: PLC0415
 
     limits = Limits(uploads=uploads, pending=PENDING)
-    # A mistyped database is not to become a ledger, in which nobody ever puts a batch.
-    ledger = Ledger(where, create=create)
+    ledger = Ledger(where)
     ledger.database.conninfo()
     async with (
         ledger,

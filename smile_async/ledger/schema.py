@@ -252,7 +252,7 @@ def prepare(connection: sa.Connection, *, write: bool = True, create: bool = Tru
     found = set(sa.inspect(connection).get_table_names())
     if meta.name not in found:
         if not create:
-            raise BadConfiguration("this is no ledger yet: check its address, or run a batch first")
+            raise BadConfiguration("this is no ledger yet: run a batch first")
         if jobs.name in found:
             raise BadConfiguration(f"the database has a table {jobs.name} but is no ledger: choose another database")
         _metadata.create_all(connection)

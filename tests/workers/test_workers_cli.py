@@ -164,25 +164,6 @@ async def test_what_needs_a_server_says_so(
     assert "canary" not in json.dumps(said) + told + repr(Queue(Ledger(away))) + capsys.readouterr().err
 
 
-async def test_a_worker_makes_no_ledger_of_a_database_that_is_none(
-    server: Postgres,
-    running: RunningSandbox,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A mistyped database stays as it is and is named; --create makes the tables for who starts workers first."""
-    url = fresh(server)
-    # Sets the variables.
-    assert (await command(running, capsys, monkeypatch, "status", "--ledger", url))[0] == 4
-    assert await asyncio.to_thread(main, ["worker", "--ledger", url, "--until-empty"]) == 4
-    assert "this is no ledger yet" in capsys.readouterr().err
-    with psycopg.connect(url) as connection:
-        tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
-        assert connection.execute(tables).fetchone() == (0,)
-    assert await asyncio.to_thread(main, ["worker", "--ledger", url, "--until-empty", "--create"]) == 0
-    assert await asyncio.to_thread(main, ["worker", "--ledger", url, "--until-empty"]) == 0
-
-
 async def test_a_queue_that_is_away_is_told_without_its_password() -> None:
     """The queue's own errors and repr name the server and not its password."""
     queue = Queue(Ledger("postgresql://smile:pass-canary@127.0.0.1:1/postgres"))
