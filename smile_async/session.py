@@ -36,6 +36,7 @@ from smile_async.timing.clock import Clock, SystemClock
 from smile_async.timing.pacing import Pace
 from smile_async.traffic.confirming import Confirmer
 from smile_async.traffic.driver import Driver
+from smile_async.traffic.origin import Origin
 from smile_async.traffic.poller import Poller
 from smile_async.traffic.readers import InThread
 from smile_async.traffic.sender import Sender, ledger_of
@@ -44,8 +45,8 @@ from smile_async.traffic.tasks import TaskHost
 from smile_async.traffic.telemetry import ended
 from smile_async.traffic.waiting import Follow, Waiter, checked_patience, checked_until
 from smile_async.traffic.watching import Until
+from smile_async.transport.engine import API_SECONDS, UPLOAD_SECONDS
 from smile_async.transport.engines import engine_factory
-from smile_async.transport.limiter import Limiter
 from smile_async.transport.pool import Pool
 from smile_async.transport.tls import tls_context
 from smile_async.urls import asleep
@@ -122,8 +123,11 @@ class SmileSession:
         self._clock = clock or SystemClock()
         self._api = Pool(factory, http2=True, sharded=sharded)
         self._storage = Pool(factory, http2=False, sharded=False)
-        self._limiter = Limiter(limits.requests, self._clock)
-        self._driver = Driver(self._settings, self._api, self._storage, self._limiter, self._clock)
+        self._origins = (
+            Origin(f"smile id at {self.server}", self._api, limits.requests, self._clock, API_SECONDS),
+            Origin("the storage", self._storage, limits.uploads, self._clock, UPLOAD_SECONDS),
+        )
+        self._driver = Driver(self._settings, *self._origins, self._clock)
         self._ledger, self._closes_ledger = ledger_of(ledger)
         self.sender = Sender(self._driver, limits, self._clock, self._ledger, in_thread)
         self.host = TaskHost(self._end, self._close)
@@ -189,7 +193,8 @@ class SmileSession:
             await self.host.aclose()
 
     def _end(self) -> None:
-        self._limiter.shut_for_good()
+        for origin in self._origins:
+            origin.limiter.shut_for_good()
         self.poller.fail_all(lambda ticket: SessionClosed(self.host.closed_because, ticket=ticket))
 
     async def _close(self) -> None:

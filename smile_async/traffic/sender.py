@@ -21,6 +21,7 @@ from smile_async.protocol.steps import Fault, Reach, Sent
 from smile_async.protocol.v1.submission import Submission
 from smile_async.timing.clock import Clock
 from smile_async.traffic.driver import Driver
+from smile_async.traffic.origin import Parked
 from smile_async.traffic.payload import Payload, read
 from smile_async.traffic.readers import InThread, Readers
 from smile_async.traffic.telemetry import link_to, span
@@ -125,9 +126,16 @@ class Sender:
 
     def _late(self, submission: Submission) -> SmileError:
         whose = f"job {submission.job.job_id} of user {submission.job.user_id}"
-        late = Unavailable(f"{whose}: {submission.stage} before its patience was over: {_CURE}", retryable=True)
+        outage = self._driver.outage and f", in {self._driver.outage}"
+        why = f"{submission.stage} before its patience was over{outage}"
+        late = Unavailable(f"{whose}: {why}: {_CURE}", retryable=True)
         self._note_failure(submission, late)
         return late
+
+    @property
+    def outage(self) -> str:
+        """What there is to say of an outage under way, "" if there is none."""
+        return self._driver.outage
 
     async def _alone(self, submission: Submission, deadline: float) -> Ticket:
         """Who sends the same job meanwhile, by a double click, comes to its end first: then there is one to resume."""
@@ -143,7 +151,24 @@ class Sender:
             ended.set()
 
     async def _sent(self, submission: Submission, deadline: float) -> Ticket:
-        payload = await self._loaded(submission)
+        ticket = await self._tried(submission, deadline)
+        while ticket is None:
+            submission.stage = "smile id did not take it"
+            try:
+                await self._driver.come(submission.job, deadline)
+            except Fault as fault:
+                error = self._failed(submission, fault)
+            else:
+                ticket = await self._tried(submission, deadline, again=True)
+                continue
+            raise error
+        return ticket
+
+    async def _tried(self, submission: Submission, deadline: float, *, again: bool = False) -> Ticket | None:
+        """None: its pictures were given up, because nobody was home."""
+        payload = await self._loaded(submission, again=again)
+        # As for a new call with the same job: it is resumed if these are the same pictures.
+        submission.reach = Reach.NOTHING
         try:
             if self._ledger is not None and await self._recalled(self._ledger, submission, payload):
                 return submission.ticket
@@ -151,7 +176,7 @@ class Sender:
         finally:
             self._places.release()
 
-    async def _loaded(self, submission: Submission) -> Payload:
+    async def _loaded(self, submission: Submission, *, again: bool) -> Payload:
         """The pictures, and a place to send them from: as many jobs again as have one may be read ahead.
 
         A storage that hangs holds up the jobs whose pictures it has, and no others.
@@ -167,18 +192,19 @@ class Sender:
                 self._note_failure(submission, error)
                 raise
             submission.stage = "no upload place was free"
-            await self._place()
+            await self._place(again=again)
         return payload
 
-    async def _place(self) -> None:
-        if self._places.value and not self._rate.gap:
+    async def _place(self, *, again: bool = False) -> None:
+        if self._places.value and (again or not self._rate.gap):
             # As nearly always in a stream, which has as many workers as there are places.
             self._places.acquire_nowait()
             return
         await self._places.acquire()
         try:
             # Last: turns that were taken before a place was free would be used up all at once.
-            await self._rate.turn()
+            if not again:
+                await self._rate.turn()
         except BaseException:
             self._places.release()
             raise
@@ -193,7 +219,7 @@ class Sender:
         submission.resume(known.reach)
         return known.ticket is not None
 
-    async def _walk(self, submission: Submission, payload: Payload, deadline: float) -> Ticket:
+    async def _walk(self, submission: Submission, payload: Payload, deadline: float) -> Ticket | None:
         self._resume(submission, payload)
         submission.stage = "smile id did not take it"
         try:
@@ -203,8 +229,11 @@ class Sender:
                 ticket = await self._driver.walk(submission, payload, deadline, before_put)
         except Fault as fault:
             self._remember(submission, payload)
-            error = _explained(fault)
-            self._note_failure(submission, error)
+            if isinstance(fault, Parked):
+                # The frames in it hold the pictures.
+                fault.with_traceback(None)
+                return None
+            error = self._failed(submission, fault)
         except BaseException:
             self._remember(submission, payload)
             raise
@@ -224,6 +253,12 @@ class Sender:
         except LedgerFailed as error:
             raise Fault(error, Sent.UNSENT) from None
         submission.stage = "the storage did not take it"
+
+    def _failed(self, submission: Submission, fault: Fault) -> SmileError:
+        error = fault.error
+        error.retryable = fault.transient or fault.expired or fault.sent is Sent.UNSENT
+        self._note_failure(submission, error)
+        return error.with_traceback(None)
 
     def _note_failure(self, submission: Submission, error: SmileError) -> None:
         if self._ledger is not None and not isinstance(error, LedgerFailed):
@@ -255,9 +290,3 @@ def ledger_of(given: object) -> "tuple[Ledger | None, bool]":
             f"the package {missing.name} is missing: run  pip install 'smile-async[batch]'"
         ) from None
     return as_ledger(given)
-
-
-def _explained(fault: Fault) -> SmileError:
-    error = fault.error
-    error.retryable = fault.transient or fault.expired or fault.sent is Sent.UNSENT
-    return error.with_traceback(None)

@@ -190,7 +190,9 @@ class Stream:
 
     def _has_room(self) -> bool:
         pending = len(self._waiting) + len(self._sending)
-        return len(self._ready) < self._limits.uploads and pending < self._limits.pending
+        # In an outage the jobs at hand ask whether it is over: more would only be read to wait.
+        waits = bool(self._sending and self._sender.outage)
+        return not waits and len(self._ready) < self._limits.uploads and pending < self._limits.pending
 
     async def _run(self) -> None:
         try:
@@ -228,6 +230,7 @@ class Stream:
                 self._waiting.add(listener)
                 known, upload = submission.known, submission.trace
                 self._poller.listen(ticket, listener, ours=not submission.recalled, known=known, upload=upload)
+                self._make_room()
             # Neither the job nor its story outlives its upload: they may hold image bytes.
             del job, submission
 
