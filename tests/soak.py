@@ -24,7 +24,8 @@ from street import ENGINES, Pictures, session_of
 
 from smile_async import Finished, Job, Limits, Pace, SmileError, SmileSession
 from smile_async.sandbox import RunningSandbox, Sandbox
-from smile_async.traffic import driver, poller
+from smile_async import session as module
+from smile_async.traffic import poller
 
 #: MB by which resident memory may differ between the second and the last third of the run.
 FLAT_MB = 40.0
@@ -105,7 +106,7 @@ async def mixed_faults(http: str, seconds: float, seed: int) -> dict[str, Any]:
     rng = random.Random(seed)
     pictures = _pictures()
     # A connection that falls silent is noticed after a second instead of thirty: more faults a minute.
-    driver.API_SECONDS = driver.UPLOAD_SECONDS = poller.API_SECONDS = 1.5
+    module.API_SECONDS = module.UPLOAD_SECONDS = poller.API_SECONDS = 1.5
     async with Sandbox.serve(latency=0.05) as running:
         sandbox = running.sandbox
         sandbox.enroll("ada")
