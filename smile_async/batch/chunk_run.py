@@ -54,7 +54,8 @@ FIRST_PARK, LONGEST_PARK = 5.0, 1800.0
 DOUBLINGS = 16
 #: Status queries at once where a chunk's jobs are asked about.
 LOOKS = 16
-#: Jobs in a row that found nobody at the other end: more would only be written down as failed.
+#: Jobs in a row that got no usable answer, though it is no outage that a session knows: more would only be written
+#: down as failed.
 OUTAGE_JOBS = 64
 
 
@@ -236,6 +237,8 @@ class ChunkRun:
         except SmileError as error:
             if isinstance(error, Refused):
                 self._ended(ticket, error)
+            elif self._session.sender.outage:
+                self._in_trouble(error)
             return
         if status.verdict is not None:
             await self._session.deliver(status.verdict)
@@ -263,9 +266,13 @@ class ChunkRun:
             self._ledger.failed(sent.ticket, end, Reach.NOTHING)
         elif ticket is not None:
             self._ledger.failed(ticket, end, Reach.UPLOADED, polled=True)
-        if isinstance(end, NotAuthorized) or self._shift.unheard >= OUTAGE_JOBS:
-            self.trouble = self.trouble or end
-            self.stop()
+        nobody_home = isinstance(end, Unavailable) and bool(self._session.sender.outage)
+        if isinstance(end, NotAuthorized) or nobody_home or self._shift.unheard >= OUTAGE_JOBS:
+            self._in_trouble(end)
+
+    def _in_trouble(self, error: SmileError) -> None:
+        self.trouble = self.trouble or error
+        self.stop()
 
     async def _ending(self) -> Ending:
         held, orders, insist = self.held, self._orders, self._ledger.insist

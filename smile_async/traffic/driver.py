@@ -41,7 +41,7 @@ from smile_async.timing.backoff import LONGEST_WISH, RetryBudget, backoff, retry
 from smile_async.timing.breaker import Asker
 from smile_async.timing.clock import Clock
 from smile_async.timing.server_clock import SKEW_SECONDS, ServerClock
-from smile_async.traffic.origin import Errand, Origin
+from smile_async.traffic.origin import HOLD, Errand, Origin, Parked
 from smile_async.traffic.payload import Payload
 from smile_async.transport.engine import Reply
 from smile_async.urls import upload_url_flaw, url_flaw
@@ -72,6 +72,8 @@ class Driver:
         self.server_clock = ServerClock(clock)
         #: Attempts beyond the first, so far.
         self.retries = 0
+        #: Seconds that pictures may be kept in front of a closed server, as things stand.
+        self.hold: Callable[[], float] = lambda: HOLD
 
     @property
     def signer(self) -> Signer:
@@ -125,10 +127,9 @@ class Driver:
         """What there is to say of an outage under way, "" if there is none."""
         return self._api.outage or self._storage.outage
 
-    async def come(self, job: Job, deadline: float) -> None:
-        """Wait until *job* may go on its way, or should go first to see whether others may. Raises Fault."""
-        for leg, origin in (("upload", self._api), ("put", self._storage)):
-            await origin.come(Asker(leg, job.user_id, job.job_id), deadline)
+    def parked(self, job: Job) -> Parked | None:
+        """Where *job* had better wait without its pictures, None if it may go on its way."""
+        return self._api.parked(_asker(Prepare(), job))
 
     async def query(self, ask: Ask, deadline: float) -> JobStatus:
         """*ask*, again after passing faults, before *deadline*. Raises Fault."""
@@ -158,21 +159,32 @@ class Driver:
                     taken += await self._pause(step, whose.job_id, deadline)
                 elif isinstance(step, Wait):
                     answer = await self._wait(step.seconds, deadline)
-                elif isinstance(step, Ask):
-                    answer = await self.ask(step, deadline, pictures=payload is not None)
-                elif payload is not None:
-                    if before_put is not None and isinstance(step, Put):
-                        await before_put()
-                    answer = await self._send_off(step, payload, deadline)
+                else:
+                    answer = await self._perform(step, whose, payload, deadline, before_put)
             except Fault as told:
-                origin = self._storage if isinstance(step, Put) else self._api
-                fault = origin.told_of(told.with_traceback(None), _asker(step, whose))
+                fault = told.with_traceback(None)
 
-    async def _send_off(self, step: Prepare | Put, payload: Payload, deadline: float) -> Slot | None:
-        if isinstance(step, Prepare):
-            return await self._prepare(payload, deadline, retry=step.retry)
-        await self._put(payload, step.slot, deadline)
-        return None
+    async def _perform(
+        self,
+        step: Prepare | Put | Ask,
+        whose: Job | Ticket,
+        payload: Payload | None,
+        deadline: float,
+        before_put: BeforePut | None = None,
+    ) -> Slot | JobStatus | None:
+        try:
+            if isinstance(step, Ask):
+                return await self._ask(step, deadline, float("inf") if payload is None else self.hold())
+            assert payload is not None  # noqa: S101 - queries alone need none
+            if isinstance(step, Prepare):
+                return await self._prepare(payload, deadline, retry=step.retry)
+            if before_put is not None:
+                await before_put()
+            await self._put(payload, step.slot, deadline)
+            return None
+        except Fault as fault:
+            origin = self._storage if isinstance(step, Put) else self._api
+            raise origin.told_of(fault, _asker(step, whose)) from None
 
     async def _pause(self, pause: Pause, job_id: str, deadline: float) -> int:
         fault = pause.fault
@@ -221,7 +233,7 @@ class Driver:
             )
 
         about = f"/upload for job {payload.job.job_id} of user {payload.job.user_id}"
-        errand = Errand(_asker(Prepare(), payload.job), about, deadline, pictures=True)
+        errand = Errand(_asker(Prepare(), payload.job), about, deadline, self.hold())
         reply = await self._api_call(where, body, errand)
         if reply.status == 200:
             try:
@@ -254,14 +266,19 @@ class Driver:
             return Archive(info, payload.pictures)
 
         about = f"the upload of job {payload.job.job_id} of user {payload.job.user_id}"
-        errand = Errand(_asker(Put(slot), payload.job), about, deadline, pictures=True)
+        errand = Errand(_asker(Put(slot), payload.job), about, deadline, self.hold())
         reply = await self._storage.send("PUT", slot.upload_url, _ZIP, body, errand)
         refused = put_refusal(reply.status, reply.body, about)
         if refused is not None:
             raise refused
 
-    async def ask(self, ask: Ask, deadline: float, *, pictures: bool = False) -> JobStatus:
+    async def ask(self, ask: Ask, deadline: float) -> JobStatus:
         """One signed status query, its answer believed. Raises Fault."""
+        status = await self._perform(ask, ask.ticket, None, deadline)
+        assert isinstance(status, JobStatus)  # noqa: S101 - the answer to an Ask
+        return status
+
+    async def _ask(self, ask: Ask, deadline: float, hold: float) -> JobStatus:
         ticket = ask.ticket
 
         def body() -> bytes:
@@ -274,7 +291,7 @@ class Driver:
             )
 
         about = f"/job_status for job {ticket.job_id} of user {ticket.user_id}"
-        errand = Errand(_asker(ask, ticket), about, deadline, pictures)
+        errand = Errand(_asker(ask, ticket), about, deadline, hold)
         reply = await self._api_call(f"{self._settings.base_url}/job_status", body, errand)
         if reply.status != 200:
             raise refusal(reply.status, read_complaint(reply.body), about, self._asked_for(reply))

@@ -3,7 +3,7 @@
 Whether anybody is home there is known here alone: by the requests of all jobs together.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,23 +21,30 @@ __all__ = ["HOLD", "Errand", "Origin", "Parked"]
 
 #: What a gateway says that finds nobody behind it (RFC 9110 §15.6.3 to §15.6.5).
 NOBODY_HOME = frozenset({502, 503, 504})
-#: Seconds that pictures are kept in memory in front of a server that is closed.
+#: Seconds that pictures are kept in memory in front of a server that is closed, unless others need their place.
 HOLD = 5.0
 _OWN_CA = ": for a server, or a proxy, with a CA of its own let ca_file or SMILE_CA_FILE name its certificate"
 
 
 class Parked(Fault):
-    """A step with pictures has waited HOLD seconds in front of a closed server: they had better wait elsewhere."""
+    """A job should not keep its pictures in front of a closed server; *hope* returns when it may go there again."""
+
+    def __init__(self, hope: Callable[[float], Awaitable[None]]) -> None:
+        super().__init__(Unavailable("its pictures were put aside"), Sent.UNSENT)
+        self.hope = hope
 
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """What a request is about, in words too; until when (monotonic seconds); whether pictures wait for it."""
+    """What a request is about, in words too; until when (monotonic seconds) it may wait for its turn.
+
+    *hold*: seconds that it may at most where the server is closed, because pictures wait with it.
+    """
 
     asker: Asker
     about: str
     deadline: float
-    pictures: bool = False
+    hold: float = float("inf")
 
 
 class Origin:
@@ -62,13 +69,16 @@ class Origin:
 
     def told_of(self, fault: Fault, asker: Asker) -> Fault:
         """*fault* of a request of *asker*: during an outage it is one more word of that, and nothing of the job's."""
-        if fault.transient and not fault.outage and self._breaker.holds(asker):
+        if fault.transient and self._breaker.holds(asker) and not fault.outage:
             fault.outage = True
             fault.error = Unavailable(f"{fault.error}: {self.outage}")
         return fault
 
-    async def come(self, asker: Asker, deadline: float) -> None:
-        """Wait until a request of *asker* might go. Raises Fault."""
+    def parked(self, asker: Asker) -> Parked | None:
+        """Where a request of *asker* had better wait, None if somebody is home."""
+        return Parked(partial(self._come, asker)) if self._breaker.holds(asker) else None
+
+    async def _come(self, asker: Asker, deadline: float) -> None:
         if self.limiter.closed_to(asker) and not await self.limiter.come(deadline, asker):
             raise self._late(asker, f"job {asker.job_id} of user {asker.user_id}")
 
@@ -76,8 +86,8 @@ class Origin:
         self, method: str, url: Secret, headers: Headers, body: Callable[[], bytes | Body], errand: Errand
     ) -> Reply:
         """What the server replies to a request, whose *body* is made when its turn has come. Raises Fault."""
-        asker, hold = errand.asker, HOLD if errand.pictures else float("inf")
-        if not await self.limiter.enter(errand.deadline, asker, hold=hold):
+        asker = errand.asker
+        if not await self.limiter.enter(errand.deadline, asker, hold=errand.hold):
             raise self._late(asker, errand.about, errand.deadline)
         left_at = self._clock.monotonic()
         well = False
@@ -102,9 +112,9 @@ class Origin:
     def _late(self, asker: Asker, about: str, deadline: float = 0.0) -> Fault:
         if self.limiter.shut:
             return Fault(SessionClosed(f"the session was closed before {about} got its turn"), Sent.UNSENT)
-        late = Unavailable(f"{about} did not get its turn in time")
         if self._clock.monotonic() < deadline:
-            return Parked(late, Sent.UNSENT)
+            return Parked(partial(self._come, asker))
+        late = Unavailable(f"{about} did not get its turn in time")
         return self.told_of(Fault(late, Sent.UNSENT, transient=True, throttled=True), asker)
 
     def _heard(self, status: int, left_at: float, asker: Asker, now: float) -> None:

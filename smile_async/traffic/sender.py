@@ -21,7 +21,7 @@ from smile_async.protocol.steps import Fault, Reach, Sent
 from smile_async.protocol.v1.submission import Submission
 from smile_async.timing.clock import Clock
 from smile_async.traffic.driver import Driver
-from smile_async.traffic.origin import Parked
+from smile_async.traffic.origin import HOLD, Parked
 from smile_async.traffic.payload import Payload, read
 from smile_async.traffic.readers import InThread, Readers
 from smile_async.traffic.telemetry import link_to, span
@@ -79,6 +79,7 @@ class Sender:
         self._here = _Lane(limits.uploads, in_thread)
         self._elsewhere = _Lane(limits.uploads, in_thread)
         self._places = anyio.Semaphore(limits.uploads, fast_acquire=True)
+        driver.hold = lambda: 0.0 if self._places.statistics().tasks_waiting else HOLD
         self._rate = RateLimiter(limits.jobs_per_second, clock)
         self._unfinished: OrderedDict[Key, tuple[bytes, Reach]] = OrderedDict()
         #: Jobs on their way, and what is set when each has come to an end.
@@ -151,25 +152,26 @@ class Sender:
             ended.set()
 
     async def _sent(self, submission: Submission, deadline: float) -> Ticket:
-        ticket = await self._tried(submission, deadline)
-        while ticket is None:
+        end = await self._tried(submission, deadline)
+        while isinstance(end, Parked):
             submission.stage = "smile id did not take it"
             try:
-                await self._driver.come(submission.job, deadline)
+                await end.hope(deadline)
             except Fault as fault:
                 error = self._failed(submission, fault)
             else:
-                ticket = await self._tried(submission, deadline, again=True)
+                end = await self._tried(submission, deadline, again=True)
                 continue
             raise error
-        return ticket
+        return end
 
-    async def _tried(self, submission: Submission, deadline: float, *, again: bool = False) -> Ticket | None:
-        """None: its pictures were given up, because nobody was home."""
+    async def _tried(self, submission: Submission, deadline: float, *, again: bool = False) -> Ticket | Parked:
         payload = await self._loaded(submission, again=again)
         # As for a new call with the same job: it is resumed if these are the same pictures.
         submission.reach = Reach.NOTHING
         try:
+            if (parked := self._driver.parked(submission.job)) is not None:
+                return parked
             if self._ledger is not None and await self._recalled(self._ledger, submission, payload):
                 return submission.ticket
             return await self._walk(submission, payload, deadline)
@@ -219,7 +221,7 @@ class Sender:
         submission.resume(known.reach)
         return known.ticket is not None
 
-    async def _walk(self, submission: Submission, payload: Payload, deadline: float) -> Ticket | None:
+    async def _walk(self, submission: Submission, payload: Payload, deadline: float) -> Ticket | Parked:
         self._resume(submission, payload)
         submission.stage = "smile id did not take it"
         try:
@@ -231,8 +233,7 @@ class Sender:
             self._remember(submission, payload)
             if isinstance(fault, Parked):
                 # The frames in it hold the pictures.
-                fault.with_traceback(None)
-                return None
+                return fault.with_traceback(None)
             error = self._failed(submission, fault)
         except BaseException:
             self._remember(submission, payload)
