@@ -23,8 +23,8 @@ from fault_proxy import FaultProxy, Trouble
 from street import ENGINES, Pictures, session_of
 
 from smile_async import Finished, Job, Limits, Pace, SmileError, SmileSession
-from smile_async.sandbox import RunningSandbox, Sandbox
 from smile_async import session as module
+from smile_async.sandbox import RunningSandbox, Sandbox
 from smile_async.traffic import poller
 
 #: MB by which resident memory may differ between the second and the last third of the run.

@@ -84,13 +84,13 @@ class Breaker:
         self._users.clear()
         return True
 
-    def missed(self, asker: Asker, left_at: float, now: float, *, away: bool = True) -> bool:
-        """A request that *left_at* failed; whether an outage begins. Not *away*: nobody knows whose fault it was."""
+    def missed(self, asker: Asker, now: float, *, away: bool = True) -> bool:
+        """A request failed; whether an outage begins. Not *away*: nobody knows whose fault it was."""
         if self.opened_at is None:
             if away:
                 self._note(asker, now, failed=True)
             return away and self._opens(now)
-        if left_at >= self.opened_at and (asker == self._prober or self.holds(asker)):
+        if asker == self._prober:
             self._pause = min(LONGEST_PAUSE, 2 * self._pause)
             self._prober, self.probe_at = None, now + self._pause
             self._failed_leg = asker.leg

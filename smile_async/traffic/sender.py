@@ -79,7 +79,7 @@ class Sender:
         self._here = _Lane(limits.uploads, in_thread)
         self._elsewhere = _Lane(limits.uploads, in_thread)
         self._places = anyio.Semaphore(limits.uploads, fast_acquire=True)
-        driver.hold = lambda: 0.0 if self._places.statistics().tasks_waiting else HOLD
+        driver.hold = lambda: 0.0 if len(self._sending) > limits.uploads else HOLD
         self._rate = RateLimiter(limits.jobs_per_second, clock)
         self._unfinished: OrderedDict[Key, tuple[bytes, Reach]] = OrderedDict()
         #: Jobs on their way, and what is set when each has come to an end.

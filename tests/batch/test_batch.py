@@ -469,6 +469,25 @@ async def test_an_outage_ends_a_run_instead_of_failing_every_row(
         assert await Batches(ledger).counts("b") == {"final": 3 * OUTAGE_JOBS}
 
 
+async def test_an_outage_is_not_written_down_as_failures(
+    smile: ScriptedSmile, pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One job that waited in vain for the end of an outage ends the run: no row has failed, and the next run goes on."""
+    monkeypatch.setattr("smile_async.traffic.stream.SUBMIT_SECONDS", 1.0)
+    smile.fault("upload", say(502), always=True)
+    async with ledger_at(tmp_path / "l") as ledger:
+        async with session_of(smile, ledger=ledger) as session:
+            run = await run_of(ledger, session, many(pictures, 100), patience=1.0)
+        assert "an outage of smile id" in str(run.trouble)
+        assert "failed" not in await Batches(ledger).counts("b")
+        assert len(smile.asked["upload"]) < 60
+        smile._always.clear()
+        async with session_of(smile, ledger=ledger) as session:
+            run = await run_of(ledger, session, many(pictures, 100))
+        assert run.trouble is None
+        assert await Batches(ledger).counts("b") == {"final": 100}
+
+
 async def test_a_wrong_key_ends_a_run(smile: ScriptedSmile, pictures: Pictures, tmp_path: Path) -> None:
     """An account that is refused would be refused for every row: the first refusal ends the run."""
     smile.fault("upload", say(401, {"code": "2205", "error": "no"}), always=True)

@@ -84,8 +84,13 @@ class Street:
 
     def session(self, **settings: Any) -> SmileSession:
         """A session through the front."""
-        account = {"partner_id": self.sandbox.partner_id, "api_key": self.sandbox.api_key}
-        told = {"clock": self.clock, "pace": Pace.fixed(0.5, 1, 0.5), "in_thread": self._read, **settings}
+        account: dict[str, Any] = {"partner_id": self.sandbox.partner_id, "api_key": self.sandbox.api_key}
+        told: dict[str, Any] = {
+            "clock": self.clock,
+            "pace": Pace.fixed(0.5, 1, 0.5),
+            "in_thread": self._read,
+            **settings,
+        }
         return SmileSession(**account, base_url="https://sandbox.test/v1", http=self.front, **told)
 
     async def _read(self, work: Callable[..., Any], *args: Any) -> Any:
@@ -143,7 +148,7 @@ OUTAGES: dict[str, Any] = {
 }
 
 
-CASES = [("502", 2000, None), ("502", 300, "ada"), *((name, 300, None) for name in OUTAGES if name != "502")]
+CASES = [("502", 1000, None), ("502", 300, "ada"), *((name, 300, None) for name in OUTAGES if name != "502")]
 
 
 @pytest.mark.parametrize(("name", "number", "user"), CASES)
@@ -228,7 +233,8 @@ async def test_an_outage_that_outlasts_everybody(street: Street) -> None:
         submits = {f"submit {n}": session.submit(street.pictures.job(), patience=3.0) for n in range(5)}
         calls = {**verifies, **submits, "status": session.status(ticket), "wait": session.wait(ticket, patience=30.0)}
         await asyncio.gather(*(timed(name, call) for name, call in calls.items()), timed("stream", streamed()))
-    bounds = {"verify": 20.0, "submit": 3.0, "status": 60.0, "wait": 30.0, "stream": 2 * stream.SUBMIT_SECONDS}
+    # One by one, those that were not pulled while sixteen waited.
+    bounds = {"verify": 20.0, "submit": 3.0, "status": 60.0, "wait": 30.0, "stream": 15 * stream.SUBMIT_SECONDS}
     for name, (took, error) in ends.items():
         kind = name.split()[0]
         assert took <= bounds[kind] + 1.0, name
@@ -374,7 +380,7 @@ async def test_half_a_second_of_502_over_real_sockets(
         async def weather() -> None:
             await until(lambda: session.stats.submitted >= 100)
             for leg in ("upload", "put", "job_status"):
-                sandbox.fault(leg, status=502, times=None)  # type: ignore[arg-type]
+                sandbox.fault(leg, status=502, times=None)
             await asyncio.sleep(0.5)
             sandbox.mend()
 
