@@ -869,6 +869,6 @@ def test_an_outage_costs_no_attempts() -> None:
     """However often a leg fails in an outage, the job keeps its three attempts, and no zip is sent twice unasked."""
     played = play(Submission(a_job()).steps(), *[out()] * 5, busy(), busy(), busy())
     assert played.told == " ".join(["prepare pause0"] * 5 + ["prepare pause1 prepare pause2 prepare"])
-    played = play(Submission(a_job()).steps(), a_slot(), out(), out(), NO_ZIP, out(), NO_ZIP, None)
+    played = play(Submission(a_job()).steps(), slot(), out(), out(), NO_ZIP, out(), NO_ZIP, None)
     assert played.told == "prepare put ask pause0 ask pause0 put ask pause0 put"
     assert played.fault is None
