@@ -472,7 +472,7 @@ async def test_an_outage_ends_a_run_instead_of_failing_every_row(
 async def test_an_outage_is_not_written_down_as_failures(
     smile: ScriptedSmile, pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One job that waited in vain for the end of an outage ends the run: no row has failed, and the next run goes on."""
+    """One job that waited in vain for the end of an outage ends the run: no row has failed, the next run goes on."""
     monkeypatch.setattr("smile_async.traffic.stream.SUBMIT_SECONDS", 1.0)
     smile.fault("upload", say(502), always=True)
     async with ledger_at(tmp_path / "l") as ledger:
