@@ -107,15 +107,19 @@ EngineFactory = Callable[[bool], Engine]
 class Pieces:
     """A body as the asynchronous stream that HTTP libraries take; it begins anew for each request it is part of."""
 
-    def __init__(self, body: Body, piece: int) -> None:
+    def __init__(self, body: bytes | Body, piece: int) -> None:
         self._body = body
         self._piece = piece
+        self.length = len(body) if isinstance(body, bytes) else body.length
+        #: Somebody has begun to read it. A request whose body nobody has read can not have had any effect.
+        self.begun = False
 
     def __repr__(self) -> str:
-        return f"<{self._body.length:,} bytes>"
+        return f"<{self.length:,} bytes>"
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        for piece in self._body.pieces(self._piece):
+        self.begun = True
+        for piece in (self._body,) if isinstance(self._body, bytes) else self._body.pieces(self._piece):
             yield piece
 
 

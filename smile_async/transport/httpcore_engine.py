@@ -13,6 +13,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import anyio
+from h2.errors import ErrorCodes
+from h2.events import StreamReset
 
 from smile_async.protocol.steps import Sent
 from smile_async.transport.engine import (
@@ -37,6 +39,8 @@ __all__ = ["HttpcoreEngine"]
 
 #: For connecting alone: how long a request may take is the business of whoever sends it.
 _EXTENSIONS = {"timeout": {"connect": CONNECT_TIMEOUT}}
+#: Connections that may break under a request before it has begun; each was there before, and some may be long dead.
+BROKEN_AT_MOST = 4
 
 
 class HttpcoreEngine:
@@ -77,7 +81,8 @@ class HttpcoreEngine:
         self._users: dict[Any, int] = {}
         self._closed = False
         self._targets: dict[str, tuple[Any, tuple[str, str]]] = {}
-        self._unsent = (library.ConnectError, library.ConnectTimeout, library.UnsupportedProtocol, *unsent)
+        library_s = (library.ConnectError, library.ConnectTimeout, library.ProxyError, library.UnsupportedProtocol)
+        self._unsent = (*library_s, *unsent)
 
     def __repr__(self) -> str:
         return f"<HttpcoreEngine on {self._library.__name__}>"
@@ -100,9 +105,8 @@ class HttpcoreEngine:
 
     def _request(self, method: str, url: str, headers: Headers, body: bytes | Body) -> Any:
         target, host = self._target(url, remember=isinstance(body, bytes))
-        size = len(body) if isinstance(body, bytes) else body.length
-        content = body if isinstance(body, bytes) else Pieces(body, self._piece)
-        whole = [host, *headers, ("Content-Length", str(size))]
+        content = Pieces(body, self._piece)
+        whole = [host, *headers, ("Content-Length", str(content.length))]
         return self._library.Request(method, target, headers=whole, content=content, extensions=_EXTENSIONS)
 
     def _target(self, url: str, *, remember: bool) -> tuple[Any, tuple[str, str]]:
@@ -115,38 +119,64 @@ class HttpcoreEngine:
         return found
 
     async def _exchange(self, request: Any) -> Reply:
+        """On the first connection that takes the request up; to a new one it is offered once."""
+        broken = 0
         while True:
-            connection = await self._connection(request.url.origin)
+            connection, new = await self._connection(request.url.origin)
+            request.stream.begun = False
             try:
-                response = await connection.handle_async_request(request)
-                try:
-                    reply = await _reply_of(response)
-                finally:
-                    await response.aclose()
-                if reply.http_version != "HTTP/2":
-                    self._http2 = False
-                return reply
+                return await self._exchange_on(connection, request)
             except self._library.ConnectionNotAvailable:
-                # It is HTTP/1.1 and busy, or has said GOAWAY: nothing was taken up, and another one will.
+                # It is HTTP/1.1 and busy: nothing was taken up, and another one will.
                 continue
+            except self._unsent:
+                raise
+            except Exception as error:
+                await self._look_after(connection)
+                refused = _refused(error)
+                broken += not refused
+                if request.stream.begun and not refused:
+                    raise
+                if new or broken > BROKEN_AT_MOST:
+                    raise NoReply(Sent.UNSENT, type(error).__name__) from None
             finally:
                 await self._give_back(connection)
 
-    async def _connection(self, origin: Any) -> Any:
+    async def _look_after(self, connection: Any) -> None:
+        """A request has failed on it: it takes no new ones; if it is broken, the others are not to wait in vain."""
+        if connection is self._shared:
+            self._shared = None
+        if not connection.is_available():
+            await self._hang_up(connection)
+
+    async def _exchange_on(self, connection: Any, request: Any) -> Reply:
+        response = await connection.handle_async_request(request)
+        try:
+            reply = await _reply_of(response)
+        finally:
+            await response.aclose()
+        if reply.http_version != "HTTP/2":
+            self._http2 = False
+        return reply
+
+    async def _connection(self, origin: Any) -> tuple[Any, bool]:
+        """A connection, and whether it is made for this request."""
         await self._drop_expired()
         if self._closed:
             raise NoReply(Sent.UNSENT, "the session is closed")
         for connection in [self._shared, *reversed(self._idle)]:
+            new = False
             if connection is not None and connection.is_available() and connection.can_handle_request(origin):
                 break
         else:
+            new = True
             connection = self._maker(origin).create_connection(origin)
             if self._http2 and origin.scheme == b"https":
                 self._shared = connection
         if connection in self._idle:
             self._idle.remove(connection)
         self._users[connection] = self._users.get(connection, 0) + 1
-        return connection
+        return connection, new
 
     def _maker(self, origin: Any) -> Any:
         """What makes connections to *origin*, by the proxy on the way there."""
@@ -199,6 +229,12 @@ def _proxy(library: ModuleType, url: str) -> Any:
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     known = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
     return library.Proxy(bare, auth=known)
+
+
+def _refused(error: Exception) -> bool:
+    """Whether the server says that it has not processed the request (RFC 9113 §8.7)."""
+    reset = error.args[0] if error.args else None
+    return isinstance(reset, StreamReset) and reset.error_code == ErrorCodes.REFUSED_STREAM
 
 
 async def _reply_of(response: Any) -> Reply:

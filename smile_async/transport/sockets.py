@@ -15,6 +15,8 @@ from typing import Any, cast
 
 import anyio
 
+from smile_async.transport.frames import Frames
+
 __all__ = ["Backend"]
 
 #: Bytes that may have come and not been read yet.
@@ -28,6 +30,11 @@ GONE_WITHIN = 1.0
 #: Seconds for which a host that said nothing is taken to go on like that: those who waited for the same connection need
 #: not wait for it one after the other.
 SILENT_FOR = 0.1
+#: Turns of the loop that the beginning of a request waits for its end, so that both leave together: httpcore takes one
+#: for each frame. haproxy holds a body back for 200 ms if its end is not there with it (MSG_MORE, tcp(7) TCP_CORK).
+TURNS = 4
+#: And that the end of a connection waits for requests which are being written and will be refused.
+LAST_TURNS = 100
 
 _HUNG_UP = "the other side hung up before the handshake"
 
@@ -43,6 +50,9 @@ class Stream(asyncio.Protocol):
         self._unread = 0
         self._written: list[bytes] = []
         self._held = 0
+        self._turns = 0
+        #: Once HTTP/2 has been agreed on.
+        self._frames: Frames | None = None
         self._reader: asyncio.Future[None] | None = None
         self._room = asyncio.Event()
         self._room.set()
@@ -58,24 +68,31 @@ class Stream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Keep what came, and let the other side wait if nobody reads."""
-        self._received.append(data)
-        self._unread += len(data)
+        self._keep(data if self._frames is None else self._frames.received(data))
         if self._unread > UNREAD_BYTES and self._transport is not None:
             self._transport.pause_reading()
-        self._wake()
+
+    def _keep(self, data: bytes) -> None:
+        if data:
+            self._received.append(data)
+            self._unread += len(data)
+            self._wake()
 
     def eof_received(self) -> None:
         """Nothing more will come, and who hangs up reads no more either."""
-        self._ended = True
-        self._room.set()
-        self._wake()
+        self._end()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is over, for good or for a reason."""
-        self._ended = True
         self._failure = type(exc).__name__ if exc is not None else ""
-        self._room.set()
         self._gone.set()
+        self._end()
+
+    def _end(self) -> None:
+        self._ended = True
+        self._room.set()
+        if self._frames is not None:
+            self._keep(self._frames.ended())
         self._wake()
 
     def pause_writing(self) -> None:
@@ -94,13 +111,19 @@ class Stream(asyncio.Protocol):
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - our deadlines are scopes
         """What has come, at most *max_bytes*; b"" at the end."""
+        turns = 0
         while not self._received:
-            if self._ended:
-                if self._failure:
-                    raise self._errors.ReadError(self._failure)
+            if not self._ended:
+                self._reader = self._loop.create_future()
+                await self._reader
+            elif self._frames is not None and self._frames.refusing and turns < LAST_TURNS:
+                # Who learns of the end before being refused would take it for an answer that is lost.
+                turns += 1
+                await asyncio.sleep(0)
+            elif self._failure:
+                raise self._errors.ReadError(self._failure)
+            else:
                 return b""
-            self._reader = self._loop.create_future()
-            await self._reader
         data = self._received.popleft()
         if len(data) > max_bytes:
             self._received.appendleft(data[max_bytes:])
@@ -111,13 +134,18 @@ class Stream(asyncio.Protocol):
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
-        """Let *buffer* leave with the end of this turn of the loop; waits while the other side is slow."""
+        """Let *buffer* leave with the end of this turn of the loop, or soon after; waits if the other side is slow."""
         if not buffer:
             return
+        if self._frames is not None:
+            self._keep(self._frames.written(buffer))
         if self._ended:
-            raise self._errors.WriteError(self._failure or "the connection is closed")
+            if self._frames is None:
+                raise self._errors.WriteError(self._failure or "the connection is closed")
+            return
         if not self._written:
-            self._loop.call_soon(self._flush)
+            self._turns = TURNS
+            self._loop.call_soon(self._leave)
         self._written.append(buffer)
         self._held += len(buffer)
         if self._held >= UNSENT_BYTES:
@@ -125,10 +153,19 @@ class Stream(asyncio.Protocol):
         if not self._room.is_set():
             await self._room.wait()
 
+    def _leave(self) -> None:
+        self._turns -= 1
+        if self._turns > 0 and self._written and self._frames is not None and not self._frames.whole:
+            self._loop.call_soon(self._leave)
+        else:
+            self._flush()
+
     def _flush(self) -> None:
         written, self._written, self._held = self._written, [], 0
-        if written and self._transport is not None and not self._gone.is_set():
+        if written and self._transport is not None and not self._ended:
             self._transport.write(written[0] if len(written) == 1 else b"".join(written))
+            if self._frames is not None:
+                self._frames.left()
 
     async def aclose(self) -> None:
         """Hang up, and wait until the socket is closed."""
@@ -158,6 +195,16 @@ class Stream(asyncio.Protocol):
             raise
         if self._transport is None:
             raise self._errors.ConnectError(_HUNG_UP)
+        agreed = self._transport.get_extra_info("ssl_object")
+        if agreed is not None and agreed.selected_alpn_protocol() == "h2":
+            self._frames = Frames()
+            # The first frames may have come with the end of the handshake.
+            early = b"".join(self._received)
+            self._received.clear()
+            self._unread = 0
+            self._keep(self._frames.received(early))
+            if self._ended:
+                self._end()
         return self
 
     def get_extra_info(self, info: str) -> Any:
