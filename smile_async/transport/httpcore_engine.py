@@ -79,6 +79,8 @@ class HttpcoreEngine:
         self._idle: list[Any] = []
         #: Every open connection, and how many requests are on it.
         self._users: dict[Any, int] = {}
+        #: Those of them that take no new ones.
+        self._condemned: set[Any] = set()
         self._closed = False
         self._targets: dict[str, tuple[Any, tuple[str, str]]] = {}
         library_s = (library.ConnectError, library.ConnectTimeout, library.ProxyError, library.UnsupportedProtocol)
@@ -144,6 +146,7 @@ class HttpcoreEngine:
 
     async def _look_after(self, connection: Any) -> None:
         """A request has failed on it: it takes no new ones; if it is broken, the others are not to wait in vain."""
+        self._condemned.add(connection)
         if connection is self._shared:
             self._shared = None
         if not connection.is_available():
@@ -199,7 +202,7 @@ class HttpcoreEngine:
         left = self._users.get(connection, 1) - 1
         if connection in self._users:
             self._users[connection] = left
-        usable = connection.is_available() and not self._closed
+        usable = connection.is_available() and connection not in self._condemned and not self._closed
         if connection is self._shared and not (usable and self._http2):
             self._shared = None
         if left or connection is self._shared:
@@ -211,6 +214,7 @@ class HttpcoreEngine:
 
     async def _hang_up(self, connection: Any) -> None:
         self._users.pop(connection, None)
+        self._condemned.discard(connection)
         # Shielded: a cancelled caller must not leave a half-closed connection behind.
         with anyio.CancelScope(shield=True):
             await connection.aclose()
