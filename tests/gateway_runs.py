@@ -1,20 +1,27 @@
-"""Jobs through a gateway, measured: who was approved, how often was asked, and how long the longest request took."""
+"""Jobs through real gateways: the rows of the table, and a run that is counted and timed."""
 
 import asyncio
+import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gateways import haproxy, nginx, tinyproxy
 from ground_support import jpeg
 from street import session_of
 
 from smile_async import Finished, Job, Pace
-from smile_async.sandbox import RunningSandbox
+from smile_async.sandbox import RunningSandbox, Sandbox
 from smile_async.transport.pool import Pool
+
+__all__ = ["ROWS", "STRAIGHT", "Report", "Row", "run"]
+
+#: Gives what a session must be told to go this way; *often*: how many times more often than usual things go wrong.
+Way = Callable[[RunningSandbox, Path, int], AbstractAsyncContextManager[dict[str, Any]]]
 
 
 @dataclass
@@ -22,6 +29,7 @@ class Report:
     """What came of a run; seconds."""
 
     approved: int = 0
+    #: Jobs that the provider has not exactly once.
     doubled: int = 0
     seconds: float = 0.0
     requests: int = 0
@@ -29,9 +37,83 @@ class Report:
     slowest: float = 0.0
     failures: Counter[str] = field(default_factory=Counter)
 
+    def __str__(self) -> str:
+        told = f"{self.approved} approved in {self.seconds:.1f} s, {self.requests} requests, {self.retries} retries"
+        return f"{told}, slowest {self.slowest:.2f} s{f', {dict(self.failures)}' if self.failures else ''}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A way to the sandbox; seconds until a job is decided, and between polls."""
+
+    name: str
+    way: Way
+    latency: float = 0.02
+    gap: float = 0.1
+
 
 @asynccontextmanager
-async def counted(report: Report) -> AsyncIterator[None]:
+async def _straight(running: RunningSandbox, _folder: Path, _often: int) -> AsyncIterator[dict[str, Any]]:
+    yield {}
+
+
+@asynccontextmanager
+async def _few_requests(running: RunningSandbox, folder: Path, often: int) -> AsyncIterator[dict[str, Any]]:
+    settings = f"keepalive_requests {100 // often}; http2_max_concurrent_streams 8;"
+    async with nginx(running, folder, settings) as gateway:
+        yield {"base_url": gateway.base_url}
+
+
+@asynccontextmanager
+async def _reloads(running: RunningSandbox, folder: Path, often: int) -> AsyncIterator[dict[str, Any]]:
+    async with nginx(running, folder) as gateway, gateway.reloading(1.0 / often):
+        yield {"base_url": gateway.base_url}
+
+
+@asynccontextmanager
+async def _idle(running: RunningSandbox, folder: Path, _often: int) -> AsyncIterator[dict[str, Any]]:
+    async with nginx(running, folder, "keepalive_timeout 1s;") as gateway:
+        yield {"base_url": gateway.base_url}
+
+
+@asynccontextmanager
+async def _haproxy(running: RunningSandbox, folder: Path, _often: int) -> AsyncIterator[dict[str, Any]]:
+    async with haproxy(running, folder) as gateway:
+        yield {"base_url": gateway.base_url}
+
+
+@asynccontextmanager
+async def _httpclose(running: RunningSandbox, folder: Path, _often: int) -> AsyncIterator[dict[str, Any]]:
+    async with haproxy(running, folder, "option httpclose") as gateway:
+        yield {"base_url": gateway.base_url}
+
+
+@asynccontextmanager
+async def _connect(running: RunningSandbox, folder: Path, _often: int) -> AsyncIterator[dict[str, Any]]:
+    before = dict(os.environ)
+    async with tinyproxy(folder, "me secret") as gateway:
+        os.environ["HTTPS_PROXY"] = f"http://me:secret@127.0.0.1:{gateway.port}"
+        os.environ.pop("NO_PROXY", None)
+        try:
+            yield {"trust_env": True}
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
+STRAIGHT = Row("no gateway", _straight)
+ROWS = (
+    Row("nginx, 100 requests a connection, 8 streams", _few_requests),
+    Row("nginx, reloaded every second", _reloads),
+    Row("nginx, idle for 1 s at most, polled after 2.6 s", _idle, latency=2.5, gap=2.6),
+    Row("haproxy, 10 streams, HTTP/1.1 behind it", _haproxy),
+    Row("haproxy, option httpclose", _httpclose),
+    Row("tinyproxy, CONNECT with a password", _connect),
+)
+
+
+@asynccontextmanager
+async def _counted(report: Report) -> AsyncIterator[None]:
     """Count every request of the block, and time it."""
     send = Pool.send
 
@@ -50,27 +132,40 @@ async def counted(report: Report) -> AsyncIterator[None]:
         Pool.send = send  # type: ignore[method-assign]
 
 
-async def stream(running: RunningSandbox, jobs: int, **settings: Any) -> Report:
-    """So many jobs through a session with these *settings*, as one stream."""
-    selfie = jpeg(body=b"x" * 2_000)
+async def run(row: Row, folder: Path, jobs: int, *engines: str, often: int = 1) -> Report:
+    """*jobs* through sessions on *engines*, all at once, each with as many of the jobs."""
     report = Report()
-    ids = []
+    async with (
+        Sandbox.serve(latency=row.latency, decode=False) as running,
+        row.way(running, folder, often) as settings,
+        _counted(report),
+    ):
+        running.sandbox.enroll("ada")
+        settings["pace"] = Pace.fixed(row.gap, 1, row.gap)
+        began = time.monotonic()
+        each = [_stream(running, jobs // len(engines), report, http=http, **settings) for http in engines]
+        ids = sum(await asyncio.gather(*each), [])
+        report.seconds = time.monotonic() - began
+        report.doubled = sum(running.sandbox.count(job_id) != 1 for job_id in ids)
+    return report
 
-    def source() -> Any:
+
+async def _stream(running: RunningSandbox, jobs: int, report: Report, **settings: Any) -> list[str]:
+    selfie = jpeg(body=b"x" * 2_000)
+    ids: list[str] = []
+
+    def source() -> Iterator[Job]:
         for _ in range(jobs):
             job = Job.authenticate("ada", selfie)
             ids.append(job.job_id)
             yield job
 
-    began = time.monotonic()
-    async with counted(report), session_of(running, **settings) as session:
+    async with session_of(running, **settings) as session:
         async with session.stream(source()) as outcomes:
             async for outcome in outcomes:
                 if isinstance(outcome, Finished):
                     report.approved += outcome.verdict.approved
                 else:
-                    report.failures[f"{type(outcome.error).__name__}: {str(outcome.error)[-70:]}"] += 1
-        report.retries = session.stats.retries
-    report.seconds = time.monotonic() - began
-    report.doubled = sum(running.sandbox.count(job_id) != 1 for job_id in ids)
-    return report
+                    report.failures[f"{type(outcome.error).__name__} {str(outcome.error)[-60:]}"] += 1
+        report.retries += session.stats.retries
+    return ids

@@ -212,7 +212,9 @@ async def haproxy(running: RunningSandbox, parent: Path, settings: str = "") -> 
     both.write_bytes(b"".join(path.read_bytes() for path in _certificate(running)))
     target = urlsplit(running.base_url).port
     (folder / "haproxy.cfg").write_text(_HAPROXY.format(folder=folder, port=port, target=target, settings=settings))
-    async with _running(Gateway(folder, port, ("setsid", program, "-db", "-f", str(folder / "haproxy.cfg")))) as gateway:
+    async with _running(
+        Gateway(folder, port, ("setsid", program, "-db", "-f", str(folder / "haproxy.cfg")))
+    ) as gateway:
         yield gateway
 
 
@@ -222,5 +224,7 @@ async def tinyproxy(parent: Path, credentials: str, settings: str = "") -> Async
     program, folder, port = _program("tinyproxy"), _folder(parent, "tinyproxy"), _free_port()
     config = _TINYPROXY.format(folder=folder, port=port, credentials=credentials, settings=settings)
     (folder / "tinyproxy.conf").write_text(config)
-    async with _running(Gateway(folder, port, ("setsid", program, "-d", "-c", str(folder / "tinyproxy.conf")))) as gateway:
+    async with _running(
+        Gateway(folder, port, ("setsid", program, "-d", "-c", str(folder / "tinyproxy.conf")))
+    ) as gateway:
         yield gateway

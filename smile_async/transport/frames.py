@@ -47,21 +47,24 @@ class Frames:
         """Whether a request will be refused once it is written to its end."""
         return any(stream > self._last for stream in self._begun)
 
-    def written(self, data: bytes) -> bytes:
-        """Take note of *data*, whole frames that are about to leave: what the reader is to be given at once, if any."""
-        refused: list[int] = []
-        at = len(_PREFACE) if data.startswith(_PREFACE) else 0
+    def written(self, data: bytes) -> tuple[bytes, bytes]:
+        """What of *data*, whole frames, is to leave; and what the reader is to be given at once, if anything."""
+        leaving, refused = [], []
+        at, start = (len(_PREFACE) if data.startswith(_PREFACE) else 0), 0
         while at + _HEAD <= len(data):
             size, kind, flags, stream = _head(data, at)
             at += _HEAD + size
             if kind == _HEADERS:
                 self._begun.add(stream)
                 self._highest = max(self._highest, stream)
-            if kind in (_HEADERS, _DATA) and flags & _END_STREAM:
+            ends = kind in (_HEADERS, _DATA) and flags & _END_STREAM
+            if ends:
                 self._begun.discard(stream)
-                if stream > self._last:
-                    refused.append(stream)
-        return _resets(refused)
+            if stream > self._last:
+                leaving.append(data[start : at - _HEAD - size])
+                start = at
+                refused += [stream] if ends else []
+        return (b"".join([*leaving, data[start:]]) if refused or leaving else data), _resets(refused)
 
     def left(self) -> None:
         """All that was written has left."""

@@ -10,6 +10,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from types import ModuleType
 from typing import Any, cast
 
@@ -31,10 +32,9 @@ GONE_WITHIN = 1.0
 #: not wait for it one after the other.
 SILENT_FOR = 0.1
 #: Turns of the loop that the beginning of a request waits for its end, so that both leave together: httpcore takes one
-#: for each frame. haproxy holds a body back for 200 ms if its end is not there with it (MSG_MORE, tcp(7) TCP_CORK).
-TURNS = 4
-#: And that the end of a connection waits for requests which are being written and will be refused.
-LAST_TURNS = 100
+#: for each frame. haproxy holds a body back for 200 ms if its end is not there with it (MSG_MORE; tcp(7), TCP_CORK). And
+#: turns that the end of a connection waits for requests that are being written and will be refused.
+TURNS, LAST_TURNS = 4, 100
 
 _HUNG_UP = "the other side hung up before the handshake"
 
@@ -120,10 +120,10 @@ class Stream(asyncio.Protocol):
                 # Who learns of the end before being refused would take it for an answer that is lost.
                 turns += 1
                 await asyncio.sleep(0)
-            elif self._failure:
-                raise self._errors.ReadError(self._failure)
-            else:
+            elif not self._failure:
                 return b""
+            else:
+                raise self._errors.ReadError(self._failure)
         data = self._received.popleft()
         if len(data) > max_bytes:
             self._received.appendleft(data[max_bytes:])
@@ -135,13 +135,12 @@ class Stream(asyncio.Protocol):
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
         """Let *buffer* leave with the end of this turn of the loop, or soon after; waits if the other side is slow."""
-        if not buffer:
-            return
         if self._frames is not None:
-            self._keep(self._frames.written(buffer))
-        if self._ended:
-            if self._frames is None:
-                raise self._errors.WriteError(self._failure or "the connection is closed")
+            buffer, told = self._frames.written(buffer)
+            self._keep(told)
+        elif self._ended and buffer:
+            raise self._errors.WriteError(self._failure or "the connection is closed")
+        if self._ended or not buffer:
             return
         if not self._written:
             self._turns = TURNS
@@ -169,13 +168,11 @@ class Stream(asyncio.Protocol):
 
     async def aclose(self) -> None:
         """Hang up, and wait until the socket is closed."""
+        self._flush()
         if self._transport is not None and not self._gone.is_set():
-            self._flush()
             self._transport.abort()
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._gone.wait(), GONE_WITHIN)
-            except TimeoutError:
-                return
 
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
@@ -195,13 +192,11 @@ class Stream(asyncio.Protocol):
             raise
         if self._transport is None:
             raise self._errors.ConnectError(_HUNG_UP)
-        agreed = self._transport.get_extra_info("ssl_object")
-        if agreed is not None and agreed.selected_alpn_protocol() == "h2":
+        if self._transport.get_extra_info("ssl_object").selected_alpn_protocol() == "h2":
             self._frames = Frames()
             # The first frames may have come with the end of the handshake.
-            early = b"".join(self._received)
+            early, self._unread = b"".join(self._received), 0
             self._received.clear()
-            self._unread = 0
             self._keep(self._frames.received(early))
             if self._ended:
                 self._end()
@@ -209,11 +204,10 @@ class Stream(asyncio.Protocol):
 
     def get_extra_info(self, info: str) -> Any:
         """What httpcore wants to know of a connection."""
-        if info == "is_readable":
-            # Nobody has asked for anything: what is readable now can only be the end.
+        if info == "is_readable":  # Nobody has asked for anything: what is readable now can only be the end.
             return self._ended or bool(self._received)
-        names = {"client_addr": "sockname", "server_addr": "peername"}
-        return None if self._transport is None else self._transport.get_extra_info(names.get(info, info))
+        name = {"client_addr": "sockname", "server_addr": "peername"}.get(info, info)
+        return None if self._transport is None else self._transport.get_extra_info(name)
 
 
 class Backend:

@@ -4,11 +4,15 @@ import asyncio
 import gc
 from base64 import b64encode
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpcore
 import httpcore2
 import pytest
+import trustme
+from h2_server import Asking, H2Server, goaway, h2_context, honest, nonsense
 from scripted import Authority, ScriptedServer, Wire, raw_reply, say, silence
 from street import until
 
@@ -199,3 +203,130 @@ async def test_cancelling_while_connecting_disturbs_nobody_else(library: Any, ru
         engine = engine_on(library, running.ca_file, http2=True)
     await engine.aclose()
     gc.collect()
+
+
+async def ok(scope: Any, receive: Any, send: Any) -> None:
+    """An app that says 200."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"{}"})
+
+
+@asynccontextmanager
+async def h2_engine(library: Any, folder: Path, **settings: Any) -> AsyncIterator[tuple[H2Server, HttpcoreEngine]]:
+    """An engine, and an HTTP/2 server that can be told to misbehave."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    async with H2Server(ok, h2_context(authority), **settings) as server:
+        engine = engine_on(library, str(folder / "ca.pem"), http2=True)
+        yield server, engine
+        await engine.aclose()
+
+
+@libraries
+@pytest.mark.parametrize("said", [True, False])
+async def test_an_idle_http2_connection_that_was_hung_up_costs_nothing(
+    library: Any, said: bool, tmp_path: Path
+) -> None:
+    """A request that finds its connection hung up, with GOAWAY or without, goes out at once on another, once."""
+    async with h2_engine(library, tmp_path) as (server, engine):
+        url = f"{server.base_url}/job_status"
+        for number in range(1, 4):
+            assert (await engine.send("POST", url, JSON, b"{}")).status == 200
+            (line,) = server._lines
+            if said:
+                line.raw(bytes.fromhex("0000080700000000000000000100000000"))
+            line.drop()
+            await until(lambda: engine._shared is None or _ended(engine._shared))
+            assert server.requests == server.connections == number
+        replies = await asyncio.gather(*(engine.send("POST", url, JSON, b"{}") for _ in range(20)))
+        assert {reply.status for reply in replies} == {200}
+        assert (server.requests, server.connections) == (23, 4)
+
+
+def _ended(connection: Any) -> bool:
+    return bool(connection._connection._network_stream.get_extra_info("is_readable"))
+
+
+@libraries
+async def test_a_goaway_while_idle_is_heeded(library: Any, tmp_path: Path) -> None:
+    """A connection on which GOAWAY has come is not asked again, though the server keeps it open."""
+    async with h2_engine(library, tmp_path) as (server, engine):
+        url = f"{server.base_url}/job_status"
+        server.choose = lambda _path, _fields: goaway(seen=True, close=False)
+        for _ in range(5):
+            assert (await engine.send("POST", url, JSON, b"{}")).status == 200
+            await asyncio.sleep(0.03)
+        assert server.requests == server.connections == 5
+
+
+@libraries
+async def test_a_goaway_after_every_first_request(library: Any, tmp_path: Path) -> None:
+    """A server that says GOAWAY on each connection after its first request answers all requests, each once."""
+    async with h2_engine(library, tmp_path) as (server, engine):
+        url = f"{server.base_url}/upload"
+        server.choose = lambda _path, _fields: goaway(seen=True)
+        replies = await asyncio.gather(*(engine.send("POST", url, JSON, b"{}") for _ in range(40)))
+        assert {reply.status for reply in replies} == {200}
+
+
+@libraries
+async def test_what_a_goaway_leaves_standing_is_answered(library: Any, tmp_path: Path) -> None:
+    """Answers to streams below a GOAWAY's number come after it, and nobody asks twice."""
+    async with h2_engine(library, tmp_path) as (server, engine):
+        url = f"{server.base_url}/upload"
+        assert (await engine.send("POST", url, JSON, b"{}")).status == 200
+        all_here = asyncio.Event()
+
+        async def antic(asking: Asking) -> None:
+            if server.requests == 21:
+                all_here.set()
+                await goaway(seen=True)(asking)
+            else:
+                await all_here.wait()
+                await asyncio.sleep(0.005)
+                await honest(asking)
+
+        server.choose = lambda _path, _fields: antic
+        replies = await asyncio.gather(*(engine.send("POST", url, JSON, b"{}") for _ in range(20)))
+        assert {reply.status for reply in replies} == {200}
+        assert (server.requests, server.connections) == (21, 1)
+
+
+@libraries
+async def test_a_broken_connection_keeps_nobody_waiting(library: Any, tmp_path: Path) -> None:
+    """When one request finds the connection broken it is closed, and all others on it fail at once, not at their end.
+
+    Of eight streams twenty requests are to have one: those that had none yet are sent elsewhere.
+    """
+    async with h2_engine(library, tmp_path, streams=8) as (server, engine):
+        url = f"{server.base_url}/upload"
+        assert (await engine.send("POST", url, JSON, b"{}")).status == 200
+        all_here = asyncio.Event()
+
+        async def antic(asking: Asking) -> None:
+            if server.requests == 9:
+                all_here.set()
+                await nonsense(asking)
+            await asyncio.Event().wait()
+
+        server.choose = lambda _path, _fields: antic if server.connections == 1 else None
+        async with asyncio.timeout(20):
+            ends = await asyncio.gather(
+                *(engine.send("POST", url, JSON, b"{}") for _ in range(20)), return_exceptions=True
+            )
+        broken = [end for end in ends if isinstance(end, NoReply)]
+        assert {end.sent for end in broken} == {Sent.AMBIGUOUS}
+        assert len(broken) == 8
+        # httpcore opens too many streams on the new one now and then, before it has read how many there may be.
+        assert server.connections <= 4
+
+
+@libraries
+async def test_a_server_that_hangs_up_on_every_connection_is_given_up(library: Any, tmp_path: Path) -> None:
+    """A request that was never taken up is unsent, and is not offered for ever."""
+    async with h2_engine(library, tmp_path) as (server, engine):
+        server.choose = lambda _path, _fields: goaway(seen=False)
+        with pytest.raises(NoReply) as caught:
+            await engine.send("POST", f"{server.base_url}/upload", JSON, b"{}")
+        assert caught.value.sent is Sent.UNSENT
+        assert server.connections == 1

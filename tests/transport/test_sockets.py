@@ -7,7 +7,7 @@ import ssl
 import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import httpcore
 import pytest
@@ -15,7 +15,8 @@ import uvloop
 from scripted import Authority
 from street import until
 
-from smile_async.transport.sockets import UNREAD_BYTES, Backend, Stream
+from smile_async.transport.frames import Frames
+from smile_async.transport.sockets import TURNS, UNREAD_BYTES, Backend, Stream
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -93,6 +94,33 @@ async def test_what_is_written_in_one_turn_leaves_together() -> None:
     await stream.write(b"d")
     await asyncio.sleep(0)
     assert transport.written == [b"abc", b"d"]
+
+
+async def test_a_request_leaves_with_its_end() -> None:
+    """The frames of an HTTP/2 request are one write, though httpcore takes a turn of the loop for each of them."""
+
+    class Transport(asyncio.Transport):
+        written: ClassVar[list[bytes]] = []
+
+        def write(self, data: Any) -> None:
+            self.written.append(bytes(data))
+
+    stream, transport = Stream(httpcore), Transport()
+    stream.connection_made(transport)
+    stream._frames = Frames()
+    head, body, end = map(
+        bytes.fromhex, ("00000101 00 00000001 aa", "00000100 00 00000001 bb", "000000 00 01 00000001")
+    )
+    for frame in (head, body, end):
+        await stream.write(frame)
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert transport.written == [head + body + end]
+    # Who never comes to an end is not waited for.
+    await stream.write(head.replace(b"\1\xaa", b"\3\xaa"))
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+    assert len(transport.written) == 2
 
 
 @pytest.mark.parametrize("in_turns", [True, False])

@@ -1,0 +1,26 @@
+"""Real gateways between a session and the sandbox: whatever they do to connections, every job comes through, once.
+
+Short forms; the whole table, with wall times and numbers of requests, is in soak_gateways.py.
+"""
+
+from pathlib import Path
+
+import pytest
+from gateway_runs import ROWS, Row, run
+from street import ENGINES
+
+pytestmark = pytest.mark.usefixtures("tidy")
+
+#: Jobs of each row, of all engines together.
+JOBS = 201
+#: Seconds; a request that nobody answers takes 30.
+NO_WAIT = 25.0
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+async def test_every_job_comes_through(row: Row, tmp_path: Path) -> None:
+    """Every job is approved and one provider job, with few retries, and no request waits for its deadline."""
+    report = await run(row, tmp_path, JOBS, *ENGINES, often=5)
+    assert (report.approved, report.doubled) == (JOBS, 0), report
+    assert report.slowest < NO_WAIT
+    assert report.retries < JOBS / 5
