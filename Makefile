@@ -62,9 +62,10 @@ test-lowest: .venv-lowest/.ready  ## a handful of stories with the lowest versio
 bench: venv .venv-sdk/.ready  ## all benchmarks (about an hour); BENCH='throughput --quick' for less
 	$(BIN)/python benchmarks/run.py $(BENCH)
 
-soak: venv  ## a minute of mixed faults on each engine, 10,000 cancels, 100,000 fuzzed replies, batches killed 206 times
+soak: venv  ## a minute of mixed faults on each engine, 10,000 cancels, 100,000 fuzzed replies, batches killed 206 times, real gateways
 	$(BIN)/python tests/soak.py
 	$(BIN)/python tests/soak_batches.py
+	$(BIN)/python tests/soak_gateways.py
 
 wheel: venv  ## build the wheel, and import every documented name from it in empty environments
 	rm -rf dist .venv-wheel

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -144,9 +145,9 @@ async def run(row: Row, folder: Path, jobs: int, *engines: str, often: int = 1) 
         settings["pace"] = Pace.fixed(row.gap, 1, row.gap)
         began = time.monotonic()
         each = [_stream(running, jobs // len(engines), report, http=http, **settings) for http in engines]
-        ids = sum(await asyncio.gather(*each), [])
+        ids = await asyncio.gather(*each)
         report.seconds = time.monotonic() - began
-        report.doubled = sum(running.sandbox.count(job_id) != 1 for job_id in ids)
+        report.doubled = sum(running.sandbox.count(job_id) != 1 for job_id in chain(*ids))
     return report
 
 

@@ -185,7 +185,7 @@ def _folder(parent: Path, name: str) -> Path:
 
 @asynccontextmanager
 async def nginx(running: RunningSandbox, parent: Path, settings: str = "") -> AsyncIterator[Gateway]:
-    """nginx with an HTTP/2 front; *settings* are directives of its server block."""
+    """Nginx with an HTTP/2 front; *settings* are directives of its server block."""
     program, folder, port = _program("nginx"), _folder(parent, "nginx"), _free_port()
     certificate, key = _certificate(running)
     config = _NGINX.format(
@@ -205,7 +205,7 @@ async def nginx(running: RunningSandbox, parent: Path, settings: str = "") -> As
 
 @asynccontextmanager
 async def haproxy(running: RunningSandbox, parent: Path, settings: str = "") -> AsyncIterator[Gateway]:
-    """haproxy with an HTTP/2 front of ten streams and a backend of HTTP/1.1; *settings* go into its defaults."""
+    """Haproxy with an HTTP/2 front of ten streams and a backend of HTTP/1.1; *settings* go into its defaults."""
     program, folder, port = _program("haproxy"), _folder(parent, "haproxy"), _free_port()
     both = folder / "both.pem"
     both.touch(mode=0o600)

@@ -32,7 +32,7 @@ GONE_WITHIN = 1.0
 #: not wait for it one after the other.
 SILENT_FOR = 0.1
 #: Turns of the loop that the beginning of a request waits for its end, so that both leave together: httpcore takes one
-#: for each frame. haproxy holds a body back for 200 ms if its end is not there with it (MSG_MORE; tcp(7), TCP_CORK). And
+#: for each frame. Without its end haproxy holds a body back for 200 ms (MSG_MORE; tcp(7), TCP_CORK). And
 #: turns that the end of a connection waits for requests that are being written and will be refused.
 TURNS, LAST_TURNS = 4, 100
 
@@ -198,7 +198,7 @@ class Stream(asyncio.Protocol):
             early, self._unread = b"".join(self._received), 0
             self._received.clear()
             self._keep(self._frames.received(early))
-            if self._ended:
+            if self._gone.is_set():
                 self._end()
         return self
 

@@ -73,7 +73,7 @@ def test_a_goaway_with_an_error_is_shown_after_its_refusals() -> None:
 
 
 def test_a_request_that_is_being_written_is_refused_at_its_end() -> None:
-    """httpcore takes a reset in the middle of a request for a fault of its own."""
+    """A reset waits: httpcore takes one in the middle of a request for a fault of its own."""
     frames = Frames()
     frames.written(asked(1) + frame(HEADERS, 3, b"head"))
     assert not frames.whole

@@ -7,12 +7,17 @@ from us and the time of day is 1980.
 
 import base64
 import struct
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from smile_async.jobs.image import media_type
 from smile_async.jobs.job import Job
+
+try:
+    # The extra `rust` brings it: a CRC of 60 kB in 7 µs, for which zlib takes 28.
+    from isal.isal_zlib import crc32
+except ImportError:
+    from zlib import crc32
 
 __all__ = ["Archive", "Member", "members"]
 
@@ -52,8 +57,7 @@ class Archive:
     def __init__(self, info: bytes, pictures: Sequence[Member] = ()) -> None:
         files = ((picture.name, picture.content, picture.crc) for picture in pictures if picture.inline is None)
         self._members = tuple(
-            (name.encode("ascii"), content, crc)
-            for name, content, crc in (("info.json", info, zlib.crc32(info)), *files)
+            (name.encode("ascii"), content, crc) for name, content, crc in (("info.json", info, crc32(info)), *files)
         )
         #: Bytes of the whole zip, by arithmetic.
         self.length: int = _END.size + sum(
@@ -108,7 +112,7 @@ def members(job: Job, contents: Sequence[bytes]) -> list[Member]:
         Member(
             name=f"{stem}.{'png' if media_type(content) == 'image/png' else 'jpg'}",
             content=content,
-            crc=0 if image.inline else zlib.crc32(content),
+            crc=0 if image.inline else crc32(content),
             inline=base64.b64encode(content).decode() if image.inline else None,
         )
         for stem, image, content in zip(stems, job.images, contents, strict=True)
