@@ -32,8 +32,8 @@ GONE_WITHIN = 1.0
 #: not wait for it one after the other.
 SILENT_FOR = 0.1
 #: Turns of the loop that the beginning of a request waits for its end, so that both leave together: httpcore takes one
-#: for each frame. Without its end haproxy holds a body back for 200 ms (MSG_MORE; tcp(7), TCP_CORK). And
-#: turns that the end of a connection waits for requests that are being written and will be refused.
+#: for each frame, and a gateway is not to meet a body without its end. And turns that the end of a connection waits for
+#: requests that are being written and will be refused.
 TURNS, LAST_TURNS = 4, 100
 
 _HUNG_UP = "the other side hung up before the handshake"
