@@ -5,7 +5,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -45,12 +45,13 @@ class Report:
 
 @dataclass(frozen=True)
 class Row:
-    """A way to the sandbox; seconds until a job is decided, and between polls."""
+    """A way to the sandbox; seconds until a job is decided, and between polls; whether it fails for a while."""
 
     name: str
     way: Way
     latency: float = 0.02
     gap: float = 0.1
+    outage: bool = False
 
 
 @asynccontextmanager
@@ -89,17 +90,51 @@ async def _httpclose(running: RunningSandbox, folder: Path, _often: int) -> Asyn
         yield {"base_url": gateway.base_url}
 
 
+@contextmanager
+def _variables(**named: str) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.pop("NO_PROXY", None)
+    os.environ.update(named)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 @asynccontextmanager
 async def _connect(running: RunningSandbox, folder: Path, _often: int) -> AsyncIterator[dict[str, Any]]:
-    before = dict(os.environ)
     async with tinyproxy(folder, "me secret") as gateway:
-        os.environ["HTTPS_PROXY"] = f"http://me:secret@127.0.0.1:{gateway.port}"
-        os.environ.pop("NO_PROXY", None)
-        try:
+        with _variables(HTTPS_PROXY=f"http://me:secret@127.0.0.1:{gateway.port}"):
             yield {"trust_env": True}
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
+
+
+@asynccontextmanager
+async def _bad_gateway(running: RunningSandbox, folder: Path, often: int) -> AsyncIterator[dict[str, Any]]:
+    async def burst() -> None:
+        await asyncio.sleep(2.0 / often)
+        async with gateway.down():
+            await asyncio.sleep(0.5)
+
+    async with nginx(running, folder) as gateway:
+        task = asyncio.create_task(burst(), name="scripted connection")
+        yield {"base_url": gateway.base_url}
+        await task
+
+
+@asynccontextmanager
+async def _dying(running: RunningSandbox, folder: Path, often: int) -> AsyncIterator[dict[str, Any]]:
+    async def death() -> None:
+        await asyncio.sleep(2.0 / often)
+        await gateway.stop()
+        await asyncio.sleep(0.5)
+        await gateway.start()
+
+    async with tinyproxy(folder, "me secret") as gateway:
+        with _variables(HTTPS_PROXY=f"http://me:secret@127.0.0.1:{gateway.port}"):
+            task = asyncio.create_task(death(), name="scripted connection")
+            yield {"trust_env": True}
+            await task
 
 
 STRAIGHT = Row("no gateway", _straight)
@@ -110,6 +145,8 @@ ROWS = (
     Row("haproxy, 10 streams, HTTP/1.1 behind it", _haproxy),
     Row("haproxy, option httpclose", _httpclose),
     Row("tinyproxy, CONNECT with a password", _connect),
+    Row("nginx, half a second of 502", _bad_gateway, outage=True),
+    Row("tinyproxy, dead for half a second", _dying, outage=True),
 )
 
 

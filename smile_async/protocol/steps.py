@@ -72,6 +72,8 @@ class Fault(Exception):
     retry_after: float | None = None
     #: A neighbour on the same connection met the same failure first: the budget for retries has heard of it.
     echo: bool = False
+    #: It broke at once, under a connection that had given answers before: a query may be asked again at once.
+    stale: bool = False
     #: Nobody is home, for anybody: this says nothing of the job, and where the step may be repeated that is free.
     outage: bool = False
 

@@ -292,7 +292,14 @@ class Driver:
 
         about = f"/job_status for job {ticket.job_id} of user {ticket.user_id}"
         errand = Errand(_asker(ask, ticket), about, deadline, hold)
-        reply = await self._api_call(f"{self._settings.base_url}/job_status", body, errand)
+        url = f"{self._settings.base_url}/job_status"
+        try:
+            reply = await self._api_call(url, body, errand)
+        except Fault as fault:
+            if not fault.stale:
+                raise
+            self.retries += 1
+            reply = await self._api_call(url, body, errand)
         if reply.status != 200:
             raise refusal(reply.status, read_complaint(reply.body), about, self._asked_for(reply))
         try:

@@ -147,4 +147,10 @@ def _fault_of(told: NoReply, about: str) -> Fault:
     if told.sent is Sent.ANSWERED:
         return Fault(UnreadableReply(f"{about}: {told.why}"), Sent.AMBIGUOUS)
     cure = _OWN_CA if _is_certificate(told) else ""
-    return Fault(Unavailable(f"{about} got no answer ({told.why}){cure}"), told.sent, transient=True, echo=told.echo)
+    return Fault(
+        Unavailable(f"{about} got no answer ({told.why}){cure}"),
+        told.sent,
+        transient=True,
+        echo=told.echo,
+        stale=told.stale,
+    )

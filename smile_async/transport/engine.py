@@ -84,6 +84,8 @@ class NoReply(Exception):
         self.why = why
         #: The connection broke under another request first: this is the same piece of bad news.
         self.echo = echo
+        #: It failed at once on a connection that had given answers before, which says little of the server.
+        self.stale = False
         #: Time enough was given for an answer, and none came.
         self.silent = silent
 

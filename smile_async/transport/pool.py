@@ -96,6 +96,7 @@ class Pool:
         except NoReply as told:
             back = True
             told.echo = shard.retired
+            told.stale = told.sent is Sent.AMBIGUOUS and shard.heard_at > 0
             # An oversized reply as well: what is left of it fills the connection's window, and later replies stall.
             if told.sent is not Sent.UNSENT:
                 self._retire(shard, told.why)

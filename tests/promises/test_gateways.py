@@ -23,4 +23,4 @@ async def test_every_job_comes_through(row: Row, tmp_path: Path) -> None:
     report = await run(row, tmp_path, JOBS, *ENGINES, often=5)
     assert (report.approved, report.doubled) == (JOBS, 0), report
     assert report.slowest < NO_WAIT
-    assert report.retries < JOBS / 5
+    assert row.outage or report.retries < JOBS / 5
