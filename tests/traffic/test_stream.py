@@ -5,6 +5,7 @@ import gc
 import time
 import weakref
 from collections.abc import AsyncIterator, Iterable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -462,7 +463,7 @@ async def test_the_rate_is_not_saved_up_while_uploads_are_slow() -> None:
     clock = HandClock(now=0.0)
     starts: list[float] = []
 
-    driver: Any = None
+    driver: Any = SimpleNamespace()
     sender = Sender(driver, Limits(uploads=2, jobs_per_second=2), clock)
 
     async def send() -> None:
