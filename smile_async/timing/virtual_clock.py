@@ -1,8 +1,8 @@
 """A clock for tests that jumps to the next moment anybody waits for, as soon as nothing else is left to do.
 
 A human review takes two hours, and a test of what happens afterwards should take milliseconds and give the same result
-every time. So time does not run here, it is moved: when the event loop has nothing ready, no request is under way and
-no worker thread is busy, everybody waits for time alone, and the first of them has waited long enough.
+every time. So time does not run here, it is moved: when the event loop has nothing ready, and neither a thread nor a
+socket has anything for it, everybody waits for time alone, and the first of them has waited long enough.
 """
 
 import asyncio
@@ -15,44 +15,79 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
-import anyio.to_thread
 
 from smile_async.timing.clock import Event
+from smile_async.timing.threads import TASKS, Threads, place
 
 __all__ = ["VirtualClock", "VirtualTimeIsUp"]
 
+#: Whether threads that are at work can be seen, those of pools aside.
+SEES_THREADS = TASKS.is_dir()
 #: Turns of the event loop without a pause after which it counts as idle all the same: somebody is spinning, perhaps
 #: until the very moment that would never come.
 PATIENT_TURNS = 10_000
-#: The same for loops that do not show what they have ready (uvloop): the longest chain of wake-ups there is.
-BLIND_TURNS = 200
-#: Real seconds between looks while a worker thread is busy; virtual time stands still meanwhile.
-THREAD_LOOK = 0.0005
+#: Real seconds between looks while something else may have an answer.
+LOOK = 0.001
+#: Looks after which time passes all the same, if no socket has said anything meanwhile: somebody asks again and again
+#: in real time for what only time can bring.
+PATIENT_LOOKS = 100
+#: Real seconds for which a thread may be at work while somebody waits for time to pass.
+STUCK = 60.0
+#: As many sleepers and tasks are named where time does not pass.
+NAMED = 10
 
 
 class VirtualTimeIsUp(RuntimeError):
-    """So much virtual time has passed that the test must be waiting for what never happens."""
+    """Time can not pass any more: so much has that this must wait for what never happens, or a thread does not end.
+
+    The text names whom everybody waits for: the sleepers, and the tasks that wait without a limit.
+    """
+
+
+class _Sleeper:
+    """One wait; *reason* says why it ends in an error."""
+
+    def __init__(self, scope: anyio.CancelScope) -> None:
+        self.scope = scope
+        self.task = asyncio.current_task()
+        self.awake = False
+        self.reason = ""
+
+    def wake(self, reason: str = "") -> None:
+        self.reason = reason
+        self.scope.cancel()
 
 
 class VirtualClock:
     """A `Clock` that starts at *now* (seconds since 1970, None: this machine's time) and jumps.
 
+    It jumps when the event loop has nothing to do, no other thread is at work, and open sockets have been silent for
+    *threshold* real seconds. So databases and threads need nothing from a test; a server in another process that may
+    take longer to answer needs a larger threshold. Without sockets and threads it does not wait at all.
+
     After *horizon* seconds it refuses to go on, and whoever waits for it gets VirtualTimeIsUp: a test that waits for
     what never happens would spin for ever. Used by one event loop at a time; asyncio only.
     """
 
-    def __init__(self, now: float | None = None, *, horizon: float = 30 * 86_400.0) -> None:
+    def __init__(self, now: float | None = None, *, horizon: float = 30 * 86_400.0, threshold: float = 0.01) -> None:
         self._began = time.time() if now is None else now
         self._horizon = horizon
+        self._threshold = threshold
         self._elapsed = 0.0
-        #: [when, number, scope]; the scope is None once its sleeper is awake.
-        self._timers: list[list[Any]] = []
+        self._timers: list[tuple[float, int, _Sleeper]] = []
         self._numbers = count()
         self._held = 0
         self._turns = 0
         self._looking = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._threads: anyio.CapacityLimiter | None = None
+        self._threads = Threads(threshold)
+        self._looks = 0
+        #: Real moments: of the last jump or first look, since when the loop has nothing to do, of a socket's last word.
+        self._stood_since: float | None = None
+        self._quiet_since: float | None = None
+        self._heard = 0.0
+        #: What this thread had run when it last looked.
+        self._ran = 0.0
 
     def __repr__(self) -> str:
         return f"<VirtualClock, {self._elapsed:.10g} s after its start>"
@@ -75,15 +110,15 @@ class VirtualClock:
             return event.is_set()
         self._bind()
         with anyio.CancelScope() as scope:
-            timer = [self._elapsed + timeout, next(self._numbers), scope]
-            heapq.heappush(self._timers, timer)
+            sleeper = _Sleeper(scope)
+            heapq.heappush(self._timers, (self._elapsed + timeout, next(self._numbers), sleeper))
             self._look_soon()
             try:
                 await event.wait()
             finally:
-                timer[2] = None
-        if not event.is_set() and self._elapsed >= self._horizon:
-            raise VirtualTimeIsUp(f"{self._horizon:.10g} s have passed: this waits for what never happens")
+                sleeper.awake = True
+        if sleeper.reason and not event.is_set():
+            raise VirtualTimeIsUp(sleeper.reason)
         return event.is_set()
 
     async def sleep(self, seconds: float) -> None:
@@ -92,7 +127,7 @@ class VirtualClock:
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
-        """No time passes within: for what takes real time without showing it to the event loop, such as a database."""
+        """No time passes within: for what takes real time on purpose, as the sandbox's slow answers do."""
         self._held += 1
         try:
             yield
@@ -106,8 +141,21 @@ class VirtualClock:
             # What an earlier loop left behind can not be woken any more.
             self._timers.clear()
             self._looking = False
+            self._stood_since = None
             self._loop = loop
-            self._threads = anyio.to_thread.current_default_thread_limiter()
+            self._overhear(getattr(loop, "_selector", None))
+
+    def _overhear(self, selector: Any) -> None:
+        """Note when a socket says something: the loop tells nobody."""
+        if selector is not None:
+            select = selector.select
+
+            def overheard(timeout: float | None = None) -> Any:
+                if events := select(timeout):
+                    self._heard = time.monotonic()
+                return events
+
+            selector.select = overheard
 
     def _look_soon(self, after: float = 0.0) -> None:
         if self._looking or not self._timers or self._held or self._loop is None:
@@ -122,38 +170,82 @@ class VirtualClock:
         if loop is not self._loop:
             return
         self._looking = False
-        while self._timers and self._timers[0][2] is None:
+        while self._timers and self._timers[0][2].awake:
             heapq.heappop(self._timers)
         if not self._timers or self._held:
+            self._stood_since = None
             return
         self._turns += 1
-        if self._is_busy(loop):
+        if self._turns < PATIENT_TURNS and self._is_busy(loop):
+            self._quiet_since = None
             self._look_soon()
-        elif self._thread_is_busy(loop):
-            self._turns = 0
-            self._look_soon(after=THREAD_LOOK)
         else:
             self._turns = 0
-            self._jump()
+            self._look_around(loop)
+        self._ran = time.thread_time()
+
+    def _look_around(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._may_jump(loop):
+            self._stood_since = self._quiet_since = None
+            self._jump(loop)
+            self._look_soon()
+        else:
+            self._look_soon(after=LOOK)
 
     def _is_busy(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Whether anything is ready to run after this very callback."""
+        """Whether anything is ready to run after this very callback; uvloop does not show it."""
         ready = getattr(loop, "_ready", None)
-        if ready is None:
-            return self._turns < BLIND_TURNS
-        return bool(ready) and self._turns < PATIENT_TURNS
+        return bool(ready) if ready is not None else time.thread_time() - self._ran > LOOK / 2
 
-    def _thread_is_busy(self, loop: asyncio.AbstractEventLoop) -> bool:
-        if self._threads is not None and self._threads.borrowed_tokens:
-            return True
-        # asyncio.to_thread and getaddrinfo; an executor that shows nothing counts as idle.
-        executor = getattr(loop, "_default_executor", None)
-        idle = getattr(getattr(executor, "_idle_semaphore", None), "_value", None)
-        return idle is not None and idle < len(getattr(executor, "_threads", ()))
+    def _may_jump(self, loop: asyncio.AbstractEventLoop) -> bool:
+        now = time.monotonic()
+        if self._stood_since is None:
+            self._stood_since, self._looks = now, 0
+        if self._quiet_since is None or self._heard > self._quiet_since:
+            self._looks = 0 if self._heard > (self._quiet_since or now) else self._looks
+            self._quiet_since = now
+        self._looks += 1
+        if who := self._threads.at_work():
+            if now - self._stood_since >= STUCK:
+                self._give_up(f"no time has passed for {STUCK:g} s, as {who} is at work; {self._waiting(loop)}")
+            return False
+        silent = not _has_sockets(loop) or now - self._quiet_since >= self._threshold
+        return silent or self._looks >= PATIENT_LOOKS
 
-    def _jump(self) -> None:
-        when, _, scope = heapq.heappop(self._timers)
+    def _give_up(self, reason: str) -> None:
+        for _, _, sleeper in self._timers:
+            sleeper.wake(reason)
+        self._timers.clear()
+
+    def _jump(self, loop: asyncio.AbstractEventLoop) -> None:
         # One sleeper at a time, in the order of their moments: what the first does may concern the second.
+        when, _, sleeper = self._timers[0]
         self._elapsed = max(self._elapsed, min(when, self._horizon))
-        scope.cancel()
-        self._look_soon()
+        late = f"{self._horizon:.10g} s have passed: this waits for what never happens; "
+        sleeper.wake(late + self._waiting(loop) if when >= self._horizon else "")
+        heapq.heappop(self._timers)
+
+    def _waiting(self, loop: asyncio.AbstractEventLoop) -> str:
+        asleep = [(when, sleeper.task) for when, _, sleeper in sorted(self._timers) if not sleeper.awake]
+        told = [f"{_stand(task)} until {when:.10g} s" for when, task in asleep[:NAMED]]
+        sleepers = {task for _, task in asleep}
+        others = [_stand(task) for task in asyncio.all_tasks(loop) if task not in sleepers]
+        return "\n  ".join(["asleep:", *told, "waiting without a limit:", *sorted(others)[:NAMED]])
+
+
+def _has_sockets(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether the loop hears more than its own bell, or it can not be seen."""
+    selector = getattr(loop, "_selector", None)
+    return selector is None or len(selector.get_map()) > 1 or not SEES_THREADS
+
+
+def _stand(task: "asyncio.Task[Any] | None") -> str:
+    """A task's name, and the lines in which it waits: its first, and the last before that of a library."""
+    frames: list[str] = []
+    awaited: Any = task.get_coro() if task else None
+    while (frame := getattr(awaited, "cr_frame", None)) is not None:
+        if frames and frame.f_globals.get("__name__", "").startswith(("anyio", "asyncio", __name__)):
+            break
+        frames.append(place(frame))
+        awaited = awaited.cr_await
+    return " … ".join([task.get_name() if task else "", *dict.fromkeys([*frames[:1], *frames[-1:]])])

@@ -1,0 +1,110 @@
+"""Which other threads of this process are at work: what they do may be the next thing that the event loop hears.
+
+A thread says nothing when it begins. Three things tell: where its Python code stands, if it belongs to a pool; what
+Linux says that it waits for; and how long it has run, or wanted to, since it was last seen. On a loaded machine a
+thread may want the processor for longer than any threshold before it gets it.
+"""
+
+import os
+import platform
+import queue
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+
+__all__ = ["TASKS", "Threads", "place"]
+
+#: Where the threads of a pool take their next errand: one that is in a function below has one, whatever it waits for.
+LOOPS = {("concurrent.futures.thread", "_worker"), ("smile_async.traffic.readers", "_serve")}
+#: proc(5): a directory for each thread, with what it waits for, and what it has run.
+TASKS = Path("/proc/self/task")
+#: The system call in which a thread waits for a lock; Linux, arch/x86/entry/syscalls and scripts/syscall.tbl.
+FUTEX = {"x86_64": "202", "aarch64": "98"}.get(platform.machine(), "")
+#: Real seconds for which a thread may be silent in another call, such as one that writes to a disk, before it counts
+#: as one that waits for the world, as servers do.
+SILENT = 0.25
+
+
+class Threads:
+    """The threads of this process but for the calling one, as they were when they were last looked at.
+
+    *threshold*: real seconds without a move after which a thread is at rest.
+    """
+
+    def __init__(self, threshold: float) -> None:
+        self._threshold = threshold
+        #: By thread: the nanoseconds that it has run or wanted to, when that last grew, and when it was looked at.
+        self._seen: dict[int, tuple[int, float, float]] = {}
+
+    def at_work(self) -> str:
+        """A thread that is at work, and where; "" if none is."""
+        numbers = _numbers()
+        if len(numbers) == 1:
+            return ""
+        frames = sys._current_frames()  # noqa: SLF001 - there is no other way to see them
+        known = {thread.native_id: thread for thread in threading.enumerate()}
+        seen, self._seen = self._seen, {}
+        found = ""
+        for number in numbers or [number for number in known if number]:
+            thread = known.get(number)
+            if thread is threading.current_thread():
+                continue
+            greedy, still, call = self._moves(number, seen)
+            if thread is None:
+                # Of a library that is not written in Python.
+                found = f"thread {number}" if greedy or still < self._threshold else found
+                continue
+            frame = frames.get(thread.ident or 0)
+            # It has an event loop of its own, as one that serves has.
+            serving = frame is not None and frame.f_globals.get("__name__") == "selectors"
+            rest = self._threshold if call == FUTEX or serving else SILENT
+            if greedy or still < rest or (_on_errand(thread, frame) and not serving):
+                found = f"thread {thread.name!r} at {place(frame)}"
+        return found
+
+    def _moves(self, number: int, seen: dict[int, tuple[int, float, float]]) -> tuple[bool, float, str]:
+        """Whether it wants the processor, for how many seconds it did not, and the call in which it waits."""
+        now = time.monotonic()
+        try:
+            ran, waited, _ = (TASKS / str(number) / "schedstat").read_text().split()
+            call = (TASKS / str(number) / "syscall").read_text().split()[0]
+        except (OSError, ValueError):
+            return False, float("inf"), FUTEX
+        wanted = int(ran) + int(waited)
+        before, moved, looked = seen.get(number, (wanted, now, now))
+        self._seen[number] = (wanted, moved if wanted == before else now, now)
+        # Whether it waits for a lock or for Python's own, which we hold, can not be seen: but how it spent its time.
+        greedy = call == "running" or wanted - before > 0.5e9 * (now - looked) > 0
+        return greedy, now - self._seen[number][1], call
+
+
+def place(frame: FrameType | None) -> str:
+    """Where code stands."""
+    if frame is None:
+        return "its beginning"
+    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} in {frame.f_code.co_name}"
+
+
+def _numbers() -> list[int]:
+    try:
+        # The directory's own two links, and one for each thread: quicker to ask than to list.
+        if os.stat(TASKS).st_nlink == 3:  # noqa: PTH116
+            return [threading.get_native_id()]
+        return [int(name) for name in os.listdir(TASKS)]  # noqa: PTH208 - a third of the time, before each jump
+    except OSError:
+        return []
+
+
+def _on_errand(thread: threading.Thread, frame: FrameType | None) -> bool:
+    # A thread of anyio's pool.
+    if getattr(getattr(thread, "queue", None), "unfinished_tasks", 0):
+        return True
+    below = False
+    while frame is not None:
+        if (frame.f_globals.get("__name__"), frame.f_code.co_name) in LOOPS:
+            return below
+        below = below or frame.f_code.co_filename not in (threading.__file__, queue.__file__)
+        frame = frame.f_back
+    return False
