@@ -72,7 +72,8 @@ async def outcome(folder: Path, text: str, ini: str = INI, *more: str) -> str:
     (folder / "test_users_own.py").write_text(text)
     (folder / "pytest.ini").write_text(ini)
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-m", "pytest", "-s", *more),
+        # Without hypothesis, which takes half of such a process to import.
+        *(sys.executable, "-W", "error", "-m", "pytest", "-s", "-p", "no:hypothesispytest", *more),
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -21,6 +21,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 #: A fenced block, and the remark to this test above it, if there is one.
 BLOCK = re.compile(r"(?:<!-- readme: (?P<remark>\w+) -->\n)?```(?P<kind>\w+)\n(?P<text>.*?)```", re.DOTALL)
 
+#: A run of a user's tests; hypothesis takes half of such a process to import.
+PYTEST = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+
 
 @dataclass(frozen=True)
 class Block:
@@ -104,7 +107,7 @@ def test_first_sample_is_short() -> None:
 async def test_users_test(block: Block, desk: Path) -> None:
     """A test that the README shows is a test that passes."""
     (desk / "test_shown.py").write_text(block.text, encoding="utf-8")
-    out = await output_of(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "test_shown.py", desk=desk)
+    out = await output_of(*PYTEST, "test_shown.py", desk=desk)
     assert "3 passed" in out
 
 
@@ -121,7 +124,7 @@ async def test_login_by_its_own_tests(login: Path) -> None:
     (block,) = blocks("python", "fixtures")
     (login / "test_login.py").write_text(block.text, encoding="utf-8")
     out = await output_of(
-        *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", "error", "-c", "/dev/null"),
+        *(*PYTEST, "-W", "error", "-c", "/dev/null"),
         *("-o", "asyncio_default_fixture_loop_scope=function", "--rootdir=.", "test_login.py"),
         desk=login,
     )
