@@ -183,7 +183,11 @@ async def test_polling_in_real_time_does_not_stop_the_clock() -> None:
 def accepting() -> Iterator[None]:
     """A thread that waits for a connection, as a server does."""
     listener = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=lambda: listener.accept()[0].close())
+
+    def accept() -> None:
+        listener.accept()[0].close()
+
+    thread = threading.Thread(target=accept)
     thread.start()
     yield
     with socket.create_connection(listener.getsockname()):

@@ -242,6 +242,6 @@ def test_the_same_story_every_time() -> None:
 
 
 def test_on_a_loop_that_does_not_show_its_queue() -> None:
-    """Where queue and sockets are hidden, as by uvloop, the threshold stands for idleness, and the story is the same."""
+    """Where the loop shows no queue and no sockets, as uvloop, the threshold stands for idleness: the same story."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert by_job(runner.run(told(threshold=0.001))) == sorted(f"user-{number}" for number in range(20))
