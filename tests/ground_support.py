@@ -19,8 +19,8 @@ CANARY = "kAnArY-in-a-picture"
 
 JOB_TYPES = (1, 2, 4, 5, 6, 7, 8, 9, 10, 11)
 
-#: Code, then job types and what is expected of them: Approved, aTtention, Provisional, Rejected or Error; final: yes, no or
-#: ? (it ends with the job). `any` is every type, `image` those with pictures. A pair that is not here is UNKNOWN.
+#: Code, then job types and what is expected of them: Approved, aTtention, Provisional, Rejected or Error; final: yes,
+#: no or ? (it ends with the job). `any` is every type, `image` those with pictures. A pair that is not here is UNKNOWN.
 EXPECTED_CODES = """
 0001 any:Ey
 0810 1:Ay 6,11:Ay

@@ -123,6 +123,7 @@ def _brief(verdict: Verdict) -> Verdict:
         image_links=_shared(()),
         history=(),
         raw=_shared(()),
+        record=_shared(()),
     )
 
 
