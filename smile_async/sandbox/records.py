@@ -10,6 +10,8 @@ from typing import Any, Self
 from smile_async.jobs.codes import classify
 from smile_async.timing.clock import Clock, SystemClock
 
+from .products import PRODUCTS, Product, of_type
+
 __all__ = ["CallbackSent", "ImageRecord", "JobRecord", "Message"]
 
 
@@ -48,10 +50,11 @@ class CallbackSent:
 class JobRecord:
     """One provider job.
 
-    `submissions` counts how many provider jobs were created for this job_id (1, or something is badly wrong),
+    `product` is its name in `PRODUCTS`, `id_info` who or what it asks about. `submissions` counts how many provider
+    jobs were created for this job_id (1, or something is badly wrong; a product of one request counts its lookups),
     `prep_uploads` the upload URLs handed out, `uploads` the PUTs accepted, `processed` the zips read, `polls` the
-    answered /job_status queries, `refusals` the codes later /upload calls for the same job_id were refused with.
-    `complaint` says in words why a zip was found wanting. `notified` counts the results whose callback was tried.
+    answered /job_status queries, `refusals` the codes later calls for the same job_id were refused with. `complaint`
+    says in words why a zip was found wanting. `notified` counts the results whose callback was tried.
     `forgotten`: the user this job enrolled was forgotten since.
     """
 
@@ -78,8 +81,24 @@ class JobRecord:
     callbacks: list[CallbackSent] = field(default_factory=list)
     notified: int = 0
     forgotten: bool = False
+    product: str = ""
+    id_info: dict[str, Any] = field(default_factory=dict, repr=False)
     # The underscore keeps the clock out of the saved state: orjson skips such fields.
     _clock: Clock = field(default_factory=SystemClock, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        kind = of_type(self.job_type)
+        self.product = self.product or (kind.name if kind else "")
+
+    @property
+    def kind(self) -> Product:
+        """What product it is a job of."""
+        return PRODUCTS[self.product]
+
+    @property
+    def arrived_at(self) -> float | None:
+        """When all was there that is to be judged: the zip, or the one request; None = not yet."""
+        return self.created_at if self.kind.path else self.zip_at
 
     @classmethod
     def restore(cls, saved: dict[str, Any], clock: Clock) -> Self:
@@ -120,7 +139,7 @@ class JobRecord:
     @property
     def state(self) -> str:
         """`awaiting_zip`, `processing`, `provisional` or `final`, as of now."""
-        if self.zip_at is None:
+        if self.arrived_at is None:
             return "awaiting_zip"
         if not self.decision:
             return "processing"

@@ -325,9 +325,10 @@ def test_each_picture_is_decoded_once_and_none_that_is_too_large(monkeypatch: py
 
 async def test_documents_need_a_card(partner: Partner) -> None:
     """Types 6 and 11 need an id card image, type 1 one or an entered id number."""
+    about = {"country": "NG", "id_type": "BVN", "id_number": "00000000000"}
     selfie = {"images": [entry(0, "selfie.jpg")], "id_info": {"entered": "false"}}
-    card = {"images": [entry(0, "selfie.jpg"), entry(3, image=base64.b64encode(jpeg()).decode())]}
-    entered = {**selfie, "id_info": {"entered": True}}
+    card = {"images": [entry(0, "selfie.jpg"), entry(3, image=base64.b64encode(jpeg()).decode())], "id_info": about}
+    entered = {**selfie, "id_info": {**about, "entered": True}}
     wanted = [(1, selfie, "0001"), (6, selfie, "0001"), (11, entered, "0001")]
     wanted += [(1, entered, "0810"), (1, card, "0810"), (6, card, "0810"), (11, card, "0810")]
     for job_type, info, code in wanted:

@@ -32,7 +32,7 @@ _KEEP = 20
 
 def standing(job: JobRecord, now: float) -> str:
     """`waiting` for its zip, `processing`, or the decision as of *now*."""
-    if job.zip_at is None:
+    if job.arrived_at is None:
         return "waiting"
     for message in reversed(job.plan):
         if message.at <= now:
