@@ -22,32 +22,32 @@ _NAMES = {
 #: Columns: country, id type, products (b basic, B biometric, e enhanced KYC), the number's pattern, a test number, what
 #: is needed besides.
 _ID_TYPES = """
-GH NATIONAL_ID          bBe ^GHA-[A-Z0-9]{9}-[A-Z0-9]$/i    GHA-000000000-0     -
-GH PASSPORT             bBe ^[A-Za-z]{1,2}[0-9]{6,7}$       G0000000            -
-GH SSNIT                bBe ^[A-Za-z][A-Za-z0-9]{12,14}$    C000000000000       -
-GH VOTER_ID             bBe ^[0-9]{10,12}$                  0000000000          -
-GH NEW_VOTER_ID         bBe ^[0-9]{10,12}$                  0000000000          -
-GH DRIVERS_LICENSE      bBe ^[A-Z0-9]{6,10}$/i              B0000000            -
-KE NATIONAL_ID          bBe ^[0-9]{1,9}$                    00000000            -
-KE NATIONAL_ID_NO_PHOTO bBe ^[0-9]{1,9}$                    00000000            -
-KE ALIEN_CARD           bBe ^[0-9]{6,9}$                    000000              -
-KE PASSPORT             bBe ^[A-Z0-9]{7,9}$/i               A00000000           -
-KE KRA_PIN              bBe ^[0-9]{1,9}$                    00000000            citizenship
-KE DRIVERS_LICENSE      bBe ^[0-9]{1,9}$                    00000000            citizenship
-NG BVN                  bBe ^[0-9]{11}$                     00000000000         -
-NG BVN_MFA              bBe ^[0-9]{11}$                     00000000000         session_id
-NG NIN                  bBe ^[0-9]{11}$                     00000000000         -
-NG NIN_V2               bBe ^[0-9]{11}$                     00000000000         -
-NG NIN_SLIP             bBe ^[0-9]{11}$                     00000000000         -
-NG V_NIN                bBe ^[a-zA-Z0-9]{16}$               0000000000000000    -
-NG VOTER_ID             bBe ^[a-zA-Z0-9 ]{9,29}$            0000000000000000000 -
-NG PHONE_NUMBER         be  ^[0-9]{11}$                     00000000000         first_name,last_name
-NG BANK_ACCOUNT         be  ^[0-9]{10}$                     0000000000          bank_code
-NG DRIVERS_LICENSE      bBe ^[a-zA-Z]{3}[ -]?[A-Z0-9]{6,12}$/i ABC000000000     first_name,last_name,dob
-ZA NATIONAL_ID          bBe ^[0-9]{13}$                     0000000000000       -
-ZA NATIONAL_ID_NO_PHOTO be  ^[0-9]{13}$                     0000000000000       -
-UG NATIONAL_ID_NO_PHOTO be  ^[A-Za-z0-9]{14}$               00000000000000      -
-ZM BANK_ACCOUNT         be  ^[0-9]{7,16}$                   0000000             bank_code
+GH | NATIONAL_ID          | bBe | ^GHA-[A-Z0-9]{9}-[A-Z0-9]$/i       | GHA-000000000-0     | -
+GH | PASSPORT             | bBe | ^[A-Za-z]{1,2}[0-9]{6,7}$          | G0000000            | -
+GH | SSNIT                | bBe | ^[A-Za-z][A-Za-z0-9]{12,14}$       | C000000000000       | -
+GH | VOTER_ID             | bBe | ^[0-9]{10,12}$                     | 0000000000          | -
+GH | NEW_VOTER_ID         | bBe | ^[0-9]{10,12}$                     | 0000000000          | -
+GH | DRIVERS_LICENSE      | bBe | ^[A-Z0-9]{6,10}$/i                 | B0000000            | -
+KE | NATIONAL_ID          | bBe | ^[0-9]{1,9}$                       | 00000000            | -
+KE | NATIONAL_ID_NO_PHOTO | bBe | ^[0-9]{1,9}$                       | 00000000            | -
+KE | ALIEN_CARD           | bBe | ^[0-9]{6,9}$                       | 000000              | -
+KE | PASSPORT             | bBe | ^[A-Z0-9]{7,9}$/i                  | A00000000           | -
+KE | KRA_PIN              | bBe | ^[0-9]{1,9}$                       | 00000000            | citizenship
+KE | DRIVERS_LICENSE      | bBe | ^[0-9]{1,9}$                       | 00000000            | citizenship
+NG | BVN                  | bBe | ^[0-9]{11}$                        | 00000000000         | -
+NG | BVN_MFA              | bBe | ^[0-9]{11}$                        | 00000000000         | session_id
+NG | NIN                  | bBe | ^[0-9]{11}$                        | 00000000000         | -
+NG | NIN_V2               | bBe | ^[0-9]{11}$                        | 00000000000         | -
+NG | NIN_SLIP             | bBe | ^[0-9]{11}$                        | 00000000000         | -
+NG | V_NIN                | bBe | ^[a-zA-Z0-9]{16}$                  | 0000000000000000    | -
+NG | VOTER_ID             | bBe | ^[a-zA-Z0-9 ]{9,29}$               | 0000000000000000000 | -
+NG | PHONE_NUMBER         | be  | ^[0-9]{11}$                        | 00000000000         | first_name,last_name
+NG | BANK_ACCOUNT         | be  | ^[0-9]{10}$                        | 0000000000          | bank_code
+NG | DRIVERS_LICENSE      | bBe | ^[a-zA-Z]{3}[ -]?[A-Z0-9]{6,12}$/i | ABC000000000        | first_name,last_name,dob
+ZA | NATIONAL_ID          | bBe | ^[0-9]{13}$                        | 0000000000000       | -
+ZA | NATIONAL_ID_NO_PHOTO | be  | ^[0-9]{13}$                        | 0000000000000       | -
+UG | NATIONAL_ID_NO_PHOTO | be  | ^[A-Za-z0-9]{14}$                  | 00000000000000      | -
+ZM | BANK_ACCOUNT         | be  | ^[0-9]{7,16}$                      | 0000000             | bank_code
 """
 _LETTERS = {"b": "basic_kyc", "B": "biometric_kyc", "e": "enhanced_kyc"}
 #: Documents by country: code, whether it has a back.
@@ -63,7 +63,7 @@ _DOCUMENTS = {
 }
 #: Id types whose authority wants the person's consent; Nigeria's, as far as public sources say.
 _CONSENT = {"NG": ["BVN", "BVN_MFA", "NIN", "NIN_V2", "NIN_SLIP", "V_NIN"]}
-_ROWS = [tuple(line.split()) for line in _ID_TYPES.strip().splitlines()]
+_ROWS = [tuple(cell.strip() for cell in line.split("|")) for line in _ID_TYPES.strip().splitlines()]
 
 
 def needs(product: str, said: Mapping[str, Any]) -> list[tuple[str, ...]]:

@@ -354,8 +354,10 @@ async def test_what_official_sdks_really_send_is_accepted(partner: Partner) -> N
                 archive.writestr("base64imgString", b"junk")
         code, complaint = await result_of(partner, out.getvalue())
         assert code == "0840", complaint
+    partner.sandbox.enroll(f"user-{len(infos)}")
     empty = zipped({"images": []})
-    assert (await result_of(partner, empty, use_enrolled_image=True))[0] == "0840"
+    assert (await result_of(partner, empty, 2, use_enrolled_image=True))[0] == "0820"
+    assert (await result_of(partner, empty, 4, use_enrolled_image=True))[0] == "0001"
 
 
 async def test_a_zip_bomb_is_0903() -> None:
