@@ -7,12 +7,18 @@ somebody asks, so no timer runs per job, virtual time works, and a restart loses
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from smile_async.jobs.codes import classify
+from smile_async.jobs.codes import classify, meaning_of
 from smile_async.timing.clock import Clock, SystemClock
 
 from .products import PRODUCTS, Product, of_type
 
-__all__ = ["CallbackSent", "ImageRecord", "JobRecord", "Message"]
+__all__ = ["CallbackSent", "ImageRecord", "JobRecord", "Message", "decision_of"]
+
+
+def decision_of(code: str, job_type: int) -> str:
+    """What *code* decides about a job of that type: "" for a message on the way, else see `Decision`."""
+    meaning = meaning_of(code, job_type)
+    return "" if meaning is not None and meaning.on_the_way else classify(code, job_type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +134,8 @@ class JobRecord:
 
     @property
     def decision(self) -> str:
-        """`approved`, `provisional`, `rejected`, `error` or `unknown` as of now; "" while there is no result."""
-        return classify(self.latest.code, self.job_type) if self.latest else ""
+        """`approved`, `attention`, `provisional`, `rejected`, `error` or `unknown` as of now; "" = not yet decided."""
+        return decision_of(self.latest.code, self.job_type) if self.latest else ""
 
     @property
     def final(self) -> bool:

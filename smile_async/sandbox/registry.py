@@ -20,6 +20,9 @@ from .state_file import StateFile
 
 __all__ = ["Registry", "Script", "as_script"]
 
+#: What a registration has come to as long as its user counts as enrolled.
+_ENROLLED = ("approved", "attention", "provisional")
+
 
 @dataclass(frozen=True, slots=True)
 class Script:
@@ -75,7 +78,7 @@ class Registry:
         if self._enrolled.pop(user_id, self) is not self:
             self._state_file.write(f"user:{user_id}", False)
         for job in self._enrolments.get(user_id, ()):
-            if job.decision in ("approved", "provisional"):
+            if job.decision in _ENROLLED:
                 job.forgotten = True
                 self.save(job)
         return known
@@ -89,8 +92,7 @@ class Registry:
     def enrolled(self, user_id: str) -> bool:
         """Whether *user_id* is enrolled as of now: by hand, or by a registration that is at least provisional."""
         return user_id in self._enrolled or any(
-            not job.forgotten and job.decision in ("approved", "provisional")
-            for job in self._enrolments.get(user_id, ())
+            not job.forgotten and job.decision in _ENROLLED for job in self._enrolments.get(user_id, ())
         )
 
     def by_ref(self, ref_id: str) -> JobRecord | None:

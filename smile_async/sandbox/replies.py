@@ -75,11 +75,11 @@ def status_body(settings: Settings, keys: Keys, job: JobRecord, storage: str, **
         )
         body |= {"job_complete": False, "job_success": False}
     else:
-        settled = job.final or settings.complete_on_provisional
+        settled = job.final or (settings.complete_on_provisional and job.decision == "provisional")
         body |= {
             "code": "2302",
             "job_complete": settled,
-            "job_success": settled and job.decision in ("approved", "provisional"),
+            "job_success": settled and job.decision in ("approved", "attention", "provisional"),
             "result": result_body(keys, job, latest),
         }
     if asked.get("image_links"):

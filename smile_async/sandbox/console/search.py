@@ -12,8 +12,7 @@ from itertools import islice
 
 import anyio
 
-from smile_async.jobs.codes import classify
-from smile_async.sandbox.records import JobRecord
+from smile_async.sandbox.records import JobRecord, decision_of
 from smile_async.sandbox.registry import Registry
 
 from .query import Query
@@ -36,7 +35,7 @@ def standing(job: JobRecord, now: float) -> str:
         return "waiting"
     for message in reversed(job.plan):
         if message.at <= now:
-            return classify(message.code, job.job_type)
+            return decision_of(message.code, job.job_type) or "processing"
     return "processing"
 
 

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from smile_async.jobs.codes import classify, meaning_of
+from smile_async.jobs.codes import meaning_of
 from smile_async.sandbox.faults import Fault, Leg
 from smile_async.sandbox.outcomes import text_of
-from smile_async.sandbox.records import CallbackSent, ImageRecord, JobRecord, Message
+from smile_async.sandbox.records import CallbackSent, ImageRecord, JobRecord, Message, decision_of
 from smile_async.sandbox.replies import record_of
 
 from .query import STANDINGS
@@ -167,7 +167,7 @@ def _image(image: ImageRecord, index: int) -> dict[str, Any]:
 
 
 def _result(job: JobRecord, message: Message, back: int = 0) -> dict[str, Any]:
-    stands = classify(message.code, job.job_type)
+    stands = decision_of(message.code, job.job_type) or "processing"
     return {
         "code": message.code,
         "standing": stands,
