@@ -1,6 +1,6 @@
 """The official JavaScript SDK, unchanged, believes the sandbox: smile-identity-core 3.2.1 over TLS, in one process.
 
-Skipped without node and the package, which `make test` puts into .node-sdk where npm is installed, as `.ci/run` sees to.
+Skipped without node and the package, which `make test` puts into .node-sdk where there is npm, as `.ci/run` sees to.
 """
 
 import asyncio
