@@ -153,7 +153,7 @@ def _personal(values: Mapping[str, Any], *, shown: bool) -> list[tuple[str, str]
     # Photos in base64 are no text to read; what is empty needs no mask.
     pairs = [(name, value) for name, value in values.items() if name != "Actions"]
     return [
-        (clip(name, 60), clip(_plain(value), 300) if shown or not value else _MASK) for name, value in pairs[:_SHOWN]
+        (clip(name, 60), clip(_plain(value), 160) if shown or not value else _MASK) for name, value in pairs[:_SHOWN]
     ]
 
 
