@@ -27,6 +27,8 @@ __all__ = ["Moment", "clip", "detail_of", "fault_text", "row_of", "seconds_text"
 _SHOWN = 30
 #: What stands for a value nobody has asked to see.
 _MASK = "\N{BULLET}" * 8
+#: What tells nobody from others.
+_OPEN = {"country", "Country", "id_type", "IDType", "entered"}
 #: wire.md §5.3, in words.
 _IMAGE_TYPES = {0: "selfie", 1: "ID card front", 4: "liveness", 5: "ID card back"}
 _IMAGE_TYPES |= {2: "selfie", 3: "ID card front", 6: "liveness", 7: "ID card back"}
@@ -150,10 +152,11 @@ def _params(job: JobRecord) -> list[tuple[str, str]]:
 
 
 def _personal(values: Mapping[str, Any], *, shown: bool) -> list[tuple[str, str]]:
-    # Photos in base64 are no text to read; what is empty needs no mask.
+    # What is empty needs no mask, and photos in base64 are no text to read.
     pairs = [(name, value) for name, value in values.items() if name != "Actions"]
     return [
-        (clip(name, 60), clip(_plain(value), 160) if shown or not value else _MASK) for name, value in pairs[:_SHOWN]
+        (clip(name, 60), clip(_plain(value), 100) if shown or not value or name in _OPEN else _MASK)
+        for name, value in pairs[:_SHOWN]
     ]
 
 
