@@ -10,6 +10,10 @@ from .settings import Settings
 
 __all__ = ["link_path", "record_of", "result_body", "status_body", "upload_body", "upload_path"]
 
+#: What a link to an image of that type is called (wire.md §7).
+_LINKED = {0: "selfie_image", 2: "selfie_image", 1: "id_card_image", 3: "id_card_image"}
+_LINKED |= {5: "id_card_back", 7: "id_card_back"}
+
 
 def upload_path(settings: Settings, job: JobRecord) -> str:
     """Where the zip of *job* goes (wire.md §4)."""
@@ -90,8 +94,10 @@ def status_body(settings: Settings, keys: Keys, job: JobRecord, storage: str, **
 
 
 def _image_links(settings: Settings, keys: Keys, job: JobRecord, storage: str) -> dict[str, str]:
-    selfie = next((index for index, image in enumerate(job.images) if image.image_type_id in (0, 2)), None)
-    if selfie is None:
-        return {"error": "No selfie image found"}  # the shape is documented, the text is ours (wire.md §6)
     expires = int(settings.clock.time() + settings.url_lifetime)
-    return {"selfie_image": keys.presign_get(storage, link_path(settings, job, selfie), expires)}
+    links: dict[str, str] = {}
+    for index, image in enumerate(job.images):
+        name = _LINKED.get(image.image_type_id)
+        if name and name not in links:
+            links[name] = keys.presign_get(storage, link_path(settings, job, index), expires)
+    return links or {"error": "No image found"}  # the shape is documented, the text is ours (wire.md §6)

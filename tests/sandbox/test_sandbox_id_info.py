@@ -97,3 +97,17 @@ async def test_an_enrolled_selfie_may_be_used_again(partner: Partner) -> None:
         assert (await partner.post("upload", stranger)).json()["code"] == "2210"
         assert (await partner.post("upload", partner.prep("ada", "j9", job_type))).json()["code"] == "2209"
     assert (await partner.post("upload", partner.prep("eve", "j9", 8))).json()["code"] == "2210"
+
+
+async def test_links_lead_to_both_sides_of_a_card(partner: Partner) -> None:
+    """Asked for, a link leads to each kind of picture that came along, and none is said of a lookup."""
+    images = [entry(0, "selfie.jpg"), entry(1, "front.jpg"), entry(5, "back.jpg"), entry(4, "selfie.jpg")]
+    pictures = {name: jpeg((64, 80 + number)) for number, name in enumerate(("selfie", "front", "back"))}
+    content = zipped(
+        {"images": images, "id_info": {"country": "KE"}}, **{f"{name}__jpg": each for name, each in pictures.items()}
+    )
+    await partner.submit("bob", "j1", 6, content)
+    links = (await partner.status("bob", "j1", image_links=True))["image_links"]
+    names = ("selfie_image", "id_card_image", "id_card_back")
+    assert [(await partner.http.get(links.pop(name))).content for name in names] == [*pictures.values()]
+    assert links == {}

@@ -1,6 +1,7 @@
 """The products of one signed request are checked, answered and found again as documented."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -8,6 +9,7 @@ import httpx
 import pytest
 from sandbox_support import HandClock, Partner, in_process, sign
 
+from smile_async.sandbox import Sandbox
 from smile_async.sandbox.products import PRODUCTS, Product
 
 BVN = {"country": "NG", "id_type": "BVN", "id_number": "00000000000"}
@@ -269,3 +271,33 @@ async def test_faults_hit_the_one_request_before_and_after_its_effect(partner: P
     assert partner.sandbox.count("j4") == 1
     partner.sandbox.fault("request", tamper=lambda reply: reply.update(Photo="x" * 1_500_000))
     assert len((await ask(partner, kyc, "j5"))[1]["Photo"]) == 1_500_000
+
+
+async def test_lookups_survive_a_restart(tmp_path: Path) -> None:
+    """What was looked up is on record after a restart, tells the same, and calls nobody back a second time."""
+    product, state = PRODUCTS["basic_kyc"], tmp_path / "state"
+    with in_process(state=state, callback_url="https://shop.test/smile") as partner:
+        await ask(partner, product, "j1")
+        await partner.post(product.later_path, body(partner, product, "j2"))
+        told = (await partner.status("ada", "j1"))["result"]
+        sandbox = Sandbox(state=state, clock=partner.sandbox.settings.clock)
+    again = Partner(sandbox, httpx.AsyncClient(transport=httpx.ASGITransport(sandbox.app)))
+    assert (await again.status("ada", "j1"))["result"] == told
+    assert [(job.kind, job.notified) for job in sandbox.jobs.values()] == [(product, 1), (product, 0)]
+    assert BVN["id_number"] not in repr(sandbox.jobs)
+
+
+@pytest.mark.parametrize("path", ["", "/v9/palm"])
+async def test_one_more_product_is_one_more_value(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    """Nothing but the table knows the products: a made-up one is served, decided, kept and shown."""
+    palm = Product(name="palm", title="Palm reading", job_type=77, approved="7700", rejected="7701", path=path)
+    monkeypatch.setitem(PRODUCTS, palm.name, palm)
+    monkeypatch.setitem(SAID, palm.name, {})
+    with in_process() as partner:
+        if path:
+            assert (await ask(partner, palm, "j1"))[1]["ResultCode"] == "7700"
+        else:
+            await partner.submit("ada", "j1", 77)
+        assert (await partner.status("ada", "j1"))["result"]["ResultCode"] == "7700"
+        page = await partner.http.get(f"https://localhost/?job={partner.sandbox.jobs['j1'].ref_id}")
+        assert "Palm reading" in page.text
