@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from smile_async.limits import Limits, Stats
     from smile_async.session import SmileSession
     from smile_async.timing.pacing import Pace
-    from smile_async.traffic.stream import Failed, Finished
+    from smile_async.traffic.outcomes import Failed, Finished
 
     __version__: str
 
@@ -78,7 +78,7 @@ __all__ = [  # noqa: RUF022 - a table of contents, in the order a reader meets t
 _HOMES = (
     *("jobs.product", "jobs.ticket", "jobs.codes", "jobs.image", "jobs.id_info", "jobs.document", "jobs.job"),
     *("jobs.verdict", "timing.pacing", "limits"),
-    *("traffic.stream", "session", "callbacks"),
+    *("traffic.outcomes", "session", "callbacks"),
 )
 
 

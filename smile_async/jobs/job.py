@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Self
 
+import orjson
+
 from smile_async.errors import InvalidJob
 from smile_async.jobs.checks import FLAGS, job_flaw, params_flaw
 from smile_async.jobs.document import Document
@@ -108,6 +110,11 @@ class Job(Makers, _Sendable):
     def family(self) -> Family:
         """How it reaches Smile ID."""
         return Family.UPLOAD if self.product is None else self.product.spec.family
+
+    def subject(self) -> bytes:
+        """Whom or what it asks about, beside its pictures, as JSON: the same for the same fields; b"" for nothing."""
+        parts = [part.fields() for part in (self.id_info, self.screening) if part is not None]
+        return orjson.dumps(parts, option=orjson.OPT_SORT_KEYS) if parts else b""
 
     @property
     def ticket(self) -> Ticket:

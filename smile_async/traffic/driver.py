@@ -18,7 +18,7 @@ from smile_async.errors import (
 )
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
-from smile_async.jobs.verdict import JobStatus
+from smile_async.jobs.verdict import JobStatus, Verdict
 from smile_async.log import log
 from smile_async.protocol.signature import SignedStamp, Signer, Stamps, format_timestamp
 from smile_async.protocol.steps import (
@@ -27,9 +27,11 @@ from smile_async.protocol.steps import (
     Ask,
     Conversation,
     Fault,
+    Now,
     Pause,
     Prepare,
     Put,
+    Request,
     Sent,
     Slot,
     Wait,
@@ -38,7 +40,7 @@ from smile_async.protocol.steps import (
 from smile_async.protocol.v1.archive import Archive
 from smile_async.protocol.v1.info_json import info_json
 from smile_async.protocol.v1.judging import judge_status
-from smile_async.protocol.v1.refusals import ONE_ID_NUMBER, refusal
+from smile_async.protocol.v1.refusals import ONE_ID_NUMBER, is_answer, refusal
 from smile_async.protocol.v1.replies import read_complaint, read_slot
 from smile_async.protocol.v1.requests import prepare_body, status_body
 from smile_async.protocol.v1.storage import put_refusal
@@ -48,6 +50,7 @@ from smile_async.timing.backoff import LONGEST_WISH, RetryBudget, backoff, retry
 from smile_async.timing.clock import Clock
 from smile_async.timing.server_clock import SKEW_SECONDS, ServerClock
 from smile_async.traffic.payload import Payload
+from smile_async.traffic.requesting import Requester
 from smile_async.transport.engine import API_SECONDS, UPLOAD_SECONDS, NoReply, Reply
 from smile_async.transport.limiter import Limiter
 from smile_async.transport.pool import Pool
@@ -81,6 +84,7 @@ class Driver:
         #: When this session's latest jobs were accepted, by job_id, the latest last.
         self._accepted: dict[str, float] = {}
         self.server_clock = ServerClock(clock)
+        self._requester = Requester(settings, self.server_clock, self._stamp, self._api_call, self._asked_for)
         #: Attempts beyond the first, so far.
         self.retries = 0
 
@@ -143,7 +147,7 @@ class Driver:
         deadline: float,
         before_put: BeforePut | None = None,
     ) -> Answer:
-        answer: Slot | JobStatus | bool | None = None
+        answer: Slot | JobStatus | Verdict | float | None = None
         fault: Fault | None = None
         taken = 0
         while True:
@@ -161,6 +165,8 @@ class Driver:
                     answer = await self._wait(step.seconds, deadline)
                 elif isinstance(step, Ask):
                     answer = await self.ask(step, deadline)
+                elif isinstance(step, Now):
+                    answer = self.server_clock.now()
                 elif payload is not None:
                     if before_put is not None and isinstance(step, Put):
                         await before_put()
@@ -168,9 +174,13 @@ class Driver:
             except Fault as told:
                 fault = told.with_traceback(None)
 
-    async def _send_off(self, step: Prepare | Put, payload: Payload, deadline: float) -> Slot | None:
+    async def _send_off(
+        self, step: Prepare | Put | Request, payload: Payload, deadline: float
+    ) -> Slot | Verdict | None:
         if isinstance(step, Prepare):
             return await self._prepare(payload, deadline, retry=step.retry)
+        if isinstance(step, Request):
+            return await self._requester.send(step, payload.job, deadline)
         await self._put(payload, step.slot, deadline)
         return None
 
@@ -283,11 +293,12 @@ class Driver:
     async def _api_call(self, url: str, body: Any, about: str, deadline: float) -> Reply:
         """Send once; once more if it was refused and the Date shows that we signed with a wrong clock (guarantee G9).
 
-        Not after a 5xx: that may have been accepted all the same, and whether to go on is the story's business.
+        Not after what may have been accepted all the same: whether to go on is the story's business.
         """
         before = self.server_clock.skew
         reply = await self._send(url, body, about, deadline)
-        if not 400 <= reply.status < 500 or abs(self.server_clock.skew - before) < SKEW_SECONDS:
+        moved = abs(self.server_clock.skew - before) >= SKEW_SECONDS
+        if not (moved and 400 <= reply.status < 500 and is_answer(reply.status, read_complaint(reply.body).code)):
             return reply
         try:
             return await self._send(url, body, about, deadline)

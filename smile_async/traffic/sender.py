@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from smile_async.errors import BadConfiguration, InvalidJob, LedgerFailed, SmileError, Unavailable
+from smile_async.errors import BadConfiguration, InvalidJob, LedgerFailed, SmileError
 from smile_async.jobs.job import Job
+from smile_async.jobs.product import Family
 from smile_async.jobs.ticket import Ticket
 from smile_async.limits import Limits
 from smile_async.log import log
@@ -79,7 +80,7 @@ class Sender:
         self._elsewhere = _Lane(limits.uploads, in_thread)
         self._places = anyio.Semaphore(limits.uploads, fast_acquire=True)
         self._rate = RateLimiter(limits.jobs_per_second, clock)
-        self._unfinished: OrderedDict[Key, tuple[bytes, Reach]] = OrderedDict()
+        self._unfinished: OrderedDict[Key, tuple[bytes, Reach, float | None]] = OrderedDict()
         #: Jobs on their way, and what is set when each has come to an end.
         self._sending: dict[Key, asyncio.Event] = {}
         #: Whether somebody was told that his liveness frames prove nothing.
@@ -125,7 +126,7 @@ class Sender:
 
     def _late(self, submission: Submission) -> SmileError:
         whose = f"job {submission.job.job_id} of user {submission.job.user_id}"
-        late = Unavailable(f"{whose}: {submission.stage} before its patience was over: {_CURE}", retryable=True)
+        late = submission.late(f"{whose}: {submission.stage} before its patience was over: {_CURE}")
         self._note_failure(submission, late)
         return late
 
@@ -143,15 +144,26 @@ class Sender:
             ended.set()
 
     async def _sent(self, submission: Submission, deadline: float) -> Ticket:
-        payload = await self._loaded(submission)
+        job = submission.job
+        subject = job.subject()
+        sealed = self._driver.signer.seal(subject) if subject else b""
+        if job.family is Family.REQUEST:
+            # No place: those bound the pictures in memory.
+            submission.stage = "it did not get its turn"
+            await self._rate.turn()
+            return await self._begun(submission, Payload(job, (), sealed), deadline)
+        payload = await self._loaded(submission, sealed)
         try:
-            if self._ledger is not None and await self._recalled(self._ledger, submission, payload):
-                return submission.ticket
-            return await self._walk(submission, payload, deadline)
+            return await self._begun(submission, payload, deadline)
         finally:
             self._places.release()
 
-    async def _loaded(self, submission: Submission) -> Payload:
+    async def _begun(self, submission: Submission, payload: Payload, deadline: float) -> Ticket:
+        if self._ledger is not None and await self._recalled(self._ledger, submission, payload):
+            return submission.ticket
+        return await self._walk(submission, payload, deadline)
+
+    async def _loaded(self, submission: Submission, subject: bytes) -> Payload:
         """The pictures, and a place to send them from: as many jobs again as have one may be read ahead.
 
         A storage that hangs holds up the jobs whose pictures it has, and no others.
@@ -162,7 +174,7 @@ class Sender:
         async with lane.turns:
             hashed = self._ledger is not None or (job.user_id, job.job_id) in self._unfinished
             try:
-                payload = await lane.in_thread(read, job, hashed)
+                payload = await lane.in_thread(read, job, hashed, subject)
             except InvalidJob as error:
                 self._note_failure(submission, error)
                 raise
@@ -190,14 +202,15 @@ class Sender:
         submission.attempt = known.attempt
         if known.ticket is not None:
             submission.ticket, submission.known, submission.recalled = known.ticket, known.verdict, True
-        submission.resume(known.reach)
+        submission.resume(known.reach, known.since)
         return known.ticket is not None
 
     async def _walk(self, submission: Submission, payload: Payload, deadline: float) -> Ticket:
         self._resume(submission, payload)
+        job = submission.job
         submission.stage = "smile id did not take it"
         try:
-            with span("upload", job_id=submission.job.job_id, job_type=int(submission.job.job_type)) as begun:
+            with span(str(job.family), job_id=job.job_id, job_type=int(job.job_type)) as begun:
                 submission.trace = link_to(begun)
                 before_put = None if self._ledger is None else partial(self._about_to_put, self._ledger, submission)
                 ticket = await self._driver.walk(submission, payload, deadline, before_put)
@@ -212,6 +225,8 @@ class Sender:
             self.submitted += 1
             if self._ledger is not None:
                 self._ledger.accepted(ticket)
+                if submission.known is not None:
+                    self._ledger.heard(submission.known)
             return ticket
         raise error
 
@@ -234,12 +249,13 @@ class Sender:
         known = self._unfinished.get(key)
         # Other pictures under the same job_id are another person's attempt: Smile ID will say 2215, and so shall we.
         if known is not None and known[0] == payload.digest():
-            submission.resume(known[1])
+            submission.resume(*known[1:])
             del self._unfinished[key]
 
     def _remember(self, submission: Submission, payload: Payload) -> None:
         if submission.reach > Reach.NOTHING:
-            self._unfinished[submission.job.user_id, submission.job.job_id] = (payload.digest(), submission.reach)
+            key = (submission.job.user_id, submission.job.job_id)
+            self._unfinished[key] = (payload.digest(), submission.reach, submission.since)
             if len(self._unfinished) > REMEMBERED:
                 self._unfinished.popitem(last=False)
 
