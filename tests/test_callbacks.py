@@ -219,7 +219,7 @@ async def test_unknown_fields_are_no_reason_to_refuse(desk: Desk, build: Build) 
 
 
 async def test_a_body_of_two_megabytes_is_read_and_not_a_byte_more(desk: Desk, build: Build) -> None:
-    """2,000,000 bytes are taken, a record with its photo among them; one more is refused by its announced length, and while it is read if none was."""
+    """2,000,000 bytes, such as a record with a photo, are taken; one more is refused, announced or while it is read."""
     await desk.submit()
     padding = 2_000_000 - len(build(pad=""))
     body = build(pad="x" * padding)

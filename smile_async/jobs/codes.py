@@ -13,7 +13,7 @@ older = docs.smileidentity.com/results/result-and-error-codes · rest = docs.smi
 limits = docs.usesmileid.com rate-limits · sdk = fixtures and code of the official SDKs · android = the Android SDK's
 strings and adapters · partners = code tables published by integrators, where no stored docs page shows the row ·
 v3 = the provider's OpenAPI file of V3, which names the v1 codes behind its outcomes · ours = our own conclusion from
-what a product shares with another (wire.md §14).
+what a product shares with another (wire.md §13).
 """
 
 from dataclasses import dataclass

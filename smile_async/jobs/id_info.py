@@ -1,4 +1,4 @@
-"""Whose number an authority is to look up: the id fields of the KYC products (wire.md §14)."""
+"""Whose number an authority is to look up: the id fields of the KYC products (wire.md §13)."""
 
 import re
 from collections.abc import Mapping

@@ -22,7 +22,7 @@ class _About(TypedDict, total=False):
     partner_params: Mapping[str, str] | None
     #: Where Smile ID posts the results of this job, rather than to the session's callback_url.
     callback_url: str | None
-    #: The user's consent as some authorities want it (`consent_information`, wire.md §14).
+    #: The user's consent as some authorities want it (`consent_information`, wire.md §13).
     consent: Mapping[str, Any] | None
 
 

@@ -24,7 +24,7 @@ class AfterSilence(StrEnum):
 
     #: An upload goes on where it stopped: its job_id is known to be good for one job.
     RESUME = "resume"
-    #: The same job_id once more, if /job_status goes on not knowing it (wire.md §14).
+    #: The same job_id once more, if /job_status goes on not knowing it (wire.md §13).
     REPEAT = "repeat"
     #: Nothing: whether /job_status tells of it, or its job_id is good for one job, nobody knows.
     NOTHING = "nothing"
@@ -87,7 +87,7 @@ _A_DOCUMENT = ("selfie|use_enrolled_image", "document")
 _AN_ID = ("id_info", "id_info.id_number|id_info.session_id")
 _REQUEST = Family.REQUEST
 
-#: What is known of each product (wire.md §3, §14).
+#: What is known of each product (wire.md §3, §13).
 PRODUCTS: dict[Product, ProductSpec] = {}
 _BY_NAME: dict[str, Product] = {}
 _BY_TYPE: dict[int, tuple[Product, ...]] = {}

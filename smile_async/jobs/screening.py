@@ -1,4 +1,4 @@
-"""Whom an AML check looks for in lists of sanctions, of politically exposed persons and of news (wire.md §14)."""
+"""Whom an AML check looks for in lists of sanctions, of politically exposed persons and of news (wire.md §13)."""
 
 import re
 from collections.abc import Iterable

@@ -2,7 +2,7 @@
 
 import pytest
 
-from smile_async.errors import NotAuthorized, RateLimited, Refused
+from smile_async.errors import IdNumberBlocked, NotAuthorized, RateLimited, Refused
 from smile_async.protocol.steps import Sent
 from smile_async.protocol.v1.refusals import refusal
 from smile_async.protocol.v1.replies import read_complaint

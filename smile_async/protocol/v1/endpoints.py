@@ -1,4 +1,4 @@
-"""Where the one request of each product without pictures goes, and what it says (wire.md §14)."""
+"""Where the one request of each product without pictures goes, and what it says (wire.md §13)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -62,7 +62,7 @@ def info_json(
 
 
 def _id_info(job: Job) -> dict[str, Any]:
-    """What is said of an id: the fields of a number to look up, or country and kind of a card (wire.md §14)."""
+    """What is said of an id: the fields of a number to look up, or country and kind of a card (wire.md §13)."""
     if job.id_info is not None:
         return {**job.id_info.fields(), "entered": job.id_info.id_number is not None}
     if job.document is None:

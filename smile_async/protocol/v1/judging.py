@@ -150,7 +150,7 @@ def _subject(item: ResultBody, asked: Ticket) -> Ticket:
 
 
 def _named(result: ResultBody, otherwise: int) -> Ticket:
-    """The job that *result* names; of type *otherwise* where it names none, as basic KYC may (wire.md §14)."""
+    """The job that *result* names; of type *otherwise* where it names none, as basic KYC may (wire.md §13)."""
     params = result.partner_params
     kind = params.get("job_type", otherwise)
     ids = {"user_id": params["user_id"], "job_id": params["job_id"]}

@@ -39,10 +39,10 @@ from smile_async.protocol.v1.submission import Submission
 
 __all__ = ["INSISTED_FOR", "OneRequest", "submission_of"]
 
-#: Seconds between questions about a request that the authority may still be answering, and in all (products, §2).
+#: Seconds between questions about a request that the authority may still be answering, and in all: our own choice.
 INSISTED_GAPS = (*FORGETFUL_GAPS, *[5.0] * 10)
 INSISTED_FOR = sum(INSISTED_GAPS)
-#: What a result calls the fields of ours that it repeats (wire.md §14).
+#: What a result calls the fields of ours that it repeats (wire.md §13).
 _NAMED = {"Country": "country", "IDType": "id_type", "IDNumber": "id_number"}
 
 

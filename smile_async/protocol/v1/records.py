@@ -5,7 +5,7 @@ from typing import Any
 
 __all__ = ["read_record"]
 
-#: What a result says of the job (wire.md §6, §14): all else in it is about whom the job is about.
+#: What a result says of the job (wire.md §6, §13): all else in it is about whom the job is about.
 _OF_THE_JOB = frozenset(
     {
         *("SmileJobID", "PartnerParams", "ResultCode", "ResultText", "ResultType", "Actions", "ConfidenceValue"),
@@ -13,7 +13,7 @@ _OF_THE_JOB = frozenset(
         *("ImageLinks", "image_links", "KYCReceipt", "Antifraud", "code", "job_complete", "job_success", "history"),
     }
 )
-#: Seen where an authority has nothing to say (wire.md §14).
+#: Seen where an authority has nothing to say (wire.md §13).
 _ABSENT = frozenset({"Not Available", "N/A", "NaN-NaN-NaN", ""})
 #: Levels that are looked through; published samples have five.
 _DEEPEST = 20
