@@ -192,7 +192,7 @@ async def test_what_can_not_be_read_is_refused(desk: Desk, what: str) -> None:
     [
         {"ResultCode": None},
         {"PartnerParams": "ada"},
-        {"PartnerParams": {"user_id": "ada"}},
+        {"PartnerParams": {"user_id": "ada", "job_id": "j1"}},
         {"PartnerParams": {"user_id": "ada", "job_id": "j" * 256, "job_type": "2"}},
         {"PartnerParams": {"user_id": "ada", "job_id": "j1\nWARNING all is well", "job_type": "2"}},
         {"PartnerParams": {"user_id": "", "job_id": "j1", "job_type": "2"}},

@@ -97,8 +97,8 @@ def judge_callback(body: bytes, signer: Signer, now: float, tolerance: float = F
     _believe(raw, signer, now, tolerance)
     result = read_result(raw)
     try:
-        ticket = _named(result, UNKNOWN_JOB_TYPE)
-    except (ValueError, KeyError):
+        ticket = _named(result, {})
+    except ValueError:
         raise UnreadableReply("the callback's PartnerParams name no user_id, job_id and job_type") from None
     verdict = _verdict(result, ticket, complete=False, confirmed=False, source="callback", raw=raw)
     if verdict is None:
@@ -143,18 +143,17 @@ def _same_job(result: ResultBody, ticket: Ticket) -> Ticket:
 def _subject(item: ResultBody, asked: Ticket) -> Ticket:
     """The job that an item of a history is about: by one page of the docs, any of this user's (wire.md §6)."""
     try:
-        found = _named(item, asked.job_type)
-    except (ValueError, KeyError):
+        found = _named(item, asked.to_dict())
+    except ValueError:
         return asked
     return replace(found, product=asked.product) if found.job_type == asked.job_type else found
 
 
-def _named(result: ResultBody, otherwise: int) -> Ticket:
-    """The job that *result* names; of type *otherwise* where it names none, as basic KYC may (wire.md §13)."""
-    params = result.partner_params
-    kind = params.get("job_type", otherwise)
-    ids = {"user_id": params["user_id"], "job_id": params["job_id"]}
-    return Ticket.from_json({**ids, "job_type": kind, "smile_job_id": result.smile_job_id})
+def _named(result: ResultBody, otherwise: Mapping[str, Any]) -> Ticket:
+    """The job that *result* names; raises InvalidJob where neither it nor *otherwise* does."""
+    params = {**otherwise, **result.partner_params}
+    ids = {name: params[name] for name in ("user_id", "job_id", "job_type") if name in params}
+    return Ticket.from_json({**ids, "smile_job_id": result.smile_job_id})
 
 
 def _verdict(
