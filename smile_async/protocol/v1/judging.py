@@ -152,7 +152,7 @@ def _subject(item: ResultBody, asked: Ticket) -> Ticket:
 def _named(result: ResultBody, otherwise: Mapping[str, Any]) -> Ticket:
     """The job that *result* names; raises InvalidJob where neither it nor *otherwise* does."""
     params = {**otherwise, **result.partner_params}
-    ids = {name: params[name] for name in ("user_id", "job_id", "job_type") if name in params}
+    ids: dict[str, Any] = {name: params[name] for name in ("user_id", "job_id", "job_type") if name in params}
     return Ticket.from_json({**ids, "smile_job_id": result.smile_job_id})
 
 

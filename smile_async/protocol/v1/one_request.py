@@ -12,6 +12,7 @@ Each of them may be billed, so a request that may have arrived is not simply sen
 * Where nobody can tell, the story ends with SubmissionUnknown.
 """
 
+import contextlib
 import math
 
 from smile_async.errors import ForgedReply, JobExists, JobNotFound, SmileError, SubmissionUnknown
@@ -72,58 +73,53 @@ class OneRequest(Submission):
             self.since = yield Now()
         ask, again, attempt = self.reach > Reach.NOTHING, False, 0
         while True:
-            if ask:
-                if (yield from self._is_found()):
-                    break
-                if again or not self.may_repeat:
-                    raise self._unknown(transient=self.may_repeat)
-                again = True
-            fault = yield from self._sent()
-            if fault is None:
-                break
-            ask = fault.sent is Sent.AMBIGUOUS
-            if ask:
-                continue
-            attempt += 1
-            if not fault.transient or attempt == ATTEMPTS:
-                raise fault
-            yield Pause(attempt, fault)
-        return self.ticket
+            try:
+                yield from self._found() if ask else self._sent()
+                return self.ticket
+            except Fault as fault:
+                if ask and (again or not fault.transient):
+                    raise
+                if ask:
+                    ask, again = False, True
+                    continue
+                ask = fault.sent is Sent.AMBIGUOUS and not isinstance(fault.error, ForgedReply)
+                if ask:
+                    continue
+                attempt += 1
+                if not fault.transient or attempt == ATTEMPTS:
+                    raise
+                pause = Pause(attempt, fault)
+            yield pause
 
-    def _sent(self) -> Conversation[Fault | None]:
-        """One attempt: None if it was taken; a Fault after which this may go on."""
+    def _sent(self) -> Conversation[None]:
+        """One attempt: the job was taken, or a Fault."""
         before, left = self.reach, self.left
         self.reach, self.left = Reach.RESERVED, True
         try:
-            yield from self._take((yield Request(self.later)))
+            verdict: Verdict | None = yield Request(self.later)
         except Fault as fault:
             if fault.sent is not Sent.AMBIGUOUS:
                 self.reach = before
                 self.left = left or fault.sent is Sent.ANSWERED
-                if isinstance(fault.error, JobExists) and before > Reach.NOTHING:
-                    if (yield from self._is_found(gaps=())):
-                        return None
-                    raise self._unknown() from None
-            elif isinstance(fault.error, ForgedReply):
+            if not isinstance(fault.error, JobExists) or before == Reach.NOTHING:
                 raise
-            return fault
-        return None
-
-    def _take(self, verdict: Verdict | None) -> Conversation[None]:
-        """Keep the *verdict* of a reply; one without a signature is confirmed by a status query, if that knows it."""
+            verdict = None
+            # It may be about our own attempt that got no answer.
+            yield from self._found(gaps=(), transient=False)
         if verdict is not None:
             self._keep(verdict)
-            if not verdict.confirmed:
-                try:
-                    yield from self._is_found(gaps=())
-                except Fault:
-                    return
+        if verdict is not None and not verdict.confirmed:
+            with contextlib.suppress(Fault):
+                yield from self._found(gaps=())
 
     def _keep(self, verdict: Verdict) -> None:
         self.known, self.ticket = verdict, verdict.ticket
 
-    def _is_found(self, gaps: tuple[float, ...] | None = None) -> Conversation[bool]:
-        """Whether `/job_status` tells our job's result, which is then kept; asked again after each of *gaps*."""
+    def _found(self, gaps: tuple[float, ...] | None = None, *, transient: bool | None = None) -> Conversation[None]:
+        """Keep our job's result, as `/job_status` tells it; asked again after each of *gaps*.
+
+        Raises a Fault: JobExists for another job's; that it is unknown, *transient* if it may be sent again.
+        """
         if gaps is None:
             gaps = INSISTED_GAPS if self.may_repeat else FORGETFUL_GAPS
         # Of no type: it may be a job of any product that has used our job_id.
@@ -137,14 +133,13 @@ class OneRequest(Submission):
                 if not (fault.transient or isinstance(fault.error, JobNotFound)):
                     raise self._unknown() from None
                 continue
-            if found is not None:
-                verdict = rejudged(found, self.ticket)
-                if not verdict.on_the_way:
-                    if not self._is_ours(found):
-                        raise self._exists()
-                    self._keep(verdict)
-                    return True
-        return False
+            if found is None or rejudged(found, self.ticket).on_the_way:
+                continue
+            if not self._is_ours(found):
+                raise self._exists()
+            self._keep(rejudged(found, self.ticket))
+            return
+        raise self._unknown(transient=self.may_repeat if transient is None else transient)
 
     def _is_ours(self, found: Verdict) -> bool:
         kind, said = found.ticket.job_type, parse_timestamp(found.timestamp)
