@@ -188,7 +188,7 @@ def judged(row: Mapping[Any, Any], job: Job, digest: str) -> Begun:
             job=job,
         )
     if row["accepted_at"] is None:
-        return Begun(row["attempts"] + 1, Reach(row["reach"]), since=None if fresh else row["sent_at"])
+        return Begun(row["attempts"] + 1, Reach(row["reach"]), since=None if fresh else row.get("sent_at"))
     return Begun(row["attempts"], Reach.UPLOADED, ticket_of(row), verdict_of(row))
 
 
