@@ -32,11 +32,12 @@ from smile_async.protocol.signature import Secret
 from smile_async.protocol.steps import Ask, Fault
 from smile_async.protocol.v1.one_request import submission_of
 from smile_async.protocol.v1.submission import Submission
-from smile_async.settings import Options, Settings, checked_flag, environment_settings
+from smile_async.settings import Options, Settings, checked_flag, environment_settings, named_as_told
 from smile_async.timing.clock import Clock, SystemClock
 from smile_async.timing.pacing import Pace
 from smile_async.traffic.confirming import Confirmer
 from smile_async.traffic.driver import Driver
+from smile_async.traffic.origin import Origin
 from smile_async.traffic.poller import Poller
 from smile_async.traffic.readers import InThread
 from smile_async.traffic.sender import Sender, ledger_of
@@ -45,8 +46,8 @@ from smile_async.traffic.tasks import TaskHost
 from smile_async.traffic.telemetry import ended
 from smile_async.traffic.waiting import Follow, Waiter, checked_patience, checked_until
 from smile_async.traffic.watching import Until
+from smile_async.transport.engine import API_SECONDS, UPLOAD_SECONDS
 from smile_async.transport.engines import engine_factory
-from smile_async.transport.limiter import Limiter
 from smile_async.transport.pool import Pool
 from smile_async.transport.tls import tls_context
 from smile_async.urls import asleep
@@ -123,8 +124,11 @@ class SmileSession:
         self._clock = clock or SystemClock()
         self._api = Pool(factory, http2=True, sharded=sharded)
         self._storage = Pool(factory, http2=False, sharded=False)
-        self._limiter = Limiter(limits.requests, self._clock)
-        self._driver = Driver(self._settings, self._api, self._storage, self._limiter, self._clock)
+        self._origins = (
+            Origin(f"smile id at {self.server}", self._api, limits.requests, self._clock, API_SECONDS),
+            Origin("the storage", self._storage, limits.uploads, self._clock, UPLOAD_SECONDS),
+        )
+        self._driver = Driver(self._settings, *self._origins, self._clock)
         self._ledger, self._closes_ledger = ledger_of(ledger)
         self.sender = Sender(self._driver, limits, self._clock, self._ledger, in_thread)
         self.host = TaskHost(self._end, self._close)
@@ -144,7 +148,8 @@ class SmileSession:
         """
         if "api_key" in told:
             told["api_key"] = Secret(told["api_key"])
-        return cls(**environment_settings(os.environ, told))
+        with named_as_told(told):
+            return cls(**environment_settings(os.environ, told))
 
     @property
     def server(self) -> str:
@@ -189,7 +194,8 @@ class SmileSession:
             await self.host.aclose()
 
     def _end(self) -> None:
-        self._limiter.shut_for_good()
+        for origin in self._origins:
+            origin.limiter.shut_for_good()
         self.poller.fail_all(lambda ticket: SessionClosed(self.host.closed_because, ticket=ticket))
 
     async def _close(self) -> None:

@@ -7,7 +7,8 @@ table says. All of it is checked before anything is opened. Keys go in as text a
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 from urllib.parse import urlsplit
@@ -25,13 +26,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ENVIRONMENTS",
-    "INSECURE_CALLBACKS",
     "Options",
     "Settings",
     "checked_flag",
     "environment_of",
     "environment_settings",
-    "is_on",
+    "named_as_told",
+    "plain_callbacks",
 ]
 
 #: wire.md §1.
@@ -49,11 +50,10 @@ _FROM_ENV = {
     "ca_file": "SMILE_CA_FILE",
     "http": "SMILE_HTTP",
     "upload_hosts": "SMILE_UPLOAD_HOSTS",
+    "insecure_callbacks": "SMILE_INSECURE_CALLBACKS",
 }
 #: Who somebody is, and where: None is nothing said.
 _WHO, _WHERE = ("partner_id", "api_key"), ("environment", "base_url")
-#: Set to 1, callback URLs may do without TLS.
-INSECURE_CALLBACKS = "SMILE_INSECURE_CALLBACKS"
 
 
 class Options(TypedDict, total=False):
@@ -103,9 +103,7 @@ class Settings:
     ) -> "Settings":
         """The settings, or BadConfiguration saying which one is wrong and what to do."""
         url = _base_url(environment, base_url)
-        plain = checked_flag("insecure_callbacks", insecure_callbacks)
-        if plain and host_of(url) == host_of(ENVIRONMENTS["production"]):
-            raise BadConfiguration("insecure_callbacks does not go with production: give it a callback_url with https")
+        plain = _plain(url, insecure_callbacks)
         why = url_flaw(callback_url, plain=plain) if callback_url else ""
         if why:
             raise BadConfiguration(f"callback_url {why}")
@@ -133,8 +131,8 @@ def environment_of(host: str) -> str:
 def _base_url(environment: str | None, base_url: str | None) -> str:
     if environment is not None and environment not in ENVIRONMENTS:
         raise BadConfiguration(f"environment is {environment!r}: give 'sandbox' or 'production'")
-    if environment == "production" and base_url is not None:
-        raise BadConfiguration("environment is 'production' and there is a base_url: give one of them")
+    if base_url is not None and _at_odds(environment, host_of(base_url)):
+        raise BadConfiguration(f"environment is {environment!r} and there is a base_url: give one of them")
     url = ENVIRONMENTS[environment or "sandbox"] if base_url is None else base_url
     why = url_flaw(url)
     if why:
@@ -143,6 +141,24 @@ def _base_url(environment: str | None, base_url: str | None) -> str:
     if not urlsplit(url).path.endswith("/v1") or "?" in url or "#" in url:
         raise BadConfiguration("base_url does not end in /v1: this library speaks version 1 of the API")
     return url
+
+
+def _at_odds(environment: str | None, host: str) -> bool:
+    """Whether one of the two, said together, takes for a trial what the other says is production."""
+    return environment is not None and "production" in (environment, environment_of(host))
+
+
+def _plain(url: str, insecure_callbacks: bool) -> bool:
+    plain = checked_flag("insecure_callbacks", insecure_callbacks)
+    if plain and environment_of(host_of(url)) == "production":
+        raise BadConfiguration("insecure_callbacks does not go with production: give it a callback_url with https")
+    return plain
+
+
+def plain_callbacks(options: Options) -> bool:
+    """Whether a session of *options* takes callback URLs without TLS; raises BadConfiguration."""
+    url = _base_url(options.get("environment"), options.get("base_url"))
+    return _plain(url, options.get("insecure_callbacks", False))
 
 
 def checked_flag(name: str, value: object) -> bool:
@@ -162,24 +178,27 @@ def _hosts(given: str | Sequence[str] | None) -> tuple[str, ...]:
     return tuple(name.lower() for name in names)
 
 
-def environment_settings(environ: Mapping[str, str], told: Options) -> Options:
+def environment_settings(environ: Mapping[str, str], told: Options, *, whole: bool = True) -> Options:
     """The session's arguments from what it is *told* and the `SMILE_*` variables, by the README's table.
 
-    Raises BadConfiguration where they contradict each other, or one is missing.
+    Raises BadConfiguration where they contradict each other, or (*whole*) partner id or key is missing.
     """
     said = {name: value for name, value in told.items() if value is not None or name not in (*_WHO, *_WHERE)}
     found: dict[str, Any] = {name: environ[key] for name, key in _FROM_ENV.items() if environ.get(key)}
     if "api_key" in found:
         found["api_key"] = Secret(found["api_key"])
-    switch = environ.get(INSECURE_CALLBACKS, "")
     # Whoever prints the frames of what is raised from here on would print the key.
     del environ
-    if is_on(switch):
+    switch = found.pop("insecure_callbacks", "0")
+    if switch not in ("0", "1"):
+        # A word that might mean anything.
+        raise BadConfiguration(f"SMILE_INSECURE_CALLBACKS is {switch!r}: set it to 1, or unset it")
+    if switch == "1":
         found["insecure_callbacks"] = True
     for name in _silenced(said, found):
         found.pop(name, None)
     for name in _WHO:
-        if name not in said and name not in found:
+        if whole and name not in said and name not in found:
             raise BadConfiguration(f"{_FROM_ENV[name]} is not set: export it, or pass {name}=")
     return cast("Options", {**found, **said})
 
@@ -191,8 +210,8 @@ def _silenced(said: Mapping[str, Any], found: Mapping[str, str]) -> tuple[str, .
     if "base_url" in said:
         return ("environment",) if host and host == host_of(said["base_url"]) else ("environment", "ca_file")
     if "environment" not in said:
-        if "base_url" in found and found.get("environment") == "production":
-            raise BadConfiguration(f"SMILE_ENVIRONMENT is 'production', but {at}: unset one of them")
+        if "base_url" in found and _at_odds(found.get("environment"), host):
+            raise BadConfiguration(f"SMILE_ENVIRONMENT is {found['environment']!r}, but {at}: unset one of them")
         return ()
     if all(name in said for name in _WHO):
         return ("environment", "base_url", "ca_file", "callback_url", "insecure_callbacks")
@@ -206,8 +225,13 @@ def _silenced(said: Mapping[str, Any], found: Mapping[str, str]) -> tuple[str, .
     return ()
 
 
-def is_on(switch: str) -> bool:
-    """What the variable INSECURE_CALLBACKS says; raises BadConfiguration for words that might mean anything."""
-    if switch not in ("", "0", "1"):
-        raise BadConfiguration(f"{INSECURE_CALLBACKS} is {switch!r}: set it to 1, or unset it")
-    return switch == "1"
+@contextmanager
+def named_as_told(told: Options) -> Iterator[None]:
+    """Let BadConfiguration call by its variable what was not *told* but came from one."""
+    try:
+        yield
+    except BadConfiguration as error:
+        name, _, why = str(error).partition(" ")
+        if name not in _FROM_ENV or told.get(name) is not None:
+            raise
+        raise BadConfiguration(f"{_FROM_ENV[name]} {why}") from None

@@ -1,13 +1,11 @@
 """Fixtures that more than one test module needs."""
 
-import io
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
-from PIL import Image as Picture
 from scripted import Authority, ScriptedSmile, make_authority
-from street import MARKER, Pictures, nothing_left, session_of, sweep
+from street import Pictures, nothing_left, session_of, sweep
 
 from smile_async import SmileSession
 from smile_async.sandbox import RunningSandbox, Sandbox
@@ -17,25 +15,10 @@ settings.register_profile("patient", deadline=None, suppress_health_check=[Healt
 settings.load_profile("patient")
 
 
-def _jpeg(shade: int) -> bytes:
-    out = io.BytesIO()
-    picture = Picture.linear_gradient("L").resize((96, 128))
-    Picture.merge("RGB", (picture, picture.rotate(90), picture.point(lambda value: (value + shade) % 256))).save(
-        out, "JPEG", comment=MARKER
-    )
-    return out.getvalue()
-
-
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
     """Real pictures, made once."""
-    folder = tmp_path_factory.mktemp("pictures")
-    selfie, other, *liveness = (_jpeg(20 * number) for number in range(10))
-    names = ["selfie.jpg", *(f"frame{number}.jpg" for number in range(8))]
-    for name, content in zip(names, (selfie, *liveness), strict=True):
-        (folder / name).write_bytes(content)
-    paths = [str(folder / name) for name in names]
-    return Pictures(selfie, tuple(liveness), other, paths[0], tuple(paths[1:]))
+    return Pictures.made_in(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "smile_async"
 #: Pure files, below the package: what is here decides who is let in, so nothing in it may be untested.
 GROUND = (
     *("errors.py", "urls.py", "limits.py", "settings.py", "traffic/pending.py"),
-    *("timing/pacing.py", "timing/backoff.py", "timing/timers.py"),
+    *("timing/pacing.py", "timing/backoff.py", "timing/breaker.py", "timing/timers.py"),
     *(
         path.relative_to(PACKAGE).as_posix()
         for storey in ("jobs", "protocol")

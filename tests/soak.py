@@ -11,6 +11,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -19,12 +20,12 @@ from urllib.parse import urlsplit
 
 from cancel_storm import assert_at_rest, storm
 from fault_proxy import FaultProxy, Trouble
-from ground_support import jpeg
 from street import ENGINES, Pictures, session_of
 
 from smile_async import Finished, Job, Limits, Pace, SmileError, SmileSession
+from smile_async import session as module
 from smile_async.sandbox import RunningSandbox, Sandbox
-from smile_async.traffic import driver, poller
+from smile_async.traffic import poller
 
 #: MB by which resident memory may differ between the second and the last third of the run.
 FLAT_MB = 40.0
@@ -39,8 +40,8 @@ def resident_mb() -> float:
 
 
 def _pictures() -> Pictures:
-    selfie = jpeg(body=b"x" * 20_000)
-    return Pictures(selfie, (), jpeg(size=(97, 80)), "", ())
+    with tempfile.TemporaryDirectory(prefix="smile-soak-") as folder:
+        return Pictures.made_in(Path(folder))
 
 
 async def trouble(sandbox: Sandbox, proxies: list[FaultProxy], rng: random.Random) -> None:
@@ -105,7 +106,7 @@ async def mixed_faults(http: str, seconds: float, seed: int) -> dict[str, Any]:
     rng = random.Random(seed)
     pictures = _pictures()
     # A connection that falls silent is noticed after a second instead of thirty: more faults a minute.
-    driver.API_SECONDS = driver.UPLOAD_SECONDS = poller.API_SECONDS = 1.5
+    module.API_SECONDS = module.UPLOAD_SECONDS = poller.API_SECONDS = 1.5
     async with Sandbox.serve(latency=0.05) as running:
         sandbox = running.sandbox
         sandbox.enroll("ada")

@@ -2,13 +2,16 @@
 
 import asyncio
 import gc
+import io
 import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from PIL import Image as Picture
 from scripted import KEY, PARTNER, ScriptedSmile
 
 from smile_async import Job, Pace, SmileSession
@@ -32,6 +35,16 @@ class Pictures:
     selfie_path: str
     liveness_paths: tuple[str, ...]
 
+    @classmethod
+    def made_in(cls, folder: Path) -> "Pictures":
+        """Ten that a sandbox can decode, nine of them written into *folder*."""
+        selfie, other, *liveness = (_jpeg(20 * number) for number in range(10))
+        names = ["selfie.jpg", *(f"frame{number}.jpg" for number in range(8))]
+        for name, content in zip(names, (selfie, *liveness), strict=True):
+            (folder / name).write_bytes(content)
+        paths = [str(folder / name) for name in names]
+        return cls(selfie, tuple(liveness), other, paths[0], tuple(paths[1:]))
+
     def job(self, user_id: str = "ada", **more: Any) -> Job:
         """An authentication by bytes, selfie only."""
         return Job.authenticate(user_id, self.selfie, **more)
@@ -39,6 +52,15 @@ class Pictures:
     def filed(self, user_id: str = "ada", **more: Any) -> Job:
         """An authentication by files, with liveness frames."""
         return Job.authenticate(user_id, self.selfie_path, liveness=self.liveness_paths, **more)
+
+
+def _jpeg(shade: int) -> bytes:
+    out = io.BytesIO()
+    picture = Picture.linear_gradient("L").resize((96, 128))
+    Picture.merge("RGB", (picture, picture.rotate(90), picture.point(lambda value: (value + shade) % 256))).save(
+        out, "JPEG", comment=MARKER
+    )
+    return out.getvalue()
 
 
 def session_of(server: RunningSandbox | ScriptedSmile, **settings: Any) -> SmileSession:

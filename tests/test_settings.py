@@ -11,7 +11,7 @@ from smile_async.errors import BadConfiguration
 from smile_async.limits import Limits, Stats
 from smile_async.protocol.signature import Secret
 from smile_async.session import SmileSession
-from smile_async.settings import ENVIRONMENTS, Options, Settings, environment_settings
+from smile_async.settings import ENVIRONMENTS, Options, Settings, environment_settings, plain_callbacks
 from smile_async.urls import DEFAULT_UPLOAD_HOSTS
 
 CANARY = "k3y-that-nobody-may-see"
@@ -63,6 +63,10 @@ def test_another_server_may_be_given(given: str, base_url: str, api_host: str) -
         ({"environment": "prod", "base_url": "https://localhost/v1"}, "environment is 'prod'"),
         ({"environment": ""}, "environment is ''"),
         ({"environment": "production", "base_url": "https://localhost/v1"}, "give one of them"),
+        (
+            {"environment": "sandbox", "base_url": ENVIRONMENTS["production"]},
+            "'sandbox' and there is a base_url: give one",
+        ),
         ({"base_url": ""}, "base_url is not a URL"),
         ({"base_url": "http://api.example.com/v1"}, "base_url is not https"),
         ({"base_url": "api.example.com/v1"}, "base_url is not a URL"),
@@ -159,6 +163,14 @@ LEFT_ALONE = {"ca_file": "/ca.pem", "callback_url": "https://shop.example"}
         ({}, DESK_VARIABLES, DESK, LEFT_ALONE),
         ({}, {"SMILE_ENVIRONMENT": "sandbox", **DESK_VARIABLES}, DESK, LEFT_ALONE),
         ({}, {"SMILE_ENVIRONMENT": "production", "SMILE_BASE_URL": DESK}, "SMILE_ENVIRONMENT .* SMILE_BASE_URL", None),
+        (
+            {},
+            {"SMILE_ENVIRONMENT": "sandbox", "SMILE_BASE_URL": PRODUCTION},
+            "'sandbox', but SMILE_BASE_URL .* api",
+            None,
+        ),
+        ({}, {"SMILE_BASE_URL": PRODUCTION}, PRODUCTION, {}),
+        ({"base_url": PRODUCTION}, {"SMILE_ENVIRONMENT": "sandbox"}, PRODUCTION, {}),
         ({}, {"SMILE_ENVIRONMENT": "prod"}, "environment is 'prod'", None),
         ({}, {"SMILE_ENVIRONMENT": "prod", "SMILE_BASE_URL": DESK}, "environment is 'prod'", None),
         # An environment alone: partner id and key do not move.
@@ -240,6 +252,60 @@ def test_the_switch_for_insecure_callbacks(value: str, found: bool | None) -> No
             environment_settings(environ, {})
         return
     assert environment_settings(environ, {}).get("insecure_callbacks", False) is found
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "why"),
+    [
+        ("SMILE_API_KEY", f"{CANARY}\n", "has a blank or a line break"),
+        ("SMILE_PARTNER_ID", '"085"', "has quotes around it"),
+        ("SMILE_ENVIRONMENT", "prod", "is 'prod': give"),
+        ("SMILE_BASE_URL", "localhost", "is not a URL"),
+        ("SMILE_CALLBACK_URL", "http://shop.example", "is not https"),
+        ("SMILE_CA_FILE", "/nowhere", "'/nowhere' is not a file"),
+        ("SMILE_HTTP", "curl", "is 'curl': give"),
+        ("SMILE_UPLOAD_HOSTS", "https://b", "names 'https://b'"),
+    ],
+)
+def test_what_came_from_a_variable_is_called_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, why: str
+) -> None:
+    """Who has set a variable wrongly is told of the variable, and who has given an argument of that."""
+    for name in ENVIRON:
+        monkeypatch.delenv(name, raising=False)
+    environ = {"SMILE_PARTNER_ID": "085", "SMILE_API_KEY": CANARY, variable: value}
+    for name, text in environ.items():
+        monkeypatch.setenv(name, text)
+    with pytest.raises(BadConfiguration, match=f"^{variable} {why}") as caught:
+        SmileSession.from_env()
+    assert frames_holding(caught.value, CANARY) == []
+    with pytest.raises(BadConfiguration, match=r"^callback_url is not https"):
+        SmileSession.from_env(
+            **{**WHO, "environment": "sandbox", "ca_file": None, "http": "httpx", "upload_hosts": None},
+            callback_url="http://shop.example",
+        )
+
+
+@pytest.mark.parametrize(
+    ("told", "variables", "found"),
+    [
+        ({}, {}, False),
+        ({}, {"SMILE_INSECURE_CALLBACKS": "1"}, True),
+        ({"base_url": DESK}, {"SMILE_INSECURE_CALLBACKS": "1", "SMILE_ENVIRONMENT": "production"}, True),
+        ({"environment": "production"}, {"SMILE_INSECURE_CALLBACKS": "1"}, "does not go with production"),
+        ({"environment": "production"}, DESK_VARIABLES, "but SMILE_BASE_URL"),
+        ({"environment": "prod"}, {}, "environment is 'prod'"),
+    ],
+)
+def test_whether_callbacks_may_be_plain_is_known_without_an_account(
+    told: Options, variables: dict[str, str], found: bool | str
+) -> None:
+    """What a run's session would say of http callbacks is said before there is a partner id or a key."""
+    if isinstance(found, bool):
+        assert plain_callbacks(environment_settings(variables, told, whole=False)) is found
+        return
+    with pytest.raises(BadConfiguration, match=found):
+        plain_callbacks(environment_settings(variables, told, whole=False))
 
 
 ENVIRON = {

@@ -12,10 +12,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
+from itertools import takewhile
 from typing import Any
 
 import anyio
 
+from smile_async.batch.for_each import for_each
 from smile_async.batch.manifest import Row, job_of
 from smile_async.batch.orders import Orders
 from smile_async.batch.queue import ChunkQueue
@@ -52,7 +54,8 @@ FIRST_PARK, LONGEST_PARK = 5.0, 1800.0
 DOUBLINGS = 16
 #: Status queries at once where a chunk's jobs are asked about.
 LOOKS = 16
-#: Jobs in a row that found nobody at the other end: more would only be written down as failed.
+#: Jobs in a row that got no usable answer, though it is no outage that a session knows: more would only be written
+#: down as failed.
 OUTAGE_JOBS = 64
 
 
@@ -197,17 +200,7 @@ class ChunkRun:
 
     async def _each(self, which: Iterable[Any], work: Callable[[Any], Awaitable[None]]) -> None:
         """Do *work* for all of *which*, LOOKS at a time, until it is stopped."""
-        waiting = iter(which)
-
-        async def some() -> None:
-            for one in waiting:
-                if self._stopping:
-                    return
-                await work(one)
-
-        async with anyio.create_task_group() as tasks:
-            for _ in range(LOOKS):
-                tasks.start_soon(some)
+        await for_each(takewhile(lambda _: not self._stopping, which), work, LOOKS)
 
     # What an earlier claim has sent.
 
@@ -244,6 +237,8 @@ class ChunkRun:
         except SmileError as error:
             if isinstance(error, Refused):
                 self._ended(ticket, error)
+            elif self._session.sender.outage:
+                self._in_trouble(error)
             return
         if status.verdict is not None:
             await self._session.deliver(status.verdict)
@@ -271,9 +266,13 @@ class ChunkRun:
             self._ledger.failed(sent.ticket, end, Reach.NOTHING)
         elif ticket is not None:
             self._ledger.failed(ticket, end, Reach.UPLOADED, polled=True)
-        if isinstance(end, NotAuthorized) or self._shift.unheard >= OUTAGE_JOBS:
-            self.trouble = self.trouble or end
-            self.stop()
+        nobody_home = isinstance(end, Unavailable) and bool(self._session.sender.outage)
+        if isinstance(end, NotAuthorized) or nobody_home or self._shift.unheard >= OUTAGE_JOBS:
+            self._in_trouble(end)
+
+    def _in_trouble(self, error: SmileError) -> None:
+        self.trouble = self.trouble or error
+        self.stop()
 
     async def _ending(self) -> Ending:
         held, orders, insist = self.held, self._orders, self._ledger.insist

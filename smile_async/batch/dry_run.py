@@ -6,18 +6,19 @@ what passes there.
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, cast
 
-import anyio
-
+from smile_async.batch.for_each import for_each
 from smile_async.batch.manifest import Flaw, Row
 from smile_async.batch.planning import Planner, Work
 from smile_async.errors import InvalidJob
 from smile_async.jobs.job import Job
 from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
-from smile_async.settings import INSECURE_CALLBACKS, is_on
+from smile_async.settings import Options, environment_settings, plain_callbacks
 from smile_async.traffic.payload import read_in_thread
 from smile_async.urls import url_flaw
 
@@ -25,10 +26,16 @@ __all__ = ["check"]
 
 #: Pictures of so many jobs are read at once.
 AT_ONCE = 8
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-async def check(rows: Iterator[Row | Flaw], name: str) -> tuple[int, list[Flaw]]:
-    """How many rows there are, and what is wrong with which of them, in order of lines."""
+async def check(rows: Iterator[Row | Flaw], name: str, account: Mapping[str, Any] = _NOTHING) -> tuple[int, list[Flaw]]:
+    """How many rows there are, and what is wrong with which of them, in order of lines.
+
+    *account*: what the run's session is to be told beside the SMILE_* variables; partner id and key may be missing.
+    Raises BadConfiguration where those contradict each other.
+    """
+    plain = plain_callbacks(environment_settings(os.environ, cast("Options", account), whole=False))
     found: list[Flaw] = []
     total = 0
     with tempfile.TemporaryDirectory(prefix="smile-dry-run-") as folder:
@@ -37,26 +44,22 @@ async def check(rows: Iterator[Row | Flaw], name: str) -> tuple[int, list[Flaw]]
             planner = Planner(ledger, name, run)
             while (work := await planner.next(rows)) is not None:
                 total += work.rows + len(work.problems)
-                found += [*work.problems, *work.flaws, *await _unusable(work)]
+                found += [*work.problems, *work.flaws, *await _unusable(work, plain)]
     return total, sorted(found, key=lambda flaw: flaw.line)
 
 
-async def _unusable(work: Work) -> list[Flaw]:
+async def _unusable(work: Work, plain: bool) -> list[Flaw]:
     flaws: list[Flaw] = []
-    places = anyio.Semaphore(AT_ONCE)
-    plain = is_on(os.environ.get(INSECURE_CALLBACKS, ""))
 
-    async def look(line: int, job: Job) -> None:
-        async with places:
-            why = url_flaw(job.callback_url, plain=plain) if job.callback_url else ""
-            if why:
-                flaws.append(Flaw(line, f"callback_url {why}"))
-            try:
-                await read_in_thread(job)
-            except InvalidJob as error:
-                flaws.append(Flaw(line, str(error)))
+    async def look(sent: tuple[int, Job]) -> None:
+        line, job = sent
+        why = url_flaw(job.callback_url, plain=plain) if job.callback_url else ""
+        if why:
+            flaws.append(Flaw(line, f"callback_url {why}"))
+        try:
+            await read_in_thread(job)
+        except InvalidJob as error:
+            flaws.append(Flaw(line, str(error)))
 
-    async with anyio.create_task_group() as tasks:
-        for line, job in work.send:
-            tasks.start_soon(look, line, job)
+    await for_each(work.send, look, AT_ONCE)
     return flaws

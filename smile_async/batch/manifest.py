@@ -221,6 +221,11 @@ def job_of(row: Row, job_id: str) -> Job:
             partner_params=row.params,
             callback_url=row.callback_url,
         )
+    if selfie is None and not frames:
+        # Alone, `use_enrolled_image` may approve somebody whom nobody has photographed.
+        raise InvalidJob(
+            f"user {row.user_id}: there is no picture: give a selfie, or frames to compare with the enrolled face"
+        )
     return Job.authenticate(
         row.user_id,
         selfie,

@@ -81,6 +81,8 @@ def run(arguments: Sequence[str]) -> int:
 def _fail(kind: str, message: str, code: ExitCode, as_json: bool) -> ExitCode:
     if as_json:
         print_document({"error": kind, "message": message, "ticket": None, "retryable": False, "code": None})
-    if message:  # there is none when the whole help was shown instead
+    if message.startswith("Usage:"):  # the whole help
+        aside().print(plain(message))
+    elif message:  # there is none when the help was shown by itself
         aside().print(f"[red]{kind}[/red]: {plain(message)}")
     return code

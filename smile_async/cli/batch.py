@@ -42,7 +42,10 @@ def run(
     manifest: Annotated[Path, typer.Argument(help="CSV or JSON lines: user_id, selfie, liveness, …")],
     ledger: LedgerAt = None,
     out: Out = None,
-    name: Name = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="Of the batch; by default the ledger's only one, or else as MANIFEST.", show_default=False),
+    ] = None,
     rate: Rate = None,
     patience: Patience = 300.0,
     until: options.UntilWhat = options.Wanted.DECISION,
@@ -67,7 +70,7 @@ def run(
     told |= {"chunk": chunk}
     where = ledger or f"{manifest}.ledger"
     if dry_run:
-        return _check(where, name or manifest.stem, told, as_json=json)
+        return _check(where, name or manifest.stem, told, account, as_json=json)
     if enqueue:
         return _queue(where, name, told, account, as_json=json)
     return _drive(where, name, told, account, retry="passing", as_json=json)
@@ -204,13 +207,13 @@ def _ended(end: "Standing", ledger: str, name: str | None, account: options.Acco
     return end.exit_code
 
 
-def _check(ledger: str, name: str, told: dict[str, Any], *, as_json: bool) -> int:
+def _check(ledger: str, name: str, told: dict[str, Any], account: options.Account, *, as_json: bool) -> int:
     from smile_async.batch import read_manifest  # noqa: PLC0415 - another extra
     from smile_async.batch.dry_run import check  # noqa: PLC0415
     from smile_async.cli.places import check_places  # noqa: PLC0415
 
     check_places(ledger, told)
-    rows, flaws = asyncio.run(check(read_manifest(Path(told["manifest"]), told["job_type"]), name))
+    rows, flaws = asyncio.run(check(read_manifest(Path(told["manifest"]), told["job_type"]), name, account))
     if as_json:
         print_document({"rows": rows, "problems": [{"line": flaw.line, "why": flaw.why} for flaw in flaws]})
     for flaw in flaws:

@@ -10,6 +10,7 @@ from typing import Any
 import anyio.to_thread
 
 from smile_async.batch.output import check_out, check_place
+from smile_async.errors import BadConfiguration
 from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
 
@@ -25,6 +26,13 @@ def check_places(where: str, told: Mapping[str, Any]) -> None:
         check_out(Path(told["out"]), manifest, *([] if ledger is None else [ledger]))
 
 
+def _check_page(page: Path, *kept: Path) -> None:
+    check_place(page, *kept)
+    # What has another name may be somebody's, such as the manifest of another batch.
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise BadConfiguration(f"{page}: name a .html file")
+
+
 async def check_report(where: str, name: str | None, page: Path, table: Path | None) -> None:
     """Raise BadConfiguration unless *page*, and *table* where it is wanted, can be written beside what a batch has."""
     async with Ledger(where, read_only=True) as ledger:
@@ -33,6 +41,6 @@ async def check_report(where: str, name: str | None, page: Path, table: Path | N
         kept = [Path(told["manifest"])] if "manifest" in told else []
         if ledger.database.path is not None:
             kept.append(ledger.database.path)
-    await anyio.to_thread.run_sync(check_place, page, *kept)
+    await anyio.to_thread.run_sync(_check_page, page, *kept)
     if table is not None:
         await anyio.to_thread.run_sync(check_out, table, page, *kept)

@@ -133,4 +133,6 @@ def show_standing(found: Standing) -> None:
 def _table(found: Standing) -> str:
     waiting = found.pending - found.states.get(State.PROVISIONAL, 0)
     counts = [("rows", found.rows), *sorted(found.decisions.items()), ("failed", found.failed), ("no verdict", waiting)]
+    if found.problems:
+        counts.append(("bad lines", len(found.problems)))
     return facts([("batch", found.name), *((name, f"{count:,}") for name, count in counts)])

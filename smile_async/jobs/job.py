@@ -7,8 +7,7 @@ arrives, not when it succeeds.
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import orjson
 
@@ -25,7 +24,24 @@ from smile_async.jobs.ticket import Ticket, id_flaw, job_type, known_job_type
 
 __all__ = ["ImageSource", "Job"]
 
-_NO_PARAMS: Mapping[str, str] = MappingProxyType({})
+
+class _Params(dict[str, str]):
+    """Partner parameters that stay as they are; a dict, so that what takes dataclasses apart can take them too."""
+
+    __slots__ = ()
+
+    def _fixed(self, *_args: object, **_more: object) -> NoReturn:
+        raise TypeError("partner_params of a job can not be changed: make another job")
+
+    __setitem__ = __delitem__ = __ior__ = _fixed
+    clear = pop = popitem = setdefault = update = _fixed
+
+    def __reduce__(self) -> tuple[type, tuple[dict[str, str]]]:
+        return _Params, (dict(self),)
+
+
+#: One for all jobs that have none: a hundred thousand may be pending.
+_NO_PARAMS = _Params()
 
 
 class _Sendable:
@@ -75,25 +91,11 @@ class Job(Makers, _Sendable):
         why = self._params_flaw() or job_flaw(self)
         if why:
             raise InvalidJob(f"job {self.job_id} of user {self.user_id}: {why}", job=self)
-        # One for all that have none: a hundred thousand jobs may be pending.
-        params = MappingProxyType(dict(self.partner_params)) if self.partner_params else _NO_PARAMS
+        params = _Params(self.partner_params) if self.partner_params else _NO_PARAMS
         object.__setattr__(self, "partner_params", params)
 
     def _params_flaw(self) -> str:
         return params_flaw(self.partner_params)
-
-    def __getstate__(self) -> dict[str, Any]:
-        params = self.partner_params
-        # A mappingproxy neither pickles nor copies. What was refused may hold anything, and travels with its error.
-        plain = dict(params) if isinstance(params, MappingProxyType) else params
-        return {name: getattr(self, name) for name in self.__dataclass_fields__} | {"partner_params": plain}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        params = state["partner_params"]
-        for name, value in state.items():
-            object.__setattr__(self, name, value)
-        if isinstance(params, dict):
-            object.__setattr__(self, "partner_params", MappingProxyType(params) if params else _NO_PARAMS)
 
     @classmethod
     def of(cls, product: Product | str, user_id: str, **parts: Any) -> Self:

@@ -20,6 +20,7 @@ __all__ = [
     "FORGETFUL_GAPS",
     "Answer",
     "Ask",
+    "Attempts",
     "Conversation",
     "Fault",
     "Now",
@@ -73,6 +74,8 @@ class Fault(Exception):
     retry_after: float | None = None
     #: A neighbour on the same connection met the same failure first: the budget for retries has heard of it.
     echo: bool = False
+    #: Nobody is home, for anybody: this says nothing of the job, and where the step may be repeated that is free.
+    outage: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Back off before attempt number *attempt* (1 is the first retry) because of *fault*; answered by None."""
+    """Back off after *attempt* attempts that count, the last of which ended in *fault*; answered by None."""
 
     attempt: int
     fault: Fault = field(repr=False)
@@ -139,15 +142,29 @@ Answer = TypeVar("Answer")
 Conversation = Generator[Step, Any, Answer]
 
 
+class Attempts:
+    """How often a leg has failed; those that an outage has cost are not counted."""
+
+    __slots__ = ("made",)
+
+    def __init__(self) -> None:
+        self.made = 0
+
+    def after(self, fault: Fault, *, mended: bool = False) -> Pause:
+        """What comes before the next attempt; raises *fault* if there is to be none. *mended*: its cause is."""
+        self.made += not fault.outage
+        if not (fault.transient or mended) or self.made == ATTEMPTS:
+            raise fault
+        return Pause(self.made, fault)
+
+
 def insist(step: Ask) -> Conversation[JobStatus]:
     """Ask, and ask again after a passing fault: a status query may always be repeated."""
-    attempt = 1
+    attempts = Attempts()
     while True:
         try:
             status: JobStatus = yield step
             return status
         except Fault as fault:
-            if not fault.transient or attempt == ATTEMPTS:
-                raise
-            yield Pause(attempt, fault)
-        attempt += 1
+            pause = attempts.after(fault)
+        yield pause

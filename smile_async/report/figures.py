@@ -80,14 +80,15 @@ class Figures:
         """At most TABLE_ROWS rows, what needs a look first."""
         return (self.notable + self.others)[:TABLE_ROWS]
 
-    def quantiles(self, *shares: float) -> list[float]:
-        """Seconds within which each of *shares* of the verdicts came; there is at least one."""
+    def quantiles(self, *shares: float) -> dict[float, float]:
+        """By each of *shares*, seconds within which so many of the verdicts came; empty while there is none."""
         ordered = sorted(self.waits)
-        places = [share * (len(ordered) - 1) for share in shares]
+        places = {share: share * (len(ordered) - 1) for share in shares if ordered}
         # Between two neighbours, as a median of an even number is.
-        return [
-            ordered[math.floor(place)] * (1 - place % 1) + ordered[math.ceil(place)] * (place % 1) for place in places
-        ]
+        return {
+            share: ordered[math.floor(place)] * (1 - place % 1) + ordered[math.ceil(place)] * (place % 1)
+            for share, place in places.items()
+        }
 
 
 def end_of(row: Mapping[str, Any]) -> str:

@@ -72,6 +72,7 @@ async def write_report(where: str, name: str | None, out: Path, table: Path | No
 
 def page(about: About, figures: Figures) -> str:
     """The whole page as HTML."""
+    times = figures.quantiles(0.5, 0.9, 0.95, 0.99)
     style, script = (resources.files(__package__).joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
     policy = "; ".join(
         (
@@ -90,10 +91,10 @@ def page(about: About, figures: Figures) -> str:
             "<meta name=referrer content=no-referrer><meta name=color-scheme content='light dark'>",
             f"<title>{escape(about.name)}: identity checks</title><style>{style}</style></head><body>",
             _heading(about, figures),
-            _outcome(figures),
+            _outcome(figures, times),
             _flaws(about),
             _section("Verdicts over time", over_time(figures)),
-            f"<div class=two>{_reasons(figures)}{_causes(figures)}{_times(figures)}{_slowest(figures)}</div>",
+            f"<div class=two>{_reasons(figures)}{_causes(figures)}{_times(figures, times)}{_slowest(figures)}</div>",
             _rows(about, figures),
             f"<footer>Times are in UTC. Written by smile-async {smile_async.__version__}.</footer>",
             f"<script>{script}</script></body></html>",
@@ -123,7 +124,7 @@ def _section(title: str, inside: str, kind: str = "") -> str:
     return f"<section class='{kind}'><h2>{title}</h2>{inside}</section>" if inside else ""
 
 
-def _outcome(figures: Figures) -> str:
+def _outcome(figures: Figures, times: Mapping[float, float]) -> str:
     decided = sum(figures.ends[end] for end in _VERDICTS)
     approved = figures.ends[str(Decision.APPROVED)]
     headline = f"<b>{approved:,}</b> of <b>{figures.rows:,}</b> approved"
@@ -136,9 +137,8 @@ def _outcome(figures: Figures) -> str:
         for end, count in ends
     )
     facts = [("final verdicts", f"{figures.final:,}", share(figures.final, figures.rows))]
-    if figures.waits:
-        median, most = figures.quantiles(0.5, 0.95)
-        facts += [("median wait", human_seconds(median), ""), ("95 % within", human_seconds(most), "")]
+    if times:
+        facts += [("median wait", human_seconds(times[0.5]), ""), ("95 % within", human_seconds(times[0.95]), "")]
     said = "".join(f"<div><dt>{what}</dt><dd>{value} <small>{note}</small></dd></div>" for what, value, note in facts)
     return (
         f"<section><p class=headline>{headline}</p>{stacked(ends)}<ol class=legend>{legend}</ol>"
@@ -168,12 +168,10 @@ def _causes(figures: Figures) -> str:
     return _section("Why failed", bars(found, figures.causes.total()) if found else "")
 
 
-def _times(figures: Figures) -> str:
-    if not figures.waits:
+def _times(figures: Figures, times: Mapping[float, float]) -> str:
+    if not times:
         return ""
-    shares = (0.5, 0.9, 0.99)
-    times = zip(shares, figures.quantiles(*shares), strict=True)
-    said = ", ".join(f"{100 * part:.0f} % within {human_seconds(wait)}" for part, wait in times)
+    said = ", ".join(f"{100 * part:.0f} % within {human_seconds(times[part])}" for part in (0.5, 0.9, 0.99))
     return _section("Time from upload to first verdict", f"{waits(figures)}<p class=soft>{said}</p>")
 
 

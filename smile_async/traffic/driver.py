@@ -6,21 +6,13 @@ attempt may help, and what the caller should be told; whether to go on is the st
 
 import random
 from collections.abc import Awaitable, Callable
-from typing import Any
 
-from smile_async.errors import (
-    ForgedReply,
-    InvalidJob,
-    SessionClosed,
-    SmileError,
-    Unavailable,
-    UnreadableReply,
-)
+from smile_async.errors import ForgedReply, InvalidJob, SmileError, UnreadableReply
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import JobStatus, Verdict
 from smile_async.log import log
-from smile_async.protocol.signature import SignedStamp, Signer, Stamps, format_timestamp
+from smile_async.protocol.signature import Secret, SignedStamp, Signer, Stamps, format_timestamp
 from smile_async.protocol.steps import (
     FORGETFUL_FOR,
     Answer,
@@ -34,6 +26,7 @@ from smile_async.protocol.steps import (
     Request,
     Sent,
     Slot,
+    Step,
     Wait,
     insist,
 )
@@ -47,13 +40,13 @@ from smile_async.protocol.v1.storage import put_refusal
 from smile_async.protocol.v1.submission import Submission
 from smile_async.settings import Settings
 from smile_async.timing.backoff import LONGEST_WISH, RetryBudget, backoff, retry_after
+from smile_async.timing.breaker import Asker
 from smile_async.timing.clock import Clock
 from smile_async.timing.server_clock import SKEW_SECONDS, ServerClock
+from smile_async.traffic.origin import HOLD, Errand, Origin, Parked
 from smile_async.traffic.payload import Payload
 from smile_async.traffic.requesting import Requester
-from smile_async.transport.engine import API_SECONDS, UPLOAD_SECONDS, NoReply, Reply
-from smile_async.transport.limiter import Limiter
-from smile_async.transport.pool import Pool
+from smile_async.transport.engine import Reply
 from smile_async.urls import upload_url_flaw, url_flaw
 
 __all__ = ["Driver"]
@@ -67,17 +60,13 @@ _JSON = [("Content-Type", "application/json"), ("Accept", "application/json")]
 _ZIP = [("Content-Type", "application/zip")]
 
 
-_OWN_CA = ": for a server, or a proxy, with a CA of its own let ca_file or SMILE_CA_FILE name its certificate"
-
-
 class Driver:
     """Carries steps to Smile ID and answers back, for one session."""
 
-    def __init__(self, settings: Settings, api: Pool, storage: Pool, limiter: Limiter, clock: Clock) -> None:
+    def __init__(self, settings: Settings, api: Origin, storage: Origin, clock: Clock) -> None:
         self._settings = settings
         self._api = api
         self._storage = storage
-        self._limiter = limiter
         self._clock = clock
         self._budget = RetryBudget()
         self._stamps: Stamps | None = None
@@ -87,6 +76,8 @@ class Driver:
         self._requester = Requester(settings, self.server_clock, self._stamp, self._api_call, self._asked_for)
         #: Attempts beyond the first, so far.
         self.retries = 0
+        #: Seconds that pictures may be kept in front of a closed server, as things stand.
+        self.hold: Callable[[], float] = lambda: HOLD
 
     @property
     def signer(self) -> Signer:
@@ -123,7 +114,7 @@ class Driver:
 
         *before_put* is awaited before each upload, and may raise Fault to prevent it.
         """
-        ticket = await self._drive(submission.steps(), submission.job.job_id, payload, deadline, before_put)
+        ticket = await self._drive(submission.steps(), submission.job, payload, deadline, before_put)
         now = self._clock.monotonic()
         self._accepted.pop(ticket.job_id, None)
         self._accepted[ticket.job_id] = now
@@ -135,14 +126,23 @@ class Driver:
         """Whether this session uploaded that job so lately that /job_status may not know it yet."""
         return self._clock.monotonic() - self._accepted.get(ticket.job_id, float("-inf")) < FORGETFUL_FOR
 
+    @property
+    def outage(self) -> str:
+        """What there is to say of an outage under way, "" if there is none."""
+        return self._api.outage or self._storage.outage
+
+    def parked(self, job: Job) -> Parked | None:
+        """Where *job* had better wait without its pictures, None if it may go on its way."""
+        return self._api.parked(_asker(Prepare(), job))
+
     async def query(self, ask: Ask, deadline: float) -> JobStatus:
         """*ask*, again after passing faults, before *deadline*. Raises Fault."""
-        return await self._drive(insist(ask), ask.ticket.job_id, None, deadline)
+        return await self._drive(insist(ask), ask.ticket, None, deadline)
 
     async def _drive(
         self,
         steps: Conversation[Answer],
-        job_id: str,
+        whose: Job | Ticket,
         payload: Payload | None,
         deadline: float,
         before_put: BeforePut | None = None,
@@ -160,33 +160,45 @@ class Driver:
             answer = fault = None
             try:
                 if isinstance(step, Pause):
-                    taken += await self._pause(step, job_id, deadline)
+                    taken += await self._pause(step, whose.job_id, deadline)
                 elif isinstance(step, Wait):
                     answer = await self._wait(step.seconds, deadline)
-                elif isinstance(step, Ask):
-                    answer = await self.ask(step, deadline)
                 elif isinstance(step, Now):
                     answer = self.server_clock.now()
-                elif payload is not None:
-                    if before_put is not None and isinstance(step, Put):
-                        await before_put()
-                    answer = await self._send_off(step, payload, deadline)
+                else:
+                    answer = await self._perform(step, whose, payload, deadline, before_put)
             except Fault as told:
                 fault = told.with_traceback(None)
 
-    async def _send_off(
-        self, step: Prepare | Put | Request, payload: Payload, deadline: float
-    ) -> Slot | Verdict | None:
-        if isinstance(step, Prepare):
-            return await self._prepare(payload, deadline, retry=step.retry)
-        if isinstance(step, Request):
-            return await self._requester.send(step, payload.job, deadline)
-        await self._put(payload, step.slot, deadline)
-        return None
+    async def _perform(
+        self,
+        step: Prepare | Put | Request | Ask,
+        whose: Job | Ticket,
+        payload: Payload | None,
+        deadline: float,
+        before_put: BeforePut | None = None,
+    ) -> Slot | JobStatus | Verdict | None:
+        try:
+            if isinstance(step, Ask):
+                return await self._ask(step, deadline, float("inf") if payload is None else self.hold())
+            assert payload is not None  # noqa: S101 - queries alone need none
+            if isinstance(step, Prepare):
+                return await self._prepare(payload, deadline, retry=step.retry)
+            if isinstance(step, Request):
+                return await self._requester.send(step, payload.job, deadline)
+            if before_put is not None:
+                await before_put()
+            await self._put(payload, step.slot, deadline)
+            return None
+        except Fault as fault:
+            origin = self._storage if isinstance(step, Put) else self._api
+            raise origin.told_of(fault, _asker(step, whose)) from None
 
     async def _pause(self, pause: Pause, job_id: str, deadline: float) -> int:
         fault = pause.fault
-        if fault.throttled:
+        if fault.outage:
+            wait = 0.0
+        elif fault.throttled:
             # The limiter is closed for everybody: waiting in front of it spends neither sleep nor budget here.
             wait = min(fault.retry_after or 0.0, LONGEST_WISH)
         else:
@@ -194,12 +206,13 @@ class Driver:
         if self._clock.monotonic() + wait >= deadline:
             raise fault
         # One GOAWAY fails up to 80 requests at once: they are charged as the one event that they are.
-        free = fault.throttled or fault.echo
+        free = fault.throttled or fault.echo or fault.outage
         taken = 0 if free else self._budget.take()
         if not (taken or free):
             raise fault
         self.retries += 1
-        log.warning(
+        say = log.debug if fault.outage else log.warning
+        say(
             "retry %d of job %s: %s",
             pause.attempt,
             job_id,
@@ -228,7 +241,8 @@ class Driver:
             )
 
         about = f"/upload for job {payload.job.job_id} of user {payload.job.user_id}"
-        reply = await self._api_call(where, body, about, deadline)
+        errand = Errand(_asker(Prepare(), payload.job), about, deadline, self.hold())
+        reply = await self._api_call(where, body, errand)
         if reply.status == 200:
             try:
                 slot = read_slot(reply.body)
@@ -248,28 +262,31 @@ class Driver:
         return slot
 
     async def _put(self, payload: Payload, slot: Slot, deadline: float) -> None:
-        info = info_json(
-            payload.job,
-            [(picture.name, picture.inline) for picture in payload.pictures],
-            slot,
-            partner_id=self.signer.partner_id,
-            stamp=self._stamp(),
-            callback_url=self._settings.callback_url,
-        )
-        archive = Archive(info, payload.pictures)
-        del info
+        def body() -> Archive:
+            info = info_json(
+                payload.job,
+                [(picture.name, picture.inline) for picture in payload.pictures],
+                slot,
+                partner_id=self.signer.partner_id,
+                stamp=self._stamp(),
+                callback_url=self._settings.callback_url,
+            )
+            return Archive(info, payload.pictures)
+
         about = f"the upload of job {payload.job.job_id} of user {payload.job.user_id}"
-        within = self._within(UPLOAD_SECONDS, deadline, about)
-        try:
-            reply = await self._storage.send("PUT", slot.upload_url.reveal(), _ZIP, archive, within)
-        except NoReply as told:
-            raise _unheard(told, about) from None
+        errand = Errand(_asker(Put(slot), payload.job), about, deadline, self.hold())
+        reply = await self._storage.send("PUT", slot.upload_url, _ZIP, body, errand)
         refused = put_refusal(reply.status, reply.body, about)
         if refused is not None:
             raise refused
 
     async def ask(self, ask: Ask, deadline: float) -> JobStatus:
         """One signed status query, its answer believed. Raises Fault."""
+        status = await self._perform(ask, ask.ticket, None, deadline)
+        assert isinstance(status, JobStatus)  # noqa: S101 - the answer to an Ask
+        return status
+
+    async def _ask(self, ask: Ask, deadline: float, hold: float) -> JobStatus:
         ticket = ask.ticket
 
         def body() -> bytes:
@@ -282,7 +299,8 @@ class Driver:
             )
 
         about = f"/job_status for job {ticket.job_id} of user {ticket.user_id}"
-        reply = await self._api_call(f"{self._settings.base_url}/job_status", body, about, deadline)
+        errand = Errand(_asker(ask, ticket), about, deadline, hold)
+        reply = await self._api_call(f"{self._settings.base_url}/job_status", body, errand)
         if reply.status != 200:
             raise refusal(reply.status, read_complaint(reply.body), about, self._asked_for(reply))
         try:
@@ -290,58 +308,35 @@ class Driver:
         except SmileError as error:
             raise Fault(error.with_traceback(None), Sent.ANSWERED) from None
 
-    async def _api_call(self, url: str, body: Any, about: str, deadline: float) -> Reply:
+    async def _api_call(self, url: str, body: Callable[[], bytes], errand: Errand) -> Reply:
         """Send once; once more if it was refused and the Date shows that we signed with a wrong clock (guarantee G9).
 
         Not after what may have been accepted all the same: whether to go on is the story's business.
         """
         before = self.server_clock.skew
-        reply = await self._send(url, body, about, deadline)
+        reply = await self._sent(url, body, errand)
         moved = abs(self.server_clock.skew - before) >= SKEW_SECONDS
         if not (moved and 400 <= reply.status < 500 and is_answer(reply.status, read_complaint(reply.body).code)):
             return reply
         try:
-            return await self._send(url, body, about, deadline)
+            return await self._sent(url, body, errand)
         except Fault as fault:
             # The first request did leave, though it was refused.
             fault.sent = Sent.ANSWERED if fault.sent is Sent.UNSENT else fault.sent
             raise
 
-    async def _send(self, url: str, body: Any, about: str, deadline: float) -> Reply:
-        if not await self._limiter.enter(deadline):
-            if self._limiter.shut:
-                raise Fault(SessionClosed(f"the session was closed before {about} got its turn"), Sent.UNSENT)
-            late = Unavailable(f"{about} did not get its turn in time")
-            raise Fault(late, Sent.UNSENT, transient=True, throttled=True)
-        well = False
-        try:
-            within = self._within(API_SECONDS, deadline, about)
-            reply = await self._api.send("POST", url, _JSON, body(), within)
-            self.server_clock.hear(reply.headers.get("date", ""))
-            well = reply.status < 500 and reply.status != 429
-            if reply.status == 503 or (reply.status == 429 and read_complaint(reply.body).code != ONE_ID_NUMBER):
-                self._limiter.close_for(self._asked_for(reply))
-            return reply
-        except NoReply as told:
-            raise _unheard(told, about) from None
-        finally:
-            self._limiter.leave(well=well)
-
-    def _within(self, leg: float, deadline: float, about: str) -> float:
-        left = deadline - self._clock.monotonic()
-        if left <= 0:
-            raise Fault(Unavailable(f"no time left for {about}"), Sent.UNSENT, transient=True, throttled=True)
-        return min(leg, left)
+    async def _sent(self, url: str, body: Callable[[], bytes], errand: Errand) -> Reply:
+        reply = await self._api.send("POST", Secret(url), _JSON, body, errand)
+        self.server_clock.hear(reply.headers.get("date", ""))
+        if reply.status == 503 or (reply.status == 429 and read_complaint(reply.body).code != ONE_ID_NUMBER):
+            self._api.limiter.close_for(self._asked_for(reply))
+        return reply
 
     def _asked_for(self, reply: Reply) -> float | None:
         said = reply.headers.get("retry-after")
         return None if said is None else retry_after(said, self.server_clock.now())
 
 
-def _unheard(told: NoReply, about: str) -> Fault:
-    """A request without a reply; an oversized one is an answer, but not a readable one."""
-    if told.sent is Sent.ANSWERED:
-        return Fault(UnreadableReply(f"{about}: {told.why}"), Sent.AMBIGUOUS)
-    # The words of each TLS library for a server whose CA is not trusted.
-    cure = _OWN_CA if "certificate" in told.why.lower() else ""
-    return Fault(Unavailable(f"{about} got no answer ({told.why}){cure}"), told.sent, transient=True, echo=told.echo)
+def _asker(step: Step, whose: Job | Ticket) -> Asker:
+    legs: dict[type, str] = {Put: "put", Ask: "job_status", Request: "request"}
+    return Asker(legs.get(type(step), "upload"), whose.user_id, whose.job_id)

@@ -238,8 +238,8 @@ class Poller:
         self._answer_claim(watch, verdict)
 
     def _missed(self, watch: Watch, fault: Fault, asked_at: float) -> None:
-        # A query that got no turn says nothing about the API that the limiter does not know.
-        if not (fault.throttled and fault.sent is Sent.UNSENT):
+        # A query that got no turn, or met an outage, says nothing that is not known already.
+        if not (fault.outage or (fault.throttled and fault.sent is Sent.UNSENT)):
             watch.missed(self._clock.monotonic() - asked_at)
         # Called back and waited for, a job that is not known is on its way.
         expected = bool(watch.claim and watch.listeners) or self._driver.has_just_sent(watch.ticket)

@@ -13,13 +13,15 @@ from smile_async.protocol.v1.judging import judge_reply
 from smile_async.protocol.v1.refusals import refusal
 from smile_async.protocol.v1.replies import complaint_in, read_complaint, read_object
 from smile_async.settings import Settings
+from smile_async.timing.breaker import Asker
 from smile_async.timing.server_clock import ServerClock
+from smile_async.traffic.origin import Errand
 from smile_async.transport.engine import Reply
 
 __all__ = ["Requester"]
 
-#: Sends a body to a URL, signing it as it leaves: what it is about, and until when (monotonic seconds).
-Call = Callable[[str, Callable[[], bytes], str, float], Awaitable[Reply]]
+#: Sends a body, signed as it leaves, to a URL.
+Call = Callable[[str, Callable[[], bytes], Errand], Awaitable[Reply]]
 
 
 class Requester:
@@ -57,7 +59,8 @@ class Requester:
         about = f"{path} for job {job.job_id} of user {job.user_id}"
         # The base URL ends in the version of most calls; some of these have another.
         url = self._settings.base_url.removesuffix("/v1") + path
-        reply = await self._call(url, body, about, deadline)
+        asker = Asker("request", job.user_id, job.job_id)
+        reply = await self._call(url, body, Errand(asker, about, deadline))
         if reply.status != 200:
             raise refusal(reply.status, read_complaint(reply.body), about, self._asked_for(reply))
         return self._read(reply, job, about, later=step.later)

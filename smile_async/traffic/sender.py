@@ -22,6 +22,7 @@ from smile_async.protocol.steps import Fault, Reach, Sent
 from smile_async.protocol.v1.submission import Submission
 from smile_async.timing.clock import Clock
 from smile_async.traffic.driver import Driver
+from smile_async.traffic.origin import HOLD, Parked
 from smile_async.traffic.payload import Payload, read
 from smile_async.traffic.readers import InThread, Readers
 from smile_async.traffic.telemetry import link_to, span
@@ -79,6 +80,7 @@ class Sender:
         self._here = _Lane(limits.uploads, in_thread)
         self._elsewhere = _Lane(limits.uploads, in_thread)
         self._places = anyio.Semaphore(limits.uploads, fast_acquire=True)
+        driver.hold = lambda: 0.0 if len(self._sending) > limits.uploads else HOLD
         self._rate = RateLimiter(limits.jobs_per_second, clock)
         self._unfinished: OrderedDict[Key, tuple[bytes, Reach, float | None]] = OrderedDict()
         #: Jobs on their way, and what is set when each has come to an end.
@@ -126,9 +128,16 @@ class Sender:
 
     def _late(self, submission: Submission) -> SmileError:
         whose = f"job {submission.job.job_id} of user {submission.job.user_id}"
-        late = submission.late(f"{whose}: {submission.stage} before its patience was over: {_CURE}")
+        outage = self._driver.outage and f", in {self._driver.outage}"
+        why = f"{submission.stage} before its patience was over{outage}"
+        late = submission.late(f"{whose}: {why}: {_CURE}")
         self._note_failure(submission, late)
         return late
+
+    @property
+    def outage(self) -> str:
+        """What there is to say of an outage under way, "" if there is none."""
+        return self._driver.outage
 
     async def _alone(self, submission: Submission, deadline: float) -> Ticket:
         """Who sends the same job meanwhile, by a double click, comes to its end first: then there is one to resume."""
@@ -144,26 +153,46 @@ class Sender:
             ended.set()
 
     async def _sent(self, submission: Submission, deadline: float) -> Ticket:
-        job = submission.job
-        subject = job.subject()
-        sealed = self._driver.signer.seal(subject) if subject else b""
-        if job.family is Family.REQUEST:
+        if submission.job.family is Family.REQUEST:
             # No place: those bound the pictures in memory.
             submission.stage = "it did not get its turn"
             await self._rate.turn()
-            return await self._begun(submission, Payload(job, (), sealed), deadline)
-        payload = await self._loaded(submission, sealed)
+            end = await self._begun(submission, Payload(submission.job, (), self._subject(submission)), deadline)
+        else:
+            end = await self._tried(submission, deadline)
+        while isinstance(end, Parked):
+            submission.stage = "smile id did not take it"
+            try:
+                await end.hope(deadline)
+            except Fault as fault:
+                error = self._failed(submission, fault)
+            else:
+                end = await self._tried(submission, deadline, again=True)
+                continue
+            raise error
+        return end
+
+    async def _tried(self, submission: Submission, deadline: float, *, again: bool = False) -> Ticket | Parked:
+        payload = await self._loaded(submission, again=again)
+        # As for a new call with the same job: it is resumed if these are the same pictures.
+        submission.reach = Reach.NOTHING
         try:
+            if (parked := self._driver.parked(submission.job)) is not None:
+                return parked
             return await self._begun(submission, payload, deadline)
         finally:
             self._places.release()
 
-    async def _begun(self, submission: Submission, payload: Payload, deadline: float) -> Ticket:
+    async def _begun(self, submission: Submission, payload: Payload, deadline: float) -> Ticket | Parked:
         if self._ledger is not None and await self._recalled(self._ledger, submission, payload):
             return submission.ticket
         return await self._walk(submission, payload, deadline)
 
-    async def _loaded(self, submission: Submission, subject: bytes) -> Payload:
+    def _subject(self, submission: Submission) -> bytes:
+        subject = submission.job.subject()
+        return self._driver.signer.seal(subject) if subject else b""
+
+    async def _loaded(self, submission: Submission, *, again: bool) -> Payload:
         """The pictures, and a place to send them from: as many jobs again as have one may be read ahead.
 
         A storage that hangs holds up the jobs whose pictures it has, and no others.
@@ -174,23 +203,24 @@ class Sender:
         async with lane.turns:
             hashed = self._ledger is not None or (job.user_id, job.job_id) in self._unfinished
             try:
-                payload = await lane.in_thread(read, job, hashed, subject)
+                payload = await lane.in_thread(read, job, hashed, self._subject(submission))
             except InvalidJob as error:
                 self._note_failure(submission, error)
                 raise
             submission.stage = "no upload place was free"
-            await self._place()
+            await self._place(again=again)
         return payload
 
-    async def _place(self) -> None:
-        if self._places.value and not self._rate.gap:
+    async def _place(self, *, again: bool = False) -> None:
+        if self._places.value and (again or not self._rate.gap):
             # As nearly always in a stream, which has as many workers as there are places.
             self._places.acquire_nowait()
             return
         await self._places.acquire()
         try:
             # Last: turns that were taken before a place was free would be used up all at once.
-            await self._rate.turn()
+            if not again:
+                await self._rate.turn()
         except BaseException:
             self._places.release()
             raise
@@ -205,7 +235,7 @@ class Sender:
         submission.resume(known.reach, known.since)
         return known.ticket is not None
 
-    async def _walk(self, submission: Submission, payload: Payload, deadline: float) -> Ticket:
+    async def _walk(self, submission: Submission, payload: Payload, deadline: float) -> Ticket | Parked:
         self._resume(submission, payload)
         job = submission.job
         submission.stage = "smile id did not take it"
@@ -216,8 +246,10 @@ class Sender:
                 ticket = await self._driver.walk(submission, payload, deadline, before_put)
         except Fault as fault:
             self._remember(submission, payload)
-            error = _explained(fault)
-            self._note_failure(submission, error)
+            if isinstance(fault, Parked):
+                # The frames in it hold the pictures.
+                return fault.with_traceback(None)
+            error = self._failed(submission, fault)
         except BaseException:
             self._remember(submission, payload)
             raise
@@ -239,6 +271,12 @@ class Sender:
         except LedgerFailed as error:
             raise Fault(error, Sent.UNSENT) from None
         submission.stage = "the storage did not take it"
+
+    def _failed(self, submission: Submission, fault: Fault) -> SmileError:
+        error = fault.error
+        error.retryable = fault.transient or fault.expired or fault.sent is Sent.UNSENT
+        self._note_failure(submission, error)
+        return error.with_traceback(None)
 
     def _note_failure(self, submission: Submission, error: SmileError) -> None:
         if self._ledger is not None and not isinstance(error, LedgerFailed):
@@ -271,9 +309,3 @@ def ledger_of(given: object) -> "tuple[Ledger | None, bool]":
             f"the package {missing.name} is missing: run  pip install 'smile-async[batch]'"
         ) from None
     return as_ledger(given)
-
-
-def _explained(fault: Fault) -> SmileError:
-    error = fault.error
-    error.retryable = fault.transient or fault.expired or fault.sent is Sent.UNSENT
-    return error.with_traceback(None)

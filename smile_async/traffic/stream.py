@@ -176,7 +176,9 @@ class Stream:
 
     def _has_room(self) -> bool:
         pending = len(self._waiting) + len(self._sending)
-        return len(self._ready) < self._limits.uploads and pending < self._limits.pending
+        # In an outage the jobs at hand ask whether it is over: more would only be read to wait.
+        waits = bool(self._sending and self._sender.outage)
+        return not waits and len(self._ready) < self._limits.uploads and pending < self._limits.pending
 
     async def _run(self) -> None:
         try:
@@ -239,6 +241,7 @@ class Stream:
         listener = _JobListener(self, job, self._clock.monotonic() + self._patience)
         self._waiting.add(listener)
         self._poller.listen(ticket, listener, **{"ours": False, **told})
+        self._make_room()
 
     @property
     def _submit_seconds(self) -> float:

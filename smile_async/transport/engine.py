@@ -78,12 +78,14 @@ class Reply:
 class NoReply(Exception):
     """No usable reply: *sent* says whether the request may have arrived, *why* is fit for a message."""
 
-    def __init__(self, sent: Sent, why: str, *, echo: bool = False) -> None:
+    def __init__(self, sent: Sent, why: str, *, echo: bool = False, silent: bool = False) -> None:
         super().__init__(why)
         self.sent = sent
         self.why = why
         #: The connection broke under another request first: this is the same piece of bad news.
         self.echo = echo
+        #: Time enough was given for an answer, and none came.
+        self.silent = silent
 
 
 class Engine(Protocol):

@@ -22,7 +22,7 @@ from scripted import ScriptedSmile, cut, say
 from street import Pictures, session_of, until
 
 from smile_async import Job, Pace
-from smile_async.batch import Flaw, Planner, Row, Run, chunk_run, job_id_of, render
+from smile_async.batch import Flaw, Planner, Row, Run, chunk_run, job_id_of, job_of, render
 from smile_async.batch.chunk_run import OUTAGE_JOBS
 from smile_async.batch.dry_run import check
 from smile_async.batch.orders import Orders
@@ -469,6 +469,25 @@ async def test_an_outage_ends_a_run_instead_of_failing_every_row(
         assert await Batches(ledger).counts("b") == {"final": 3 * OUTAGE_JOBS}
 
 
+async def test_an_outage_is_not_written_down_as_failures(
+    smile: ScriptedSmile, pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One job that waited in vain for the end of an outage ends the run: no row has failed, the next run goes on."""
+    monkeypatch.setattr("smile_async.traffic.stream.SUBMIT_SECONDS", 1.0)
+    smile.fault("upload", say(502), always=True)
+    async with ledger_at(tmp_path / "l") as ledger:
+        async with session_of(smile, ledger=ledger) as session:
+            run = await run_of(ledger, session, many(pictures, 100), patience=1.0)
+        assert "an outage of smile id" in str(run.trouble)
+        assert "failed" not in await Batches(ledger).counts("b")
+        assert len(smile.asked["upload"]) < 60
+        smile._always.clear()
+        async with session_of(smile, ledger=ledger) as session:
+            run = await run_of(ledger, session, many(pictures, 100))
+        assert run.trouble is None
+        assert await Batches(ledger).counts("b") == {"final": 100}
+
+
 async def test_a_wrong_key_ends_a_run(smile: ScriptedSmile, pictures: Pictures, tmp_path: Path) -> None:
     """An account that is refused would be refused for every row: the first refusal ends the run."""
     smile.fault("upload", say(401, {"code": "2205", "error": "no"}), always=True)
@@ -793,12 +812,22 @@ async def test_a_key_far_down_names_both_lines(tmp_path: Path, pictures: Picture
     assert "lines 2 and 1202" in flaws[0].why
 
 
+async def test_an_empty_cell_approves_nobody(tmp_path: Path, pictures: Pictures) -> None:
+    """A row without any picture is refused: the face on file compared with nothing may pass for an approval."""
+    nothing, frames = Row(2, "ada", "ada", None), Row(3, "bob", "bob", None, (pictures.selfie_path,))
+    (flaw,) = (await check(iter([nothing, frames]), "b"))[1]
+    assert (flaw.line, "there is no picture: give a selfie" in flaw.why) == (2, True)
+    assert job_of(frames, "j").use_enrolled_image
+
+
 async def test_a_callback_without_tls_is_found_by_the_dry_run(
     tmp_path: Path, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The dry run looks at callback URLs as the run will, by the same variable."""
+    """The dry run looks at callback URLs as the run will, by the same variable, at the same server."""
     job = Row(2, "ada", "ada", pictures.selfie_path, callback_url="http://shop.example/smile")
     (flaw,) = (await check(iter([job]), "b"))[1]
     assert (flaw.line, flaw.why.split(":")[0]) == (2, "callback_url is not https")
     monkeypatch.setenv("SMILE_INSECURE_CALLBACKS", "1")
     assert await check(iter([job]), "b") == (1, [])
+    with pytest.raises(BadConfiguration, match="insecure_callbacks does not go with production"):
+        await check(iter([job]), "b", {"environment": "production"})

@@ -182,6 +182,22 @@ async def test_a_result_that_can_not_be_written_is_refused_first(
     assert files_in(tmp_path) == before
 
 
+async def test_lines_that_became_no_job_are_counted(
+    run: Run, account: RunningSandbox, pictures: Pictures, tmp_path: Path
+) -> None:
+    """A manifest of which nothing can be used is not shown as a batch of no rows in which nothing has failed."""
+    manifest = write_csv(tmp_path / "m.csv", [{"user_id": "", "selfie": pictures.selfie_path}] * 2)
+    ran = await run("batch", "run", str(manifest))
+    assert (ran.code, " ".join(ran.err.split()).endswith("rows 0 failed 0 no verdict 0 bad lines 2")) == (4, True)
+
+
+async def test_a_command_that_is_missing_is_answered_with_the_help(run: Run) -> None:
+    """Whoever types the bare command is shown the help, not an error that has it for a message."""
+    for words in ((), ("batch",)):
+        ran = await run(*words)
+        assert (ran.code, (ran.out + ran.err).lstrip().startswith("Usage: ")) == (4, True)
+
+
 async def test_a_result_that_was_possible_once_is_checked_again(
     run: Run, account: RunningSandbox, pictures: Pictures, tmp_path: Path
 ) -> None:
@@ -200,11 +216,19 @@ async def test_a_result_that_was_possible_once_is_checked_again(
     assert (ran.code, str(folder) in ran.err) == (4, True)
     assert [job.polls for job in account.sandbox.jobs.values()] == polls
     page = tmp_path / "r.html"
-    for places in (("--out", ledger), ("--out", str(page), "--csv", str(manifest)), ("--out", str(folder / "r.html"))):
+    other = tmp_path / "other.csv"
+    other.write_text("user_id,selfie\n")
+    for places in (
+        ("--out", ledger),
+        ("--out", str(page), "--csv", str(manifest)),
+        ("--out", str(folder / "r.html")),
+        ("--out", str(other)),
+    ):
         ran = await run("batch", "report", "--ledger", ledger, *places)
         assert ran.code == 4
         assert places[-1] in ran.err.replace("\n", "")
     assert manifest.read_text().startswith("user_id")
+    assert other.read_text().startswith("user_id")
     assert not page.exists()
     assert (await run("batch", "status", "--ledger", ledger)).code == 2
 

@@ -1,9 +1,10 @@
 """Jobs, tickets and verdicts are values: they may be copied, and sent to another process."""
 
 import copy
+import dataclasses
+import json
 import pickle
 from collections.abc import Callable
-from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -68,9 +69,24 @@ def test_a_job_survives_with_its_pictures(again: Callable[[Any], Any]) -> None:
         assert getattr(copied, name) == getattr(job, name)
     assert copied.job_type is JobType.SMART_SELFIE_REGISTRATION
     assert copied.selfie.content == face
-    assert isinstance(copied.partner_params, MappingProxyType)
+    for change, given in (
+        ("__setitem__", ("shop", "8")),
+        ("pop", ("shop",)),
+        ("update", ({"shop": "8"},)),
+        ("clear", ()),
+    ):
+        with pytest.raises(TypeError, match="make another job"):
+            getattr(copied.partner_params, change)(*given)
     assert CANARY not in repr(copied)
     assert [image.content for image in copied.spent().images] == [None] * 3
+
+
+def test_a_job_comes_apart() -> None:
+    """`dataclasses.asdict` takes a job apart into what JSON can hold, its parameters too; `replace` makes another."""
+    job = Job.authenticate("ada", "ada.jpg", job_id="7f3e", partner_params={"shop": "9"})
+    found = json.loads(json.dumps(dataclasses.asdict(job)))
+    assert (found["user_id"], found["partner_params"], found["selfie"]["path"]) == ("ada", {"shop": "9"}, "ada.jpg")
+    assert dataclasses.replace(job, user_id="bob").partner_params == {"shop": "9"}
 
 
 @pytest.mark.parametrize("again", COPIES)

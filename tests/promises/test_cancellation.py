@@ -138,7 +138,7 @@ async def test_a_stream_limit_lowered_in_mid_flight(
     httpcore (httpx) breaks the connection or stalls it until the leg's deadline: forty retries at once are then more
     than the retry budget pays for, and some users see an Unavailable that says `retryable`.
     """
-    monkeypatch.setattr("smile_async.traffic.driver.API_SECONDS", 3.0)
+    monkeypatch.setattr("smile_async.session.API_SECONDS", 3.0)
     authority = trustme.CA()
     async with own_server(running, authority, tmp_path) as (server, settings):
         count = 0

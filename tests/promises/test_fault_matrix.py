@@ -508,7 +508,7 @@ async def test_the_matrix(http: str, pictures: Pictures, tmp_path: Path, monkeyp
         monkeypatch.setattr(
             "smile_async.traffic.pending.failing_delay", lambda failures, delay, **_: delay * (1 + failures)
         )
-        for name in ("traffic.driver.API_SECONDS", "traffic.driver.UPLOAD_SECONDS", "traffic.poller.API_SECONDS"):
+        for name in ("session.API_SECONDS", "session.UPLOAD_SECONDS", "traffic.poller.API_SECONDS"):
             monkeypatch.setattr(f"smile_async.{name}", LEG_SECONDS)
         rows += await asyncio.gather(*(placed(leg, fault) for leg, fault in CELLS if not fault.heavy))
         _rows[http] = rows

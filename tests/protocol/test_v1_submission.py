@@ -858,3 +858,17 @@ def test_only_our_own_jobs_teach() -> None:
     ours, rhythm = pursue()
     ours.heard(FINAL, 90.0, rhythm)
     assert rhythm.taught == [(2, 0.0, 0.0, True, False)]
+
+
+def out() -> Fault:
+    """Nobody is home, for anybody."""
+    return Fault(Unavailable("an outage"), Sent.AMBIGUOUS, transient=True, outage=True)
+
+
+def test_an_outage_costs_no_attempts() -> None:
+    """However often a leg fails in an outage, the job keeps its three attempts, and no zip is sent twice unasked."""
+    played = play(Submission(a_job()).steps(), *[out()] * 5, busy(), busy(), busy())
+    assert played.told == " ".join(["prepare pause0"] * 5 + ["prepare pause1 prepare pause2 prepare"])
+    played = play(Submission(a_job()).steps(), slot(), out(), out(), NO_ZIP, out(), NO_ZIP, None)
+    assert played.told == "prepare put ask pause0 ask pause0 put ask pause0 put"
+    assert played.fault is None

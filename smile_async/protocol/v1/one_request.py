@@ -22,13 +22,12 @@ from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, Ticket
 from smile_async.jobs.verdict import Verdict
 from smile_async.protocol.signature import parse_timestamp
 from smile_async.protocol.steps import (
-    ATTEMPTS,
     FORGETFUL_GAPS,
     Ask,
+    Attempts,
     Conversation,
     Fault,
     Now,
-    Pause,
     Reach,
     Request,
     Sent,
@@ -71,7 +70,7 @@ class OneRequest(Submission):
         """The whole story, up to the ticket of a job that was taken; its verdict, if it came, is `known`."""
         if self.since is None:
             self.since = yield Now()
-        ask, again, attempt = self.reach > Reach.NOTHING, False, 0
+        ask, again, attempts = self.reach > Reach.NOTHING, False, Attempts()
         while True:
             try:
                 yield from self._found() if ask else self._sent()
@@ -85,10 +84,7 @@ class OneRequest(Submission):
                 ask = fault.sent is Sent.AMBIGUOUS and not isinstance(fault.error, ForgedReply)
                 if ask:
                     continue
-                attempt += 1
-                if not fault.transient or attempt == ATTEMPTS:
-                    raise
-                pause = Pause(attempt, fault)
+                pause = attempts.after(fault)
             yield pause
 
     def _sent(self) -> Conversation[None]:

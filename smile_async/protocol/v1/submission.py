@@ -22,9 +22,9 @@ from smile_async.protocol.steps import (
     ATTEMPTS,
     FORGETFUL_GAPS,
     Ask,
+    Attempts,
     Conversation,
     Fault,
-    Pause,
     Prepare,
     Put,
     Reach,
@@ -64,7 +64,7 @@ class Submission:
         """Take note that an earlier submission of the same job may have come so far; it was begun at *since*."""
         self.reach = max(self.reach, reach)
         self.since = since if self.since is None else self.since
-        self.left = self.reach > Reach.NOTHING
+        self.left = self.left or self.reach > Reach.NOTHING
 
     def late(self, why: str) -> SmileError:
         """The error of a caller who was out of patience, which *why* tells."""
@@ -79,7 +79,7 @@ class Submission:
 
     def _reserved(self, retry: bool = False) -> Conversation[Slot | None]:
         """A slot, or None if the zip that this story sent has already arrived."""
-        attempt = doubted = 0
+        attempts, doubted = Attempts(), 0
         while True:
             before, left = self.reach, self.left
             self.reach, self.left = max(before, Reach.RESERVED), True
@@ -97,10 +97,7 @@ class Submission:
                         return None
                     retry, doubted = True, doubted + 1
                     continue
-                attempt += 1
-                if not fault.transient or attempt == ATTEMPTS:
-                    raise
-                pause = Pause(attempt, fault)
+                pause = attempts.after(fault)
             else:
                 self._numbered(slot.smile_job_id)
                 return slot
@@ -119,9 +116,8 @@ class Submission:
         return True
 
     def _uploaded(self, slot: Slot) -> Conversation[None]:
-        attempt, renewed = 0, False
+        attempts, renewed = Attempts(), False
         while True:
-            attempt += 1
             before, self.reach = self.reach, Reach.UPLOADED
             try:
                 yield Put(slot)
@@ -131,16 +127,16 @@ class Submission:
                     self.reach = before
                 elif (yield from self._landed()):
                     return
-                if attempt == ATTEMPTS or not (fault.transient or (fault.expired and not renewed)):
-                    raise
-                if fault.expired and not renewed:
-                    renewed = True
-                    fresh = yield from self._reserved(retry=True)
-                    if fresh is None:
-                        return
-                    slot = fresh
-                else:
-                    yield Pause(attempt, fault)
+                renews = fault.expired and not renewed
+                pause = attempts.after(fault, mended=renews)
+                if not renews:
+                    yield pause
+                    continue
+                renewed = True
+                fresh = yield from self._reserved(retry=True)
+                if fresh is None:
+                    return
+                slot = fresh
 
     def _landed(self) -> Conversation[bool]:
         """Whether a PUT of which we heard nothing has arrived after all."""

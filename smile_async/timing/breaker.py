@@ -1,0 +1,134 @@
+"""Whether anybody is home at a server: when many failures are one outage, and who may try again, and when.
+
+An outage is one event, so it is noticed once, by all requests together, and asked about by one at a time. What fails
+says how far it reaches: while one kind of request fails, or one user's alone, the others go their way.
+"""
+
+from collections import Counter, deque
+from typing import NamedTuple
+
+__all__ = ["FIRST_PAUSE", "LONGEST_PAUSE", "Asker", "Breaker"]
+
+#: It opens at so many failures, on so many jobs, if they are this share of the answers of as many seconds.
+FAILURES, JOBS, SHARE, WINDOW = 8, 5, 0.8, 1.0
+#: Seconds between two probes, at first and at most; each that fails doubles them.
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+
+
+class Asker(NamedTuple):
+    """What a request is, and for whose job."""
+
+    leg: str
+    user_id: str
+    job_id: str
+
+
+class Breaker:
+    """Closed while somebody is home; else it holds requests back, but for one probe at a time.
+
+    All moments are seconds of one monotonic clock. A probe that gets no answer in LONGEST_PAUSE holds up no other.
+    """
+
+    __slots__ = (
+        *("_answers", "_closed_at", "_failed_leg", "_legs", "_pause", "_prober", "_tally", "_users", "_well"),
+        *("opened_at", "probe_at"),
+    )
+
+    def __init__(self) -> None:
+        #: The last second's answers, from the first failure on, and how many, and how many failures, each leg has.
+        self._answers: deque[tuple[float, Asker, bool]] = deque()
+        self._tally: Counter[tuple[str, bool]] = Counter()
+        #: The two users who were answered last, and when.
+        self._well = [("", float("-inf"))] * 2
+        self._pause = 0.0
+        self._closed_at = float("-inf")
+        #: When it opened, None while it is closed.
+        self.opened_at: float | None = None
+        #: When the next probe may go.
+        self.probe_at = 0.0
+        self._prober: Asker | None = None
+        #: What has failed since, and which leg last.
+        self._legs: set[str] = set()
+        self._users: set[str] = set()
+        self._failed_leg = ""
+
+    def holds(self, asker: Asker) -> bool:
+        """Whether this request must wait until a probe is answered, or be one."""
+        if self.opened_at is None or asker.leg not in self._legs or asker == self._prober:
+            return False
+        return len(self._users) > 1 or asker.user_id in self._users
+
+    def doubt(self, asker: Asker) -> tuple[bool, bool]:
+        """Of those who wait the one with the least doubt should probe: of another kind, then of another user."""
+        return asker.leg == self._failed_leg, asker.user_id in self._users
+
+    def let(self, asker: Asker, now: float) -> None:
+        """This request goes, or will in a moment: as the probe, if it was held."""
+        if self.holds(asker):
+            self._prober, self.probe_at = asker, now + LONGEST_PAUSE
+
+    def answered(self, asker: Asker, left_at: float, now: float) -> bool:
+        """Somebody answered a request that *left_at*; whether that was the end of an outage."""
+        if asker.user_id != self._well[0][0]:
+            self._well[1] = self._well[0]
+        self._well[0] = (asker.user_id, now)
+        if self.opened_at is None:
+            if self._answers:
+                self._note(asker, now, failed=False)
+            return False
+        # What left before says nothing of now; what is not held says nothing of what is.
+        if left_at < self.opened_at or not (asker == self._prober or self.holds(asker)):
+            return False
+        self.opened_at, self._prober, self._closed_at = None, None, now
+        self._legs.clear()
+        self._users.clear()
+        return True
+
+    def missed(self, asker: Asker, now: float, *, away: bool = True) -> bool:
+        """A request failed; whether an outage begins. Not *away*: nobody knows whose fault it was."""
+        if self.opened_at is None:
+            if away:
+                self._note(asker, now, failed=True)
+            return away and self._opens(now)
+        if asker == self._prober:
+            self._pause = min(LONGEST_PAUSE, 2 * self._pause)
+            self._prober, self.probe_at = None, now + self._pause
+            self._failed_leg = asker.leg
+        if away:
+            self._legs.add(asker.leg)
+            self._users.add(asker.user_id)
+        return False
+
+    def gave_up(self, asker: Asker, now: float) -> None:
+        """This request was abandoned: was it the probe, another may go."""
+        if asker == self._prober:
+            self._prober, self.probe_at = None, now + self._pause
+
+    def _note(self, asker: Asker, now: float, *, failed: bool) -> None:
+        self._answers.append((now, asker, failed))
+        self._tally[asker.leg, failed] += 1
+        while self._answers[0][0] <= now - WINDOW or not self._answers[0][2]:
+            _, old, was_failed = self._answers.popleft()
+            self._tally[old.leg, was_failed] -= 1
+            if not self._answers:
+                break
+
+    def _opens(self, now: float) -> bool:
+        legs = {leg for (leg, failed), number in self._tally.items() if failed and number}
+        failures = sum(self._tally[leg, True] for leg in legs)
+        answers = failures + sum(self._tally[leg, False] for leg in legs)
+        if failures < FAILURES or failures < SHARE * answers:
+            return False
+        failed = [asker for _, asker, failed in self._answers if failed]
+        users = {asker.user_id for asker in failed}
+        others_are_well = any(user not in users and when > now - WINDOW for user, when in self._well)
+        if len({asker[1:] for asker in failed}) < JOBS or (len(users) == 1 and others_are_well):
+            return False
+        # A server that is home for a moment only is not asked as often as before.
+        again = now - self._closed_at <= WINDOW
+        self._pause = min(LONGEST_PAUSE, 2 * self._pause) if again else FIRST_PAUSE
+        self.opened_at, self.probe_at = now, now + self._pause
+        self._legs, self._users, self._failed_leg = legs, users, failed[-1].leg
+        self._answers.clear()
+        self._tally.clear()
+        return True

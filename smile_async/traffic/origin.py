@@ -1,0 +1,150 @@
+"""One server, the API's or the storage's: requests wait for their turn, are sent, and what comes of them is noted.
+
+Whether anybody is home there is known here alone: by the requests of all jobs together.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+
+from smile_async.errors import SessionClosed, Unavailable, UnreadableReply
+from smile_async.log import log
+from smile_async.protocol.signature import Secret
+from smile_async.protocol.steps import Fault, Sent
+from smile_async.timing.breaker import Asker
+from smile_async.timing.clock import Clock
+from smile_async.transport.engine import Body, Headers, NoReply, Reply
+from smile_async.transport.limiter import Limiter
+from smile_async.transport.pool import Pool
+
+__all__ = ["HOLD", "Errand", "Origin", "Parked"]
+
+#: What a gateway says that finds nobody behind it (RFC 9110 §15.6.3 to §15.6.5).
+NOBODY_HOME = frozenset({502, 503, 504})
+#: Seconds that pictures are kept in memory in front of a server that is closed, unless others need their place.
+HOLD = 5.0
+_OWN_CA = ": for a server, or a proxy, with a CA of its own let ca_file or SMILE_CA_FILE name its certificate"
+
+
+class Parked(Fault):
+    """A job should not keep its pictures in front of a closed server; *hope* returns when it may go there again."""
+
+    def __init__(self, hope: Callable[[float], Awaitable[None]]) -> None:
+        super().__init__(Unavailable("its pictures were put aside"), Sent.UNSENT)
+        self.hope = hope
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What a request is about, in words too; until when (monotonic seconds) it may wait for its turn.
+
+    *hold*: seconds that it may at most where the server is closed, because pictures wait with it.
+    """
+
+    asker: Asker
+    about: str
+    deadline: float
+    hold: float = float("inf")
+
+
+class Origin:
+    """Sends to one server, *at_once* requests at most, each within *seconds*; *name* is what people call it."""
+
+    def __init__(self, name: str, pool: Pool, at_once: int, clock: Clock, seconds: float) -> None:
+        self._name = name
+        self._pool = pool
+        self.limiter = Limiter(at_once, clock)
+        self._breaker = self.limiter.breaker
+        self._clock = clock
+        self._seconds = seconds
+        self._why = ""
+
+    @property
+    def outage(self) -> str:
+        """What there is to say of an outage, "" if somebody is home."""
+        since = self._breaker.opened_at
+        if since is None:
+            return ""
+        return f"an outage of {self._name} for {self._clock.monotonic() - since:.3g} s ({self._why})"
+
+    def told_of(self, fault: Fault, asker: Asker) -> Fault:
+        """*fault* of a request of *asker*: during an outage it is one more word of that, and nothing of the job's."""
+        if fault.transient and self._breaker.holds(asker) and not fault.outage:
+            fault.outage = True
+            fault.error = Unavailable(f"{fault.error}: {self.outage}")
+        return fault
+
+    def parked(self, asker: Asker) -> Parked | None:
+        """Where a request of *asker* had better wait, None if somebody is home."""
+        return Parked(partial(self._come, asker)) if self._breaker.holds(asker) else None
+
+    async def _come(self, asker: Asker, deadline: float) -> None:
+        if self.limiter.closed_to(asker) and not await self.limiter.come(deadline, asker):
+            raise self._late(asker, f"job {asker.job_id} of user {asker.user_id}")
+
+    async def send(
+        self, method: str, url: Secret, headers: Headers, body: Callable[[], bytes | Body], errand: Errand
+    ) -> Reply:
+        """What the server replies to a request, whose *body* is made when its turn has come. Raises Fault."""
+        asker = errand.asker
+        if not await self.limiter.enter(errand.deadline, asker, hold=errand.hold):
+            raise self._late(asker, errand.about, errand.deadline)
+        left_at = self._clock.monotonic()
+        well = False
+        note = self._breaker.gave_up
+        try:
+            within = min(self._seconds, errand.deadline - left_at)
+            if within <= 0:
+                raise Fault(
+                    Unavailable(f"no time left for {errand.about}"), Sent.UNSENT, transient=True, throttled=True
+                )
+            reply = await self._pool.send(method, url.reveal(), headers, body(), within)
+            well = reply.status < 500 and reply.status != 429
+            note = partial(self._heard, reply.status, left_at)
+            return reply
+        except NoReply as told:
+            note = partial(self._unheard, told)
+            raise _fault_of(told, errand.about) from None
+        finally:
+            note(asker, self._clock.monotonic())
+            self.limiter.leave(well=well)
+
+    def _late(self, asker: Asker, about: str, deadline: float = 0.0) -> Fault:
+        if self.limiter.shut:
+            return Fault(SessionClosed(f"the session was closed before {about} got its turn"), Sent.UNSENT)
+        if self._clock.monotonic() < deadline:
+            return Parked(partial(self._come, asker))
+        late = Unavailable(f"{about} did not get its turn in time")
+        return self.told_of(Fault(late, Sent.UNSENT, transient=True, throttled=True), asker)
+
+    def _heard(self, status: int, left_at: float, asker: Asker, now: float) -> None:
+        if status in NOBODY_HOME:
+            self._missed(f"HTTP {status}", asker, now)
+        else:
+            since = self._breaker.opened_at
+            if self._breaker.answered(asker, left_at, now) and since is not None:
+                log.warning("%s answers again after %.3g s", self._name, now - since)
+
+    def _unheard(self, told: NoReply, asker: Asker, now: float) -> None:
+        # A certificate that is not trusted is no outage, and the failures of one connection are one.
+        away = told.silent or (told.sent is Sent.UNSENT and not told.echo and not _is_certificate(told))
+        self._missed(told.why, asker, now, away=away)
+
+    def _missed(self, why: str, asker: Asker, now: float, *, away: bool = True) -> None:
+        if away:
+            self._why = why
+        if self._breaker.missed(asker, now, away=away):
+            log.warning("%s is away (%s): everybody waits, one request at a time tries again", self._name, why)
+
+
+def _is_certificate(told: NoReply) -> bool:
+    # In the words of each TLS library.
+    return "certificate" in told.why.lower()
+
+
+def _fault_of(told: NoReply, about: str) -> Fault:
+    """A request without a reply; an oversized one is an answer, but not a readable one."""
+    if told.sent is Sent.ANSWERED:
+        return Fault(UnreadableReply(f"{about}: {told.why}"), Sent.AMBIGUOUS)
+    cure = _OWN_CA if _is_certificate(told) else ""
+    return Fault(Unavailable(f"{about} got no answer ({told.why}){cure}"), told.sent, transient=True, echo=told.echo)
