@@ -5,7 +5,7 @@ Where things live, from the ground up; a file imports from its own storey and fr
     errors urls limits          what can go wrong, which addresses are fit, how much at once
     log contained               one logger, and what keeps foreign code from costing more than its own call
     timing/                     when: clocks, the poller's pace, back-off, what is due
-    jobs/                       what is said: jobs, pictures, tickets, verdicts, result codes
+    jobs/                       what is said: products, jobs, pictures, tickets, verdicts, result codes
     protocol/                   how it is said: signatures, steps, and v1/, the wire of the provider's API
     settings                    which account, at which server
     transport/                  over what: HTTP engines, sockets, the connection pool, the limiter of requests
@@ -29,14 +29,17 @@ from smile_async.errors import SmileError
 if TYPE_CHECKING:
     from smile_async.callbacks import CallbackReceiver, verify_callback
     from smile_async.jobs.codes import CodeMeaning, Decision, classify, explain
+    from smile_async.jobs.document import Document
+    from smile_async.jobs.id_info import IdInfo
     from smile_async.jobs.image import Image
     from smile_async.jobs.job import Job
+    from smile_async.jobs.product import Product
     from smile_async.jobs.ticket import JobType, Ticket
     from smile_async.jobs.verdict import JobStatus, Verdict
     from smile_async.limits import Limits, Stats
     from smile_async.session import SmileSession
     from smile_async.timing.pacing import Pace
-    from smile_async.traffic.stream import Failed, Finished
+    from smile_async.traffic.outcomes import Failed, Finished
 
     __version__: str
 
@@ -48,8 +51,11 @@ __all__ = [  # noqa: RUF022 - a table of contents, in the order a reader meets t
     "Stats",
     # what you submit, and what you hold afterwards
     "Job",
+    "Product",
     "JobType",
     "Image",
+    "IdInfo",
+    "Document",
     "Ticket",
     # what comes back
     "Verdict",
@@ -70,8 +76,9 @@ __all__ = [  # noqa: RUF022 - a table of contents, in the order a reader meets t
 
 #: Where they are, from the ground up: whoever wants a `Job` waits for no session.
 _HOMES = (
-    *("jobs.ticket", "jobs.codes", "jobs.image", "jobs.job", "jobs.verdict", "timing.pacing", "limits"),
-    *("traffic.stream", "session", "callbacks"),
+    *("jobs.product", "jobs.ticket", "jobs.codes", "jobs.image", "jobs.id_info", "jobs.document", "jobs.job"),
+    *("jobs.verdict", "timing.pacing", "limits"),
+    *("traffic.outcomes", "session", "callbacks"),
 )
 
 

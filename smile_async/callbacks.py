@@ -35,8 +35,8 @@ __all__ = ["PRODUCTION_ADDRESSES", "CallbackReceiver", "verify_callback"]
 
 #: Where production callbacks come from (wire.md §7); those of the provider's sandbox are not published.
 PRODUCTION_ADDRESSES = ("34.240.137.52", "44.230.128.108", "52.36.32.43", "52.213.46.74")
-#: Bytes; the documented size to accept (wire.md §7).
-MAX_BODY_BYTES = 1_500_000
+#: Bytes; 1.5 MB is the documented size to accept (wire.md §7), for the photo in a record, and JSON around it.
+MAX_BODY_BYTES = 2_000_000
 #: Seconds a sender may take over its body.
 BODY_SECONDS = 10.0
 #: Jobs whose callbacks are remembered, and how many of each job's, so that a duplicate is not delivered twice.

@@ -10,11 +10,13 @@ anything submitted (`.ticket`; None means that no request left), and is it safe 
     + Refused                            Smile ID answered no: .status .code .message
     | + NotAuthorized                    key, partner, environment or clock
     | + RateLimited                      .retry_after seconds
+    | | x IdNumberBlocked                one id number, for days
     | + UserNotEnrolled                  register first
     | + AlreadyEnrolled                  authenticate instead
     | + JobExists                        somebody used this job_id before
     | x JobNotFound                      no job of that id
     + Unavailable                        network, TLS, 5xx or deadline: no usable answer
+    | x SubmissionUnknown                perhaps submitted: nobody can tell, and so it is not sent again
     + UploadFailed                       the storage did not take the zip
     + StillPending (TimeoutError)        patience ran out; the job goes on: .verdict is the latest provisional
     + UnreadableReply                    an answer that is not the protocol's
@@ -37,6 +39,7 @@ __all__ = [
     "AlreadyEnrolled",
     "BadConfiguration",
     "ForgedReply",
+    "IdNumberBlocked",
     "InvalidJob",
     "JobExists",
     "JobNotFound",
@@ -49,6 +52,7 @@ __all__ = [
     "SmileError",
     "StaleReply",
     "StillPending",
+    "SubmissionUnknown",
     "Unavailable",
     "UnreadableReply",
     "UploadFailed",
@@ -141,6 +145,10 @@ class RateLimited(Refused):
     retry_after: float | None = None
 
 
+class IdNumberBlocked(RateLimited):
+    """Code 2222: this one id number was looked up too often, and is refused for days; others are not."""
+
+
 class UserNotEnrolled(Refused):
     """Codes 2207, 2208, 2210, 2211, 2216: there is no usable photo on file for this user; register first."""
 
@@ -159,6 +167,14 @@ class JobNotFound(Refused):
 
 class Unavailable(SmileError):
     """No usable answer: DNS, TLS, a broken connection, a 5xx, or our own deadline."""
+
+
+class SubmissionUnknown(Unavailable):
+    """A request got no answer, and no status query can tell whether it was taken: it may be billed, so never again.
+
+    `session.status(error.ticket)` may know more later: whether that is this job's is for you to compare with what you
+    sent. Or make a new job, which may be a second bill.
+    """
 
 
 class UploadFailed(SmileError):

@@ -1,4 +1,4 @@
-"""The session manager: one object that carries any number of selfie jobs over one shared pool.
+"""The session manager: one object that carries any number of jobs over one shared pool.
 
 It puts the parts together and says what each call means; how a job travels is the sender's and driver's business, how
 long it waits the poller's.
@@ -30,6 +30,7 @@ from smile_async.limits import Limits, Stats
 from smile_async.log import log
 from smile_async.protocol.signature import Secret
 from smile_async.protocol.steps import Ask, Fault
+from smile_async.protocol.v1.one_request import submission_of
 from smile_async.protocol.v1.submission import Submission
 from smile_async.settings import Options, Settings, checked_flag, environment_settings, named_as_told
 from smile_async.timing.clock import Clock, SystemClock
@@ -232,8 +233,14 @@ class SmileSession:
         return await self._heard(sent.ticket, waiter, sent=sent, **asked)
 
     async def submit(self, job: Job, patience: float = PATIENCE) -> Ticket:
-        """Upload *job* and return at once; the verdict comes by callback or by `wait`. Raises any SmileError."""
-        return (await self._sent(job, self.now() + checked_patience(patience))).ticket
+        """Bring *job* on its way and return at once; the verdict comes by callback or by `wait`.
+
+        Raises any SmileError: InvalidJob for a product that has no asynchronous form.
+        """
+        if isinstance(job, Job) and job.product is not None and not job.product.spec.asynchronous:
+            about = f"job {job.job_id} of user {job.user_id}"
+            raise InvalidJob(f"{about}: {job.product.spec.title} has no asynchronous form: use verify", job=job)
+        return (await self._sent(job, self.now() + checked_patience(patience), later=True)).ticket
 
     async def wait(self, ticket: Ticket, until: Until = "decision", patience: float = PATIENCE) -> Verdict:
         """The verdict of a job submitted before, here or elsewhere, within *patience* seconds; else StillPending."""
@@ -255,14 +262,15 @@ class SmileSession:
 
     def stream(
         self,
-        jobs: Iterable[Job] | AsyncIterable[Job],
+        jobs: Iterable[Job | Ticket] | AsyncIterable[Job | Ticket],
         until: Until = "decision",
         patience: float = PATIENCE,
     ) -> Stream:
         """Many jobs: `async with session.stream(jobs) as outcomes: async for outcome in outcomes: …`.
 
-        Yields Finished or Failed in order of finishing. *jobs* is pulled lazily; a slow reader slows it. *patience*
-        counts for each job from its accepted upload. The source's own error is raised once everything submitted before
+        Yields Finished or Failed in order of finishing. *jobs* is pulled lazily; a slow reader slows it. Products may
+        be mixed, and tickets of jobs submitted before are waited for: `outcome.job` is then None. *patience* counts for
+        each job from when it was accepted. The source's own error is raised once everything submitted before
         it has ended. Who leaves the block earlier finds in `outcomes.pending` the tickets whose outcomes were not read.
         """
         self.host.check()
@@ -317,11 +325,11 @@ class SmileSession:
             storage_http_version=self._storage.version,
         )
 
-    async def _sent(self, job: Job, deadline: float) -> Submission:
+    async def _sent(self, job: Job, deadline: float, *, later: bool = False) -> Submission:
         if not isinstance(job, Job):
             raise InvalidJob(f"got {type(job).__name__} instead of a Job: use Job.authenticate or Job.register")
         self.host.check(job)
-        submission = Submission(job)
+        submission = submission_of(job, later=later)
         try:
             submission.ticket = await self.sender.send(submission, deadline)
             return submission

@@ -120,7 +120,7 @@ def _checked(options: Mapping[str, Any] | None) -> dict[str, Any]:
     return {"return_job_status": True, **(options or {})}
 
 
-def _ids(partner_params: Mapping[str, Any]) -> dict[str, str]:
+def _ids(partner_params: Mapping[str, Any]) -> dict[str, Any]:
     for name in _IDS:
         if not isinstance(partner_params.get(name), str) or not partner_params[name]:
             raise ValueError(f"partner_params has no {name}: give a text")

@@ -17,10 +17,10 @@ NOW = 1_767_323_045.678
 #: A text that stands in pictures and nowhere else.
 CANARY = "kAnArY-in-a-picture"
 
-JOB_TYPES = (1, 2, 4, 5, 6, 7, 8, 9, 11)
+JOB_TYPES = (1, 2, 4, 5, 6, 7, 8, 9, 10, 11)
 
-#: Code, then job types and what is expected of them: Approved, Provisional, Rejected or Error; final: yes, no or
-#: ? (it ends with the job). `any` is every type, `image` those with pictures. A pair that is not here is UNKNOWN.
+#: Code, then job types and what is expected of them: Approved, aTtention, Provisional, Rejected or Error; final: yes,
+#: no or ? (it ends with the job). `any` is every type, `image` those with pictures. A pair that is not here is UNKNOWN.
 EXPECTED_CODES = """
 0001 any:Ey
 0810 1:Ay 6,11:Ay
@@ -30,7 +30,7 @@ EXPECTED_CODES = """
 0814 1:Pn
 0815 1:Pn
 0816 6,11:Ry
-0817 6,11:Ay
+0817 6,11:Ty
 0820 2:Ay
 0821 2:Ry
 0822 2:Pn
@@ -52,15 +52,18 @@ EXPECTED_CODES = """
 0922 2:Ry
 0941 4:Ry
 0942 4:Ry
-1012 1:Pn 5,7:Ay
-1013 1,5:Ry
-1014 1,5,11:Ey
-1015 1,5:E?
-1016 1,5:Ey
+1012 1,11:Pn 5,7:Ay
+1013 1,5,7:Ry
+1014 1,5,7,11:Ey
+1015 1,5,7,10:E?
+1016 1,5,7:Ey
+1017 10:Ty
 1020 5:Ay
-1021 5:Ay
+1021 5:Ty
 1022 5:Ry
-1023 5:Ry
+1023 5,10:Ry
+1030 10:Ry
+1031 10:Ay
 1210 1:Ay
 1211 1:Ry
 1212 1:Ry
@@ -102,7 +105,7 @@ EXPECTED_CODES = """
 2415 any:E?
 """
 
-_DECISIONS = {"A": "approved", "P": "provisional", "R": "rejected", "E": "error"}
+_DECISIONS = {"A": "approved", "T": "attention", "P": "provisional", "R": "rejected", "E": "error"}
 _FINAL = {"y": True, "n": False, "?": None}
 _SCOPES = {"any": JOB_TYPES, "image": (1, 2, 4, 6, 8, 11)}
 

@@ -9,10 +9,12 @@ import sys
 
 #: Design contract, section 1: these paths and names are the library.
 CORE = {
-    "smile_async": "SmileSession Limits Pace Stats Job JobType Image Ticket Verdict Decision JobStatus Finished Failed"
+    "smile_async": "SmileSession Limits Pace Stats Job Product JobType Image IdInfo Document Ticket"
+    " Verdict Decision JobStatus Finished Failed"
     " classify explain CodeMeaning CallbackReceiver verify_callback SmileError",
-    "smile_async.errors": "SmileError BadConfiguration InvalidJob Refused NotAuthorized RateLimited UserNotEnrolled"
-    " AlreadyEnrolled JobExists JobNotFound Unavailable UploadFailed StillPending UnreadableReply ForgedReply"
+    "smile_async.errors": "SmileError BadConfiguration InvalidJob Refused NotAuthorized RateLimited IdNumberBlocked"
+    " UserNotEnrolled AlreadyEnrolled JobExists JobNotFound Unavailable SubmissionUnknown"
+    " UploadFailed StillPending UnreadableReply ForgedReply"
     " StaleReply LedgerFailed LeaseLost SessionClosed WrongLoop",
     "smile_async.callbacks": "CallbackReceiver PRODUCTION_ADDRESSES verify_callback",
     "smile_async.webapi": "WebApi",

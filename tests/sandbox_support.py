@@ -104,10 +104,10 @@ class Partner:
         )
 
     async def post(self, path: str, payload: object) -> httpx.Response:
+        """*path* is of the first API, or whole with its slash."""
         content = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-        return await self.http.post(
-            f"{self.base_url}/{path}", content=content, headers={"content-type": "application/json"}
-        )
+        url = f"{self.base_url.removesuffix('/v1')}{path}" if path[0] == "/" else f"{self.base_url}/{path}"
+        return await self.http.post(url, content=content, headers={"content-type": "application/json"})
 
     async def upload(self, user_id: str, job_id: str, job_type: Any = 2, /, **params: Any) -> dict[str, Any]:
         reply = await self.post("upload", self.prep(user_id, job_id, job_type, **params))

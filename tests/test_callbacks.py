@@ -218,15 +218,15 @@ async def test_unknown_fields_are_no_reason_to_refuse(desk: Desk, build: Build) 
 # --- size, speed and manners
 
 
-async def test_a_body_of_one_and_a_half_megabytes_is_read_and_not_a_byte_more(desk: Desk, build: Build) -> None:
-    """1,500,000 bytes are taken; one more is refused by its announced length, and while it is read if none was."""
+async def test_a_body_of_two_megabytes_is_read_and_not_a_byte_more(desk: Desk, build: Build) -> None:
+    """2,000,000 bytes, such as a record with a photo, are taken; one more is refused, announced or while it is read."""
     await desk.submit()
-    padding = 1_500_000 - len(build(pad=""))
+    padding = 2_000_000 - len(build(pad=""))
     body = build(pad="x" * padding)
-    assert len(body) == 1_500_000
+    assert len(body) == 2_000_000
     assert await post(desk.receiver, body, headers={"content-length": str(len(body))}) == TAKEN
     announced = partial(post, desk.receiver, ends=False)
-    assert await announced(headers={"content-length": "1500001"}) == (413, "too large")
+    assert await announced(headers={"content-length": "2000001"}) == (413, "too large")
     assert await announced(headers={"content-length": "9" * 5000}) == (413, "too large")
     assert await post(desk.receiver, body, b"x", ends=False) == (413, "too large")
 

@@ -41,7 +41,7 @@ from smile_async.ledger.chunks import Chunks, Held
 from smile_async.ledger.rows import ticket_of
 from smile_async.protocol.steps import Reach
 from smile_async.session import SmileSession
-from smile_async.traffic.stream import Failed
+from smile_async.traffic.outcomes import Failed
 from smile_async.traffic.watching import Listener
 
 __all__ = ["PARK_AFTER", "ChunkRun", "Ending", "Shift"]

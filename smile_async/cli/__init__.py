@@ -1,8 +1,8 @@
 """The command `smile-async`: the library from a shell, for people and, with --json, for machines.
 
 Exit codes: 0 approved (or done), 1 rejected and nothing else, 2 provisional or pending, 3 error, whatever was not
-foreseen too, 4 bad input. The package may be installed without the extra `cli`, so this file imports nothing that needs
-it until it is called.
+foreseen too, 4 bad input, 5 finished, but for a person to look at. The package may be installed without the extra
+`cli`, so this file imports nothing that needs it until it is called.
 """
 
 import sys

@@ -22,7 +22,7 @@ __all__ = ["app", "run"]
 app = typer.Typer(
     name="smile-async",
     help="SmartSelfie jobs from a shell. Exit codes: 0 approved or done, 1 rejected, 2 provisional or pending, 3 error,"
-    " foreseen or not, 4 bad input.",
+    " foreseen or not, 4 bad input, 5 for a person to look at.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     # In tables, names of options are cut on a narrow terminal.

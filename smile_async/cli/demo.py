@@ -23,7 +23,7 @@ from smile_async.cli.streams import print_document
 from smile_async.errors import Unavailable
 from smile_async.jobs.job import Job
 from smile_async.session import SmileSession
-from smile_async.traffic.stream import Failed, Finished
+from smile_async.traffic.outcomes import Failed, Finished
 
 __all__ = ["Report", "demo", "neighbour"]
 

@@ -45,10 +45,12 @@ class ExitCode(IntEnum):
     PENDING = 2
     ERROR = 3
     BAD_INPUT = 4
+    ATTENTION = 5
 
 
 _OF_DECISION = {
     Decision.APPROVED: ExitCode.DONE,
+    Decision.ATTENTION: ExitCode.ATTENTION,
     Decision.REJECTED: ExitCode.REJECTED,
     Decision.PROVISIONAL: ExitCode.PENDING,
 }
@@ -57,6 +59,7 @@ _COLOURS = {
     "approved": "green",
     "rejected": "red",
     "provisional": "yellow",
+    "attention": "yellow",
 }
 
 

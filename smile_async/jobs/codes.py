@@ -1,30 +1,38 @@
-"""What each result code means for each job type: a table with its provenance, and how to look something up in it.
+"""What each result code means for each product: a table with its provenance, and how to look something up in it.
 
-One code may say opposite things of two job types (0812: a biometric check still under review, but a document refused),
+One code may say opposite things of two products (0812: a biometric check still under review, but a document refused),
 so the key is the pair. "Never approved by accident" starts here: a row that the sources leave without a category is an
 error, and what is not in the table is UNKNOWN (see `classify`).
 
-Columns: code, the job types it is about (`any`; `image` = all that carry images), what to do, whether it is the last
-word (`?` = no source says), whether the same person may try again with better input, where it is documented, text.
+Columns: code, the job types it is about, or the products where those share a type (`any`; `image` = all that carry
+images), what to do, whether it is the last word (`?` = no source says, `way` = a message on the way, no word at all),
+whether the same person may try again with better input, or later, where it is documented, text.
 
 Sources: docs = docs.usesmileid.com/further-reading/result-codes · errors = the error-codes page below it ·
 older = docs.smileidentity.com/results/result-and-error-codes · rest = docs.smileidentity.com restful-integration ·
 limits = docs.usesmileid.com rate-limits · sdk = fixtures and code of the official SDKs · android = the Android SDK's
-strings and adapters · partners = code tables published by integrators, where no stored docs page shows the row.
+strings and adapters · partners = code tables published by integrators, where no stored docs page shows the row ·
+v3 = the provider's OpenAPI file of V3, which names the v1 codes behind its outcomes · ours = our own conclusion from
+what a product shares with another (wire.md §13).
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 
+from smile_async.jobs.product import Product, known_product, product_of
 from smile_async.jobs.ticket import known_job_type
 
 __all__ = ["IMAGE_JOB_TYPES", "MEANINGS", "CodeMeaning", "Decision", "classify", "explain", "meaning_of"]
 
 
 class Decision(StrEnum):
-    """What a partner's server does with a user: let in, wait, refuse, or look into it."""
+    """What a partner's server does with a user: let in, look into it, wait, refuse, or try again.
+
+    ATTENTION is finished, and for a person to look at: an expired document, a partial match, a name in the news.
+    """
 
     APPROVED = "approved"
+    ATTENTION = "attention"
     PROVISIONAL = "provisional"
     REJECTED = "rejected"
     ERROR = "error"
@@ -33,9 +41,10 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CodeMeaning:
-    """One row: what `code` says of jobs of `job_types` (None = of every type).
+    """One row: what `code` says of jobs of `job_types` (None = of every type), and of `products` (None = of all those).
 
-    `final` and `resubmit` (may the same person try again with a better picture?) are None where no source tells.
+    `final` and `resubmit` (may the same person try again?) are None where no source tells. `on_the_way`: it is no
+    result but progress, whatever it decides.
     """
 
     code: str
@@ -45,6 +54,8 @@ class CodeMeaning:
     resubmit: bool | None
     sources: tuple[str, ...]
     text: str
+    products: frozenset[Product] | None = None
+    on_the_way: bool = False
 
 
 #: The job types that carry images (wire.md §3).
@@ -65,7 +76,7 @@ _TABLE = """
 0814 | 1            | provisional | no  | no  | sdk partners    | provisional enrol, possible spoof, under review
 0815 | 1            | provisional | no  | no  | partners        | provisional, machine compare unsure
 0816 | 6,11         | rejected    | yes | no  | partners        | unsupported document
-0817 | 6,11         | approved    | yes | no  | partners        | approved with attention, document expired
+0817 | 6,11         | attention   | yes | no  | partners        | approved with attention, document expired
 0820 | 2            | approved    | yes | no  | partners        | authenticated, machine pass
 0821 | 2            | rejected    | yes | ?   | partners        | authentication failed, faces do not match, machine
 0822 | 2            | provisional | no  | no  | partners        | pure provisional, awaiting human judgement
@@ -87,16 +98,27 @@ _TABLE = """
 0922 | 2            | rejected    | yes | yes | partners        | selfie quality too poor
 0941 | 4            | rejected    | yes | yes | partners        | no face found in selfie
 0942 | 4            | rejected    | yes | yes | partners        | selfie quality too poor
-1012 | 1            | provisional | no  | no  | docs sdk        | id number valid (an intermediate message)
-1012 | 5,7          | approved    | yes | no  | docs sdk        | id number valid
+1012 | 1            | provisional | way | no  | docs sdk        | id number valid (an intermediate message)
+1012 | 11           | provisional | way | no  | ours            | id number valid (an intermediate message)
+1012 | enhanced_kyc | approved    | yes | no  | docs sdk        | id number valid
+1012 | 7            | approved    | yes | no  | docs sdk        | business verified
 1013 | 1,5          | rejected    | yes | ?   | docs            | id not found / unable to validate
+1013 | 7            | rejected    | yes | ?   | ours            | business not found
 1014 | 1,5,11       | error       | yes | yes | docs            | id number format not supported
-1015 | 1,5          | error       | ?   | no  | docs            | id authority unavailable
+1014 | 7            | error       | yes | yes | ours            | id number format not supported
+1015 | 1,5          | error       | ?   | yes | docs            | id authority unavailable: try again later
+1015 | 7            | error       | ?   | yes | ours            | id authority unavailable: try again later
+1015 | 10           | error       | ?   | yes | v3              | provider of lists unavailable: try again later
 1016 | 1,5          | error       | yes | no  | docs            | product / id type not activated
-1020 | 5            | approved    | yes | no  | docs            | exact match
-1021 | 5            | approved    | yes | no  | docs            | partial match
-1022 | 5            | rejected    | yes | ?   | docs            | no match
-1023 | 5            | rejected    | yes | ?   | docs            | no record found, not charged
+1016 | 7            | error       | yes | no  | ours            | product / id type not activated
+1017 | 10           | attention   | yes | no  | v3              | found in the news only
+1020 | basic_kyc    | approved    | yes | no  | docs            | exact match
+1021 | basic_kyc    | attention   | yes | no  | docs            | partial match
+1022 | basic_kyc    | rejected    | yes | ?   | docs            | no match
+1023 | basic_kyc    | rejected    | yes | ?   | docs            | no record found, not charged
+1023 | 10           | rejected    | yes | no  | v3              | may be on a list
+1030 | 10           | rejected    | yes | no  | sdk             | found on a list
+1031 | 10           | approved    | yes | no  | v3              | on no list
 1210 | 1            | approved    | yes | no  | sdk partners    | enrol user, human pass
 1211 | 1            | rejected    | yes | ?   | partners        | human compare failed
 1212 | 1            | rejected    | yes | no  | partners        | human reviewer found spoof
@@ -141,17 +163,28 @@ _TABLE = """
 
 def _row(line: str) -> CodeMeaning:
     code, types, decision, final, resubmit, sources, text = (cell.strip() for cell in line.split("|"))
-    known: dict[str, bool | None] = {"yes": True, "no": False, "?": None}
-    scope = {"any": None, "image": IMAGE_JOB_TYPES}
+    known: dict[str, bool | None] = {"yes": True, "no": False, "way": False, "?": None}
+    job_types, products = _scope(types)
     return CodeMeaning(
         code=code,
-        job_types=scope[types] if types in scope else frozenset(int(number) for number in types.split(",")),
+        job_types=job_types,
         decision=Decision(decision),
         final=known[final],
         resubmit=known[resubmit],
         sources=tuple(sources.split()),
         text=text,
+        products=products,
+        on_the_way=final == "way",
     )
+
+
+def _scope(types: str) -> tuple[frozenset[int] | None, frozenset[Product] | None]:
+    if types in ("any", "image"):
+        return (None if types == "any" else IMAGE_JOB_TYPES), None
+    if types.replace(",", "").isdigit():
+        return frozenset(int(number) for number in types.split(",")), None
+    products = frozenset(map(Product, types.split(",")))
+    return frozenset(product.spec.job_type for product in products), products
 
 
 #: Every result code found in any public source, in order of code.
@@ -167,22 +200,40 @@ def explain(code: str | int) -> list[CodeMeaning]:
     return list(_BY_CODE.get(_normal(code), ()))
 
 
-def classify(code: str | int, job_type: int | str) -> Decision:
-    """What *code* means for a job of *job_type*; UNKNOWN, never an exception, for a pair the table does not hold."""
-    meaning = meaning_of(code, job_type)
+def classify(code: str | int, about: int | str) -> Decision:
+    """What *code* means for a job of *about*, a product or a job type.
+
+    UNKNOWN, never an exception, for a pair the table does not hold.
+    """
+    meaning = meaning_of(code, about)
     return Decision.UNKNOWN if meaning is None else meaning.decision
 
 
-def meaning_of(code: str | int, job_type: int | str) -> CodeMeaning | None:
-    """The row that says what *code* means for a job of *job_type*, None for a pair the table does not hold."""
-    code, number = _normal(code), known_job_type(job_type)
-    if number is None:
+def meaning_of(code: str | int, about: int | str) -> CodeMeaning | None:
+    """The row that says what *code* means for *about*, a product or a job type; None where the table holds none.
+
+    A job type that does not tell its product has the meaning of whichever of them the table knows.
+    """
+    code, number = _normal(code), known_job_type(about)
+    product = known_product(about) if number is None else product_of(number)
+    if product is not None:
+        number = product.spec.job_type
+    elif number is None:
         return None
-    for meaning in _BY_CODE.get(code, ()):
+    rows: list[CodeMeaning] = [*_BY_CODE.get(code, ()), *_own(code, product)]
+    for meaning in rows:
         # 2xxx are codes of calls: whatever job they stand beside, they are errors of the call, not verdicts.
-        if meaning.job_types is None or number in meaning.job_types or code.startswith("2"):
+        if meaning.job_types is None or code.startswith("2"):
+            return meaning
+        if number in meaning.job_types and (product is None or meaning.products is None or product in meaning.products):
             return meaning
     return None
+
+
+def _own(code: str, product: Product | None) -> list[CodeMeaning]:
+    """The rows for *code* that *product* brings itself."""
+    rows = () if product is None else product.spec.codes
+    return [_row(row) for row in rows if row.startswith(code)] if code else []
 
 
 def _normal(code: object) -> str:

@@ -4,26 +4,25 @@ Everything that can be known without opening a file is checked when the job is m
 arrives, not when it succeeds.
 """
 
-import os
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import count, repeat
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
+
+import orjson
 
 from smile_async.errors import InvalidJob
-from smile_async.jobs.image import Image, flaw
-from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, JobType, Ticket, encodes, id_flaw, job_type_flaw
-from smile_async.urls import url_flaw
+from smile_async.jobs.checks import FLAGS, job_flaw, params_flaw
+from smile_async.jobs.document import Document
+from smile_async.jobs.id_info import IdInfo
+from smile_async.jobs.image import Image
+from smile_async.jobs.makers import Makers
+from smile_async.jobs.pictures import ImageSource
+from smile_async.jobs.product import Family, Product, product_of
+from smile_async.jobs.screening import Screening
+from smile_async.jobs.ticket import Ticket, id_flaw, job_type, known_job_type
 
 __all__ = ["ImageSource", "Job"]
-
-#: What a picture may be given as; a `str` is always a local path (`Image.from_uri` and `Image.from_base64` are not).
-ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | Image
-
-_ONE_PICTURE = (str, bytes, bytearray, memoryview, os.PathLike, Image)
-_RESERVED = ("user_id", "job_id", "job_type")
-_FLAGS = ("use_enrolled_image", "allow_new_enroll")
 
 
 class _Params(dict[str, str]):
@@ -54,12 +53,15 @@ class _Sendable:
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class Job(_Sendable):
-    """One selfie job; make it with `Job.authenticate` or `Job.register`.
+class Job(Makers, _Sendable):
+    """One job; make it with the constructor of its product, such as `Job.authenticate` or `Job.enhanced_kyc`.
 
-    Immutable, and cheap to keep: a path is read only when the upload starts. Raises InvalidJob at once for ids that
-    are empty, longer than 255 characters or hold line breaks or other controls, for partner_params that are not text,
-    for flags that are not bool, for a callback_url that is not a URL, and for bytes that are not a colour JPEG or PNG.
+    Immutable, and cheap to keep: a path is read only when the upload starts. All constructors take job_id (default: a
+    fresh UUID; never one that was used before), partner_params (text to text, which come back with the verdict),
+    callback_url, and consent (a dict, as some authorities want it). Raises InvalidJob at once for ids that are empty,
+    longer than 255 characters or hold line breaks or other controls, for partner_params that are not text, for flags
+    that are not bool, for a callback_url that is not a URL, for bytes that are not a colour JPEG or PNG, and for what
+    the product needs or does not take.
     """
 
     user_id: str
@@ -71,73 +73,55 @@ class Job(_Sendable):
     callback_url: str | None = None
     use_enrolled_image: bool = False
     allow_new_enroll: bool = False
+    #: None for a job_type that no known product has.
+    product: Product | None = None
+    id_info: IdInfo | None = None
+    #: A Biometric KYC's id card too.
+    document: Document | None = None
+    screening: Screening | None = None
+    consent: Mapping[str, Any] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        if self.product is None and known_job_type(self.job_type) is not None:
+            object.__setattr__(self, "product", product_of(self.job_type))
         for name in ("user_id", "job_id"):
             why = id_flaw(getattr(self, name))
             if why:
                 raise InvalidJob(f"{name} {why}", job=self)
-        why = self._params_flaw() or _options_flaw(self) or _content_flaw(self)
+        why = self._params_flaw() or job_flaw(self)
         if why:
             raise InvalidJob(f"job {self.job_id} of user {self.user_id}: {why}", job=self)
         params = _Params(self.partner_params) if self.partner_params else _NO_PARAMS
         object.__setattr__(self, "partner_params", params)
 
     def _params_flaw(self) -> str:
-        return _params_flaw(self.partner_params)
+        return params_flaw(self.partner_params)
 
     @classmethod
-    def authenticate(
-        cls,
-        user_id: str,
-        selfie: ImageSource | None = None,
-        *,
-        liveness: Iterable[ImageSource] = (),
-        job_id: str | None = None,
-        partner_params: Mapping[str, str] | None = None,
-        callback_url: str | None = None,
-        use_enrolled_image: bool = False,
-    ) -> "Job":
-        """Is this the person who is on file as *user_id*? (job type 2)
-
-        *liveness*: 6 to 8 frames of the same moment prove that a living person was there; 0 asks for no such proof.
-        *job_id* must never have been used before; by default it is a fresh UUID. *partner_params* (text to text)
-        come back with the verdict. *selfie* may be left out only with *use_enrolled_image*.
-        """
+    def of(cls, product: Product | str, user_id: str, **parts: Any) -> Self:
+        """A job of any *product*, of *parts* by the names of this class's fields. Raises InvalidJob."""
         try:
-            face, frames = _pictures(selfie, liveness, user_id)
-        finally:
-            # So that no frame of a traceback holds raw image bytes.
-            del selfie, liveness
-        about = _about(job_id, partner_params, callback_url)
-        kind = JobType.SMART_SELFIE_AUTHENTICATION
-        return cls(user_id, kind, face, frames, **about, use_enrolled_image=use_enrolled_image)
+            product = Product(product)
+        except ValueError:
+            raise InvalidJob(f"user {user_id!r}: product {product!r:.60} is not known: give a Product") from None
+        given = {name: value for name, value in parts.items() if value is not None or name in FLAGS}
+        del parts
+        return cls(user_id, job_type(product.spec.job_type), product=product, **given)
 
-    @classmethod
-    def register(
-        cls,
-        user_id: str,
-        selfie: ImageSource,
-        *,
-        liveness: Iterable[ImageSource] = (),
-        job_id: str | None = None,
-        partner_params: Mapping[str, str] | None = None,
-        callback_url: str | None = None,
-        allow_new_enroll: bool = False,
-    ) -> "Job":
-        """Put this person on file as *user_id* (job type 4), who must be new unless *allow_new_enroll*."""
-        try:
-            face, frames = _pictures(selfie, liveness, user_id)
-        finally:
-            del selfie, liveness
-        about = _about(job_id, partner_params, callback_url)
-        kind = JobType.SMART_SELFIE_REGISTRATION
-        return cls(user_id, kind, face, frames, **about, allow_new_enroll=allow_new_enroll)
+    @property
+    def family(self) -> Family:
+        """How it reaches Smile ID."""
+        return Family.UPLOAD if self.product is None else self.product.spec.family
+
+    def subject(self) -> bytes:
+        """Whom or what it asks about, beside its pictures, as JSON: the same for the same fields; b"" for nothing."""
+        parts = [part.fields() for part in (self.id_info, self.screening) if part is not None]
+        return orjson.dumps(parts, option=orjson.OPT_SORT_KEYS) if parts else b""
 
     @property
     def ticket(self) -> Ticket:
         """Exists from birth: after a cancellation `await session.wait(job.ticket)` still finds the job."""
-        return Ticket(self.user_id, self.job_id, self.job_type)
+        return Ticket(self.user_id, self.job_id, self.job_type, product=self.product)
 
     @property
     def may_have_left(self) -> bool:
@@ -150,15 +134,19 @@ class Job(_Sendable):
 
     @property
     def images(self) -> tuple[Image, ...]:
-        """The selfie, if there is one, then the liveness frames."""
-        return (self.selfie, *self.liveness) if self.selfie else self.liveness
+        """The selfie, if there is one, the liveness frames, front and back of a document."""
+        return tuple(image for _, image in self.named_images())
 
     def named_images(self) -> Iterator[tuple[str, Image]]:
-        """Each picture with the name a message gives it: `selfie`, `liveness[0]`, …."""
+        """Each picture with the name a message gives it: `selfie`, `liveness[0]`, …, `front`, `back`."""
         if self.selfie:
             yield "selfie", self.selfie
         for number, frame in enumerate(self.liveness):
             yield f"liveness[{number}]", frame
+        if self.document:
+            yield "front", self.document.front
+            if self.document.back:
+                yield "back", self.document.back
 
     def spent(self) -> "Job":
         """The same job without image content: what outcomes and errors carry once it is accepted."""
@@ -168,81 +156,5 @@ class Job(_Sendable):
             self,
             selfie=self.selfie and self.selfie.spent(),
             liveness=tuple(image.spent() for image in self.liveness),
+            document=self.document and self.document.spent(),
         )
-
-
-def _about(job_id: str | None, partner_params: Mapping[str, str] | None, callback_url: str | None) -> dict[str, Any]:
-    """What may be left out of any job: Job's own defaults then hold."""
-    given = {"job_id": job_id, "partner_params": partner_params, "callback_url": callback_url}
-    return {name: value for name, value in given.items() if value is not None}
-
-
-def _pictures(
-    selfie: ImageSource | None, liveness: Iterable[ImageSource], user_id: str
-) -> tuple[Image | None, tuple[Image, ...]]:
-    try:
-        if isinstance(liveness, _ONE_PICTURE) or not isinstance(liveness, Iterable):
-            kind = type(liveness).__name__
-            raise InvalidJob(f"user {user_id!r}: liveness is one {kind}: give a list of pictures")
-        face = None if selfie is None else _picture(selfie, "selfie", user_id)
-        # Not a generator expression: its frame would hold the picture before the one that fails.
-        return face, tuple(map(_picture, liveness, map("liveness[{}]".format, count()), repeat(user_id)))
-    finally:
-        del selfie, liveness
-
-
-def _picture(source: ImageSource, name: str, user_id: str) -> Image:
-    why = f"is {type(source).__name__}: give a path, bytes or an Image"
-    if isinstance(source, str | os.PathLike):
-        try:
-            return Image.from_path(source)
-        except InvalidJob as error:
-            why = f"has no usable path ({error})"
-    elif isinstance(source, Image):
-        return source
-    elif isinstance(source, bytes | bytearray | memoryview):
-        # Judged by Job itself, which can say whose picture it is.
-        content = bytes(source)
-        return Image(content=content, size=len(content))
-    del source
-    raise InvalidJob(f"user {user_id!r}: {name} {why}")
-
-
-def _content_flaw(job: "Job") -> str:
-    for name, image in job.named_images():
-        why = "" if image.content is None else flaw(image.content, image.trusted)
-        if why:
-            return f"{name} {why}"
-    return ""
-
-
-def _params_flaw(params: object) -> str:
-    if not isinstance(params, Mapping):
-        return f"partner_params is {type(params).__name__}: give a dict of texts"
-    for name, value in params.items():
-        if not isinstance(name, str) or not isinstance(value, str):
-            return f"partner_params[{name!r}] is {type(value).__name__}: names and values must be texts"
-        if name in _RESERVED:
-            return f"partner_params[{name!r}] is set by the job itself: leave it out"
-        if not encodes(name + value):
-            return f"partner_params[{name!r}] holds half a surrogate pair: give valid text"
-    return ""
-
-
-def _options_flaw(job: Job) -> str:
-    why = job_type_flaw(job.job_type) or ("is 0: give a JobType" if job.job_type == UNKNOWN_JOB_TYPE else "")
-    if why:
-        return f"job_type {why}"
-    for name in _FLAGS:
-        flag: object = getattr(job, name)
-        # The text "false" of a form counts as true, and would put a stranger's face in the place of an enrolled one.
-        if not isinstance(flag, bool):
-            return f"{name} is {type(flag).__name__}: give True or False"
-    if job.selfie is None and not job.use_enrolled_image:
-        return "there is no selfie: give one, or set use_enrolled_image"
-    if job.callback_url is not None:
-        # Whether it may be http is the session's to say, which knows whose account it is.
-        why = url_flaw(job.callback_url, plain=True)
-        if why:
-            return f"callback_url {why}"
-    return ""

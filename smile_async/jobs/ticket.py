@@ -10,6 +10,7 @@ from typing import Any, Self
 import orjson
 
 from smile_async.errors import InvalidJob
+from smile_async.jobs.product import Product, known_product, product_of
 
 __all__ = [
     "MAX_ID_LENGTH",
@@ -50,6 +51,7 @@ class JobType(IntEnum):
     BUSINESS_VERIFICATION = 7
     UPDATE_PHOTO = 8
     COMPARE_USER_INFO = 9
+    AML = 10
     ENHANCED_DOCUMENT_VERIFICATION = 11
 
 
@@ -57,44 +59,63 @@ class JobType(IntEnum):
 class Ticket:
     """The stub that finds a job again: keep it in your database, it is small and JSON.
 
-    `user_id` and `job_id` are what Smile ID asks for; `smile_job_id` is its own number, None until it is known. Raises
-    InvalidJob for a job_type that is no whole number.
+    `user_id` and `job_id` are what Smile ID asks for; `smile_job_id` is its own number, None until it is known;
+    `product` is None where nobody knows which of those that share the job_type it is; `api` is the API it went to, None
+    for the first. Raises InvalidJob for a job_type that is no whole number, or another than the product's.
     """
 
     user_id: str
     job_id: str
     job_type: int
     smile_job_id: str | None = None
+    product: Product | None = None
+    api: str | None = None
 
     def __post_init__(self) -> None:
         why = job_type_flaw(self.job_type)
         if why:
             raise InvalidJob(f"job_type {why}")
+        if self.product is None:
+            object.__setattr__(self, "product", product_of(self.job_type))
+        elif self.product.spec.job_type != self.job_type:
+            raise InvalidJob(f"job_type is {int(self.job_type)}, which is not that of {self.product}")
+
+    @property
+    def about(self) -> int | Product:
+        """What the meaning of a code depends on: its product if that is known, else its job type."""
+        return self.job_type if self.product is None else self.product
 
     def to_json(self) -> str:
         """One line of JSON that `from_json` reads."""
         return orjson.dumps(self.to_dict()).decode()
 
     def to_dict(self) -> dict[str, Any]:
-        """The four fields as plain values."""
-        return {
+        """The fields as plain values; product and api only where the others do not tell them."""
+        told = {
             "user_id": self.user_id,
             "job_id": self.job_id,
             "job_type": int(self.job_type),
             "smile_job_id": self.smile_job_id,
         }
+        if self.product is not product_of(self.job_type):
+            told["product"] = str(self.product)
+        return told if self.api is None else {**told, "api": self.api}
 
     @classmethod
     def from_json(cls, text: str | bytes | Mapping[str, Any]) -> Self:
         """The ticket that `to_json` wrote (or its fields as a mapping); raises InvalidJob if it is none."""
         try:
             found = text if isinstance(text, Mapping) else orjson.loads(text)
-            number = found.get("smile_job_id")
-            ticket = cls(found["user_id"], found["job_id"], job_type(found["job_type"]), number)
+            number, name, api = found.get("smile_job_id"), found.get("product"), found.get("api")
+            product = None if name is None else known_product(name)
+            ticket = cls(found["user_id"], found["job_id"], job_type(found["job_type"]), number, product, api)
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidJob(f"not a ticket ({type(error).__name__}): give what ticket.to_json() wrote") from None
-        if not all(isinstance(part, str) for part in (ticket.user_id, ticket.job_id, "" if number is None else number)):
+        texts = (ticket.user_id, ticket.job_id, *(part for part in (number, name, api) if part is not None))
+        if not all(isinstance(part, str) for part in texts):
             raise InvalidJob("not a ticket: user_id, job_id and smile_job_id are texts")
+        if name is not None and product is None:
+            raise InvalidJob(f"not a ticket: product {name[:40]!r} is not known here")
         return ticket
 
 
@@ -126,11 +147,12 @@ def id_flaw(value: object) -> str:
 
 def same_job(one: Ticket, other: Ticket) -> bool:
     """Whether both may be about one job: what either does not know contradicts nothing."""
-    kinds, numbers = (one.job_type, other.job_type), (one.smile_job_id, other.smile_job_id)
+    kinds = (one.job_type, other.job_type)
+    pairs = ((one.smile_job_id, other.smile_job_id), (one.product, other.product), (one.api, other.api))
     return (
         (one.user_id, one.job_id) == (other.user_id, other.job_id)
         and (kinds[0] == kinds[1] or UNKNOWN_JOB_TYPE in kinds)
-        and (numbers[0] == numbers[1] or None in numbers)
+        and all(first == second or None in (first, second) for first, second in pairs)
     )
 
 

@@ -6,29 +6,37 @@ nor `dataclasses.asdict`, pydantic or a web framework's encoder carries it to a 
 
 from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import orjson
 
 from smile_async.errors import UnreadableReply
-from smile_async.jobs.codes import Decision
+from smile_async.jobs.codes import Decision, meaning_of
 from smile_async.jobs.ticket import Ticket
 
 __all__ = ["JobStatus", "Source", "Verdict"]
 
-Source = Literal["poll", "callback"]
+#: How it came: from `/job_status`, after a callback, or in the reply to the job's own request.
+Source = Literal["poll", "callback", "reply"]
 
 
 class _AsItCame:
     """What a reply held besides, for who asks for it by name."""
 
-    __slots__ = ("image_links", "raw")
+    __slots__ = ("image_links", "raw", "record")
     image_links: Mapping[str, str]
     raw: Mapping[str, Any]
+    #: What the authority, the document or the list says of the person, by the provider's names.
+    record: Mapping[str, Any]
 
-    def __post_init__(self, image_links: Mapping[str, str] | None, raw: Mapping[str, Any] | None) -> None:
-        object.__setattr__(self, "image_links", {} if image_links is None else image_links)
-        object.__setattr__(self, "raw", {} if raw is None else raw)
+    def __post_init__(
+        self,
+        image_links: Mapping[str, str] | None,
+        raw: Mapping[str, Any] | None,
+        record: Mapping[str, Any] | None = None,
+    ) -> None:
+        for name, value in (("image_links", image_links), ("raw", raw), ("record", record)):
+            object.__setattr__(self, name, {} if value is None else value)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _revived, (type(self), {name: getattr(self, name) for name in self.__dataclass_fields__})  # type: ignore[attr-defined]
@@ -38,9 +46,10 @@ class _AsItCame:
 class Verdict(_AsItCame):
     """What Smile ID says about a job; let a user in on `verdict.approved` and on nothing else.
 
-    `confirmed` is true only for what came in a signed `/job_status` reply: a callback's signature does not cover its
-    body. `final` is false while a human review may still overturn it. `confidence` is 0 to 100 or None. `raw` and
-    `image_links` hold what came, personal data and presigned links included: they show in no repr and no serialiser
+    `confirmed` is true only for what came in a signed reply to a request of ours: a callback's signature does not cover
+    its body. `final` is false while a human review may still overturn it. `confidence` is 0 to 100 or None. `record` is
+    what the authority, the document or the list says, without words for "nothing"; photos in it stay base64. It, `raw`
+    and `image_links` hold what came, personal data and presigned links included: they show in no repr and no serialiser
     sees them, unless you name them.
     """
 
@@ -58,28 +67,34 @@ class Verdict(_AsItCame):
     image_links: InitVar[Mapping[str, str] | None] = None
     history: "tuple[Verdict, ...]" = field(default=(), repr=False)
     raw: InitVar[Mapping[str, Any] | None] = None
+    record: InitVar[Mapping[str, Any] | None] = None
 
     @property
     def approved(self) -> bool:
-        """Confirmed by a status query, and approved: the only test that should open a door."""
+        """Confirmed by Smile ID itself, and approved: the only test that should open a door."""
         return self.confirmed and self.decision is Decision.APPROVED
 
-    def to_json(self) -> str:
-        """One line of JSON for your own bus or database; without `raw`, history and links."""
-        return orjson.dumps(
-            {
-                "decision": self.decision,
-                "final": self.final,
-                "code": self.code,
-                "text": self.text,
-                "ticket": self.ticket.to_dict(),
-                "source": self.source,
-                "confirmed": self.confirmed,
-                "confidence": self.confidence,
-                "timestamp": self.timestamp,
-                "actions": dict(self.actions),
-            }
-        ).decode()
+    @property
+    def on_the_way(self) -> bool:
+        """Whether it is a message on the way, such as 1012 of a Biometric KYC: nobody waits for it."""
+        meaning = meaning_of(self.code, self.ticket.about)
+        return meaning is not None and meaning.on_the_way
+
+    def to_json(self, record: bool = False) -> str:
+        """One line of JSON for your own bus or database; without `raw`, history and links, and *record* if asked."""
+        told = {
+            "decision": self.decision,
+            "final": self.final,
+            "code": self.code,
+            "text": self.text,
+            "ticket": self.ticket.to_dict(),
+            "source": self.source,
+            "confirmed": self.confirmed,
+            "confidence": self.confidence,
+            "timestamp": self.timestamp,
+            "actions": dict(self.actions),
+        }
+        return orjson.dumps({**told, "record": dict(self.record)} if record else told).decode()
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -95,10 +110,11 @@ class Verdict(_AsItCame):
                 code=str(found["code"]),
                 text=str(found["text"]),
                 ticket=Ticket.from_json(found["ticket"]),
-                source="callback" if found["source"] == "callback" else "poll",
+                source=found["source"] if found["source"] in get_args(Source) else "poll",
                 confidence=None if found["confidence"] is None else float(found["confidence"]),
                 timestamp=str(found["timestamp"]),
                 actions={str(name): str(said) for name, said in found["actions"].items()},
+                record=dict(found.get("record") or {}),
             )
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise UnreadableReply(f"not a verdict ({type(error).__name__}): give what to_json() wrote") from None
@@ -127,6 +143,6 @@ def _revived(kind: type[Verdict] | type[JobStatus], values: dict[str, Any]) -> V
 
 
 for _kind in (Verdict, JobStatus):
-    for _name in _AsItCame.__slots__:
+    for _name in {*_AsItCame.__slots__} & {*vars(_kind)}:
         # A default that stands in the class would hide what the base's slot holds.
         delattr(_kind, _name)

@@ -15,6 +15,7 @@ from sqlalchemy import bindparam
 from smile_async.errors import InvalidJob, SmileError
 from smile_async.jobs.codes import Decision
 from smile_async.jobs.job import Job
+from smile_async.jobs.product import known_product
 from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.ticket import job_type as as_job_type
 from smile_async.jobs.verdict import Verdict
@@ -147,13 +148,15 @@ NOTES: Mapping[str, sa.Update] = {
 class Begun:
     """An attempt to send a job: its number, and how far earlier ones may have come.
 
-    With a ticket the job was accepted before, and nothing is to be sent.
+    With a ticket the job was accepted before, and nothing is to be sent. *since*: when the first of them was made
+    (seconds since 1970).
     """
 
     attempt: int
     reach: Reach
     ticket: Ticket | None = None
     verdict: Verdict | None = None
+    since: float | None = None
 
 
 def new_row(job: Job, digest: str) -> dict[str, Any]:
@@ -162,6 +165,7 @@ def new_row(job: Job, digest: str) -> dict[str, Any]:
         "job_id": job.job_id,
         "user_id": job.user_id,
         "job_type": int(job.job_type),
+        "product": job.ticket.to_dict().get("product"),
         "state": State.SENDING,
         "digest": digest,
         "reach": int(Reach.RESERVED),
@@ -184,13 +188,14 @@ def judged(row: Mapping[Any, Any], job: Job, digest: str) -> Begun:
             job=job,
         )
     if row["accepted_at"] is None:
-        return Begun(row["attempts"] + 1, Reach(row["reach"]))
+        return Begun(row["attempts"] + 1, Reach(row["reach"]), since=None if fresh else row.get("sent_at"))
     return Begun(row["attempts"], Reach.UPLOADED, ticket_of(row), verdict_of(row))
 
 
 def ticket_of(row: Mapping[Any, Any]) -> Ticket:
     """The ticket of *row*."""
-    return Ticket(row["user_id"], row["job_id"], as_job_type(row["job_type"]), row["smile_job_id"])
+    ids = (row["user_id"], row["job_id"], as_job_type(row["job_type"]), row["smile_job_id"])
+    return Ticket(*ids, known_product(row["product"]), row["api"])
 
 
 def verdict_of(row: Mapping[Any, Any]) -> Verdict | None:
@@ -203,7 +208,7 @@ def verdict_of(row: Mapping[Any, Any]) -> Verdict | None:
         code=row["code"],
         text=row["text"],
         ticket=ticket_of(row),
-        source="callback" if row["source"] == "callback" else "poll",
+        source=row["source"],
         confirmed=True,
         confidence=row["confidence"],
         timestamp=row["timestamp"],

@@ -26,7 +26,7 @@ from smile_async.jobs.job import Job
 from smile_async.ledger.database import is_outage
 from smile_async.ledger.failpoints import failpoint
 from smile_async.ledger.rows import MARK, NOTES, RECALL, RESUME, TAKE_OVER, Begun, judged, new_row
-from smile_async.ledger.schema import chunks, events, jobs
+from smile_async.ledger.schema import NOW, chunks, events, jobs
 from smile_async.log import log
 from smile_async.protocol.steps import Reach
 
@@ -249,7 +249,7 @@ def _begun(connection: Connection, intents: list[Intent], lost: set[Fence | None
             again.append({name: created[column] for name, column in _AGAIN.items()})
         found[job_id] = {"accepted_at": None, **created}
     if fresh:
-        connection.execute(jobs.insert(), fresh)
+        connection.execute(jobs.insert().values(sent_at=NOW), fresh)
     if again:
         connection.execute(RESUME, again)
     return answers

@@ -23,10 +23,12 @@ __all__ = [
     "Attempts",
     "Conversation",
     "Fault",
+    "Now",
     "Pause",
     "Prepare",
     "Put",
     "Reach",
+    "Request",
     "Sent",
     "Slot",
     "Step",
@@ -102,6 +104,18 @@ class Put:
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """The one POST of a product without pictures; answered by a Verdict, or by None if it is to come *later*."""
+
+    later: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """Ask for the server's time; answered by seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """POST /job_status; answered by a JobStatus."""
 
@@ -125,7 +139,7 @@ class Wait:
     seconds: float
 
 
-Step = Prepare | Put | Ask | Pause | Wait
+Step = Prepare | Put | Request | Now | Ask | Pause | Wait
 Answer = TypeVar("Answer")
 Conversation = Generator[Step, Any, Answer]
 

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, Send
 
 from .credentials import Keys
 from .faults import Faults, Leg
@@ -48,9 +48,13 @@ class CutOff(ConnectionError):
     """Raised in the middle of a reply to make the server drop the connection."""
 
 
-def build_app(desk: Desk, *routes: BaseRoute) -> ASGIApp:
-    """An ASGI app of *routes*, whose replies carry the Date of the sandbox's own clock."""
-    app = Starlette(routes=list(routes))
+def build_app(desk: Desk, *routes: BaseRoute, no_route: ExceptionHandler) -> ASGIApp:
+    """An ASGI app of *routes*, whose replies carry the Date of the sandbox's own clock.
+
+    *no_route* answers to what is none of them.
+    """
+    app = Starlette(routes=list(routes), exception_handlers={404: no_route, 405: no_route})
+    app.router.redirect_slashes = False  # many a client does not follow with its body
 
     async def dated(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_dated(message: Message) -> None:
@@ -85,8 +89,8 @@ def whose(desk: Desk, leg: Leg, body: bytes) -> tuple[str | None, str | None]:
     if desk.faults.pending(leg):
         with contextlib.suppress(orjson.JSONDecodeError, AttributeError):
             data = orjson.loads(body)
-            data = data.get("partner_params", data)
-            return data.get("user_id"), data.get("job_id")
+            params = data.get("partner_params") or {}
+            return params.get("user_id") or data.get("user_id"), params.get("job_id") or data.get("job_id")
     return None, None
 
 

@@ -13,8 +13,9 @@ from starlette.responses import Response
 
 __all__ = ["Fault", "Faults", "Leg"]
 
-#: The parts of a job's journey a fault can hit.
-Leg = Literal["upload", "put", "job_status", "callback"]
+#: The parts of a job's journey a fault can hit; "request" is that of the products of one request, "account" all that is
+#: asked about the account: tokens, services, documents.
+Leg = Literal["upload", "put", "job_status", "request", "callback", "account"]
 
 
 @dataclass(slots=True)

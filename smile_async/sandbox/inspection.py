@@ -19,6 +19,8 @@ from typing import Any
 import orjson
 
 from .decoding import decodes
+from .fields import PERSON, amiss, given
+from .products import Product
 from .records import ImageRecord
 
 __all__ = ["Inspection", "image_size", "inspect"]
@@ -31,7 +33,7 @@ _MAX_INFO = 60_000_000
 _MAX_TOTAL = 200_000_000
 
 # wire.md §5.3
-_SELFIE, _CARD = {0, 2}, {1, 3}
+_SELFIE, _CARD, _BACK = {0, 2}, {1, 3}, {5, 7}
 _FILES, _INLINE = {0, 1, 4, 5}, {2, 3, 6, 7}
 
 
@@ -45,15 +47,19 @@ class _Wanting(Exception):
 
 @dataclass(slots=True)
 class Inspection:
-    """What a zip holds: `code` is None if all is well, else 0903 or 0001 with a `complaint` in words."""
+    """What a zip holds: `code` is None if all is well, else 0903 or 0001 with a `complaint` in words.
+
+    `id_info` is whom it is about, the consent beside it included.
+    """
 
     images: list[tuple[ImageRecord, bytes]] = field(default_factory=list)
+    id_info: dict[str, Any] = field(default_factory=dict, repr=False)
     code: str | None = None
     complaint: str = ""
 
 
 def inspect(
-    zipped: bytes, job_type: int, *, use_enrolled_image: bool, max_image: int, decode: bool = True
+    zipped: bytes, product: Product, *, use_enrolled_image: bool, max_image: int, decode: bool = True
 ) -> Inspection:
     """Read a zip; *max_image* (bytes) caps what any one image may unpack to. Never raises for what a client sent.
 
@@ -64,7 +70,8 @@ def inspect(
         with zipfile.ZipFile(io.BytesIO(zipped)) as archive:
             info = _read_info(archive)
             _read_images(archive, info["images"], max_image, found, decode)
-        _check_complete(found, info, job_type, use_enrolled_image=use_enrolled_image)
+        _check_id_info(found, info, product)
+        _check_images(found, product, use_enrolled_image=use_enrolled_image)
     except _Wanting as error:
         found.code, found.complaint = "0001", str(error)
     except (
@@ -160,14 +167,28 @@ def _decode(text: object) -> bytes:
         raise _Wanting("an inline image in info.json is not base64 (a data: URI is not accepted)") from None
 
 
-def _check_complete(found: Inspection, info: dict[str, Any], job_type: int, *, use_enrolled_image: bool) -> None:
+def _check_id_info(found: Inspection, info: dict[str, Any], product: Product) -> None:
+    id_info, consent = info.get("id_info") or {}, info.get("consent_information")
+    if not isinstance(id_info, dict):
+        raise _Wanting("id_info in info.json is not an object")
+    found.id_info = given(PERSON, {"consent_information": consent, **id_info})
+    needed = product.needed
+    if product.card == "unless entered" and product.asks(found.id_info):
+        needed = (("country",), ("id_type",), ("id_number", "session_id"))
+    for names in needed:
+        if not found.id_info.keys() & {*names}:
+            raise _Wanting(f"id_info in info.json has no {' or '.join(names)}")
+    if wrong := amiss(PERSON, found.id_info):
+        raise _Wanting(f"id_info in info.json has an unfit {', '.join(wrong)}")
+
+
+def _check_images(found: Inspection, product: Product, *, use_enrolled_image: bool) -> None:
     kinds = {record.image_type_id for record, _ in found.images}
     if not use_enrolled_image and not kinds & _SELFIE:
         raise _Wanting("there is no selfie in the zip")
-    id_info = info.get("id_info")
-    entered = isinstance(id_info, dict) and id_info.get("entered") in (True, "true")
-    if not kinds & _CARD and (job_type in (6, 11) or (job_type == 1 and not entered)):
-        raise _Wanting("there is no image of an id card in the zip")
+    demanded = product.card == "always" or not product.asks(found.id_info)
+    if not kinds & _CARD and (demanded or kinds & _BACK):
+        raise _Wanting("there is no image of the front of an id card in the zip")
 
 
 def image_size(content: bytes) -> tuple[int, int] | None:

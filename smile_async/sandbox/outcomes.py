@@ -1,29 +1,15 @@
-"""Which results a job gets, and what they say in Smile's words.
+"""What results say in Smile's words: their texts, and the actions of a job of pictures.
 
-Codes per job type are those of jobs/codes.py; texts are Smile's own where a public fixture shows them (official
+What codes mean is said in jobs/codes.py; texts are Smile's own where a public fixture shows them (official
 Python SDK, tests/conftest.py) and the meaning of the code otherwise; action values are from the official Android
 enum (wire.md §10). The pairing of values with outcomes is our inference wherever no published sample has it.
 """
 
 from smile_async.jobs.codes import classify, meaning_of
 
-__all__ = ["APPROVED", "FINAL", "JOB_TYPES", "REGISTRATIONS", "actions_of", "text_of"]
+from .products import Product
 
-#: The job types that travel by /upload and have documented results (wire.md §3; 8 and 9 do not).
-JOB_TYPES = frozenset({1, 2, 4, 6, 11})
-#: The job types that enrol their user (wire.md §3).
-REGISTRATIONS = frozenset({1, 4, 6, 11})
-
-#: sandbox_result "0", "1", "2" (wire.md §11) by job type; no provisional code for documents is documented.
-APPROVED = {1: "0810", 2: "0820", 4: "0840", 6: "0810", 11: "0810"}
-REJECTED = {1: "0811", 2: "0821", 4: "0841", 6: "0811", 11: "0811"}
-PROVISIONAL = {1: "0812", 2: "0822", 4: "0844"}
-#: What a human reviewer can say: approve, reject, spoof.
-FINAL = {
-    "approve": {1: "1210", 2: "1220", 4: "1240", 6: "0810", 11: "0810"},
-    "reject": {1: "1211", 2: "1221", 4: "1241", 6: "0811", 11: "0811"},
-    "spoof": {1: "1212", 2: "1222", 4: "1242", 6: "0907", 11: "0907"},
-}
+__all__ = ["actions_of", "text_of"]
 
 #: Texts seen in the official SDK's fixtures, and those built after the same pattern for job types 2 and 4.
 _TEXTS = {
@@ -41,14 +27,27 @@ _TEXTS = {
     "1240": "Enroll User - Human Judgement",
 }
 
+#: Those that one product has for itself, and those of lookups ("" = whoever looked up).
+_OWN_TEXTS = {
+    ("0810", "document_verification"): "Document Verified",  # official Android SDK, JobResultAdapterTest
+    ("0810", "enhanced_document_verification"): "Document Verified",
+    ("1012", "business_verification"): "Business Verified",
+    ("1012", ""): "ID Number Validated",
+    ("1020", ""): "Exact Match",
+    ("1021", ""): "Partial Match",
+    ("1022", ""): "No Match",
+    ("1030", ""): "Found on list",
+    ("1031", ""): "No match found",
+    ("0880", ""): "Update Photo",
+}
 
-def text_of(code: str, job_type: int) -> str:
+
+def text_of(code: str, product: Product) -> str:
     """The ResultText of *code*."""
-    if job_type in (6, 11) and code == "0810":
-        return "Document Verified"  # official Android SDK, JobResultAdapterTest
-    meaning = meaning_of(code, job_type)
-    if meaning is None:
-        return "Result " + code
+    own = _OWN_TEXTS.get((code, product.name)) or _OWN_TEXTS.get((code, ""))
+    meaning = meaning_of(code, product.job_type)
+    if own or meaning is None:
+        return own or "Result " + code
     return _TEXTS.get(code, meaning.text.capitalize())
 
 
@@ -67,12 +66,12 @@ _KEYS = (
     "Update_Registered_Selfie_On_File",
     "Selfie_To_Registered_Selfie_Compare",
 )
-#: Which comparison is the heart of a job type; a registration (4) compares with nothing.
-_COMPARE = {
-    1: "Selfie_To_ID_Authority_Compare",
-    2: "Selfie_To_Registered_Selfie_Compare",
-    6: "Selfie_To_ID_Card_Compare",
-    11: "Selfie_To_ID_Card_Compare",
+#: What documents add to them (actions.csv).
+_DOCUMENT = {
+    "pass": ("Passed", "Passed"),
+    "mismatch": ("Failed", "Passed"),
+    "spoof": ("Failed", "Failed"),
+    "unusable": ("Unable To Determine", ""),
 }
 #: story: (Liveness_Check, comparison, Human_Review_Compare, Human_Review_Liveness_Check), "" = Not Applicable
 _STORIES = {
@@ -95,26 +94,24 @@ _MACHINE = {"0": "pass", "1": "mismatch", "2": "provisional", "3": "spoof", "4":
 _HUMAN = {"0": "human_pass", "1": "human_mismatch", "2": "human_spoof", "3": "human_unsure", "4": "human_mismatch"}
 
 
-def _story(code: str, job_type: int) -> str:
+def _story(code: str, product: Product) -> str:
     if code == "0907":
         return "spoof"
     if code == "0817":
         return "pass"
-    if code[:3] in ("091", "092", "094"):
+    if code[:3] in ("091", "092", "094") or (product.card == "always" and code in ("0812", "0816")):
         return "unusable"
-    if job_type in (6, 11) and code in ("0812", "0816"):
-        return "unusable"
-    if code[:3] in ("081", "082", "084"):
+    if code[:3] in ("081", "082", "084", "088"):
         return _MACHINE.get(code[3], "suspected")
-    return _HUMAN.get(code[3], "nothing") if code[:3] in ("121", "122", "124") else "nothing"
+    return _HUMAN.get(code[3], "nothing") if code[:3] in ("121", "122", "124", "128") else "nothing"
 
 
-def actions_of(code: str, job_type: int, *, frames: int) -> dict[str, str]:
-    """The `Actions` of a result: the twelve documented keys with values that agree with *code*.
+def actions_of(code: str, product: Product, *, frames: int) -> dict[str, str]:
+    """The `Actions` of a job of pictures: the twelve documented keys with values that agree with *code*.
 
     Liveness is judged by 6 to 8 *frames* alone (wire.md §12), unless it is what the code itself is about.
     """
-    story = _story(code, job_type)
+    story = _story(code, product)
     liveness, compare, human_compare, human_liveness = _STORIES[story]
     if not 6 <= frames <= 8 and story not in _ABOUT_LIVENESS:
         liveness = human_liveness = ""
@@ -123,12 +120,14 @@ def actions_of(code: str, job_type: int, *, frames: int) -> dict[str, str]:
         "Selfie_Provided": "Failed" if code in ("0001", "0903") else "Passed",
         "Human_Review_Liveness_Check": human_liveness,
     }
-    if job_type in _COMPARE:
-        said[_COMPARE[job_type]] = compare
+    if product.compares:
+        said[product.compares] = compare
         said["Human_Review_Compare"] = human_compare
-    if job_type in REGISTRATIONS:
+    if product.enrols:
         enrolled = {"approved": "Approved", "provisional": "Provisionally Approved", "rejected": "Rejected"}
-        said["Register_Selfie"] = enrolled.get(classify(code, job_type), "")
-    if job_type == 1 and story != "nothing":
-        said["Verify_ID_Number"], said["Return_Personal_Info"] = "Verified", "Returned"
-    return {key: said.get(key) or "Not Applicable" for key in _KEYS}
+        said["Register_Selfie"] = enrolled.get(classify(code, product.job_type), "")
+    keys: tuple[str, ...] = _KEYS
+    if product.card == "always":
+        keys += ("Verify_Document", "Document_Check")
+        said |= dict(zip(keys[-2:], _DOCUMENT.get(story, ("", "")), strict=True))
+    return {key: said.get(key) or "Not Applicable" for key in keys}

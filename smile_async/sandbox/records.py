@@ -7,10 +7,18 @@ somebody asks, so no timer runs per job, virtual time works, and a restart loses
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from smile_async.jobs.codes import classify
+from smile_async.jobs.codes import classify, meaning_of
 from smile_async.timing.clock import Clock, SystemClock
 
-__all__ = ["CallbackSent", "ImageRecord", "JobRecord", "Message"]
+from .products import PRODUCTS, Product, of_type
+
+__all__ = ["CallbackSent", "ImageRecord", "JobRecord", "Message", "decision_of"]
+
+
+def decision_of(code: str, job_type: int) -> str:
+    """What *code* decides about a job of that type: "" for a message on the way, else see `Decision`."""
+    meaning = meaning_of(code, job_type)
+    return "" if meaning is not None and meaning.on_the_way else classify(code, job_type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +56,11 @@ class CallbackSent:
 class JobRecord:
     """One provider job.
 
-    `submissions` counts how many provider jobs were created for this job_id (1, or something is badly wrong),
+    `product` is its name in `PRODUCTS`, `id_info` who or what it asks about. `submissions` counts how many provider
+    jobs were created for this job_id (1, or something is badly wrong; a product of one request counts its lookups),
     `prep_uploads` the upload URLs handed out, `uploads` the PUTs accepted, `processed` the zips read, `polls` the
-    answered /job_status queries, `refusals` the codes later /upload calls for the same job_id were refused with.
-    `complaint` says in words why a zip was found wanting. `notified` counts the results whose callback was tried.
+    answered /job_status queries, `refusals` the codes later calls for the same job_id were refused with. `complaint`
+    says in words why a zip was found wanting. `notified` counts the results whose callback was tried.
     `forgotten`: the user this job enrolled was forgotten since.
     """
 
@@ -78,8 +87,24 @@ class JobRecord:
     callbacks: list[CallbackSent] = field(default_factory=list)
     notified: int = 0
     forgotten: bool = False
+    product: str = ""
+    id_info: dict[str, Any] = field(default_factory=dict, repr=False)
     # The underscore keeps the clock out of the saved state: orjson skips such fields.
     _clock: Clock = field(default_factory=SystemClock, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        kind = of_type(self.job_type)
+        self.product = self.product or (kind.name if kind else "")
+
+    @property
+    def kind(self) -> Product:
+        """What product it is a job of."""
+        return PRODUCTS[self.product]
+
+    @property
+    def arrived_at(self) -> float | None:
+        """When all was there that is to be judged: the zip, or the one request; None = not yet."""
+        return self.created_at if self.kind.path else self.zip_at
 
     @classmethod
     def restore(cls, saved: dict[str, Any], clock: Clock) -> Self:
@@ -109,8 +134,8 @@ class JobRecord:
 
     @property
     def decision(self) -> str:
-        """`approved`, `provisional`, `rejected`, `error` or `unknown` as of now; "" while there is no result."""
-        return classify(self.latest.code, self.job_type) if self.latest else ""
+        """`approved`, `attention`, `provisional`, `rejected`, `error` or `unknown` as of now; "" = not yet decided."""
+        return decision_of(self.latest.code, self.job_type) if self.latest else ""
 
     @property
     def final(self) -> bool:
@@ -120,7 +145,7 @@ class JobRecord:
     @property
     def state(self) -> str:
         """`awaiting_zip`, `processing`, `provisional` or `final`, as of now."""
-        if self.zip_at is None:
+        if self.arrived_at is None:
             return "awaiting_zip"
         if not self.decision:
             return "processing"

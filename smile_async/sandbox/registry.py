@@ -11,14 +11,17 @@ from pathlib import Path
 
 from smile_async.jobs.codes import classify
 
+from .authorities import lookup_code
 from .inspection import Inspection
-from .outcomes import APPROVED, FINAL, PROVISIONAL, REGISTRATIONS, REJECTED
 from .records import JobRecord, Message
-from .requests import PrepUpload, Refusal
+from .requests import IdRequest, PrepUpload, Refusal
 from .settings import Settings
 from .state_file import StateFile
 
 __all__ = ["Registry", "Script", "as_script"]
+
+#: What a registration has come to as long as its user counts as enrolled.
+_ENROLLED = ("approved", "attention", "provisional")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ class Registry:
         if self._enrolled.pop(user_id, self) is not self:
             self._state_file.write(f"user:{user_id}", False)
         for job in self._enrolments.get(user_id, ()):
-            if job.decision in ("approved", "provisional"):
+            if job.decision in _ENROLLED:
                 job.forgotten = True
                 self.save(job)
         return known
@@ -89,8 +92,7 @@ class Registry:
     def enrolled(self, user_id: str) -> bool:
         """Whether *user_id* is enrolled as of now: by hand, or by a registration that is at least provisional."""
         return user_id in self._enrolled or any(
-            not job.forgotten and job.decision in ("approved", "provisional")
-            for job in self._enrolments.get(user_id, ())
+            not job.forgotten and job.decision in _ENROLLED for job in self._enrolments.get(user_id, ())
         )
 
     def by_ref(self, ref_id: str) -> JobRecord | None:
@@ -104,36 +106,65 @@ class Registry:
         """
         job = self.jobs.get(prep.job_id)
         if job is not None:
-            same = (job.user_id, job.job_type) == (prep.user_id, prep.job_type)
-            if not prep.retry or not same or job.zip_at is not None:
-                job.refusals.append("2215")
-                # The text is Smile's own (wire.md §4).
-                raise Refusal("2215", "Job already exists. Did you mean to set the retry flag to true?")
+            same = (job.user_id, job.kind) == (prep.user_id, prep.product)
+            if not prep.retry or not same or job.arrived_at is not None:
+                raise _exists(job)
             job.prep_uploads += 1
             return job
-        enrolled = self.enrolled(prep.user_id)
-        if prep.job_type in REGISTRATIONS and enrolled and not prep.allow_new_enroll:
+        product, enrolled = prep.product, self.enrolled(prep.user_id)
+        reuses = product.reuses and prep.use_enrolled_image
+        if product.enrols and enrolled and not (prep.allow_new_enroll or reuses):
             raise Refusal("2209", "wrong user id: a user is already enrolled under it")
-        if prep.job_type == 2 and not enrolled:
+        if (product.enrolled or reuses) and not enrolled:
             raise Refusal("2210", "no enrolled user found under this user id")
+        return self._create(prep, reuses=reuses)
+
+    def look_up(self, asked: IdRequest, *, later: bool) -> JobRecord:
+        """The job that the one request *asked* makes, decided at once; *later*: only its callback and status tell.
+
+        Raises `Refusal` 2215, 2210 or, `scripted_only`, 9999.
+        """
+        job = self.jobs.get(asked.job_id)
+        if job is not None:
+            same = (job.user_id, job.kind) == (asked.user_id, asked.product)
+            if not same or not (self._late(job) or job.product in self._settings.run_again):
+                raise _exists(job)
+            job.submissions += 1
+        elif asked.id_info.get("search_existing_user") and not self.enrolled(asked.user_id):
+            raise Refusal("2210", "no enrolled user found under this user id")
+        else:
+            job = self._create(asked)
+        job.id_info, job.partner_params = asked.id_info, asked.partner_params
+        job.plan = self._plan(job, self._clock.time())
+        if not later:
+            job.notified = len(job.plan)  # the reply tells, and no callback besides
+        self.save(job)
+        return job
+
+    def recorded(self, job: JobRecord) -> bool:
+        """Whether /job_status knows *job* by now."""
+        return not self._late(job) and job.product not in self._settings.without_status
+
+    def _late(self, job: JobRecord) -> bool:
+        return bool(job.kind.path) and self._clock.time() < job.created_at + self._settings.recorded_after
+
+    def _create(self, prep: PrepUpload | IdRequest, *, reuses: bool = False) -> JobRecord:
         told = prep.user_id in self.scripts or prep.partner_params.get("sandbox_result") is not None
         if self._settings.scripted_only and not told:
             self.unscripted[prep.user_id] = None
             raise Refusal("9999", f"the test has not said what jobs of {prep.user_id!r} come to: script() them first")
-        return self._create(prep)
-
-    def _create(self, prep: PrepUpload) -> JobRecord:
         smile_job_id = f"{len(self.jobs) + 1:010}"
         job = JobRecord(
             user_id=prep.user_id,
             job_id=prep.job_id,
-            job_type=prep.job_type,
+            product=prep.product.name,
+            job_type=prep.product.job_type,
             smile_job_id=smile_job_id,
             ref_id=f"{self._settings.partner_id}-{smile_job_id}-{secrets.token_hex(12)}",
             created_at=self._clock.time(),
             partner_params=prep.partner_params,
             callback_url=prep.callback_url,
-            use_enrolled_image=prep.use_enrolled_image,
+            use_enrolled_image=reuses,
             _clock=self._clock,
         )
         self._add(job)
@@ -143,7 +174,7 @@ class Registry:
     def _add(self, job: JobRecord) -> None:
         self.jobs[job.job_id] = job
         self._by_ref[job.ref_id] = job
-        if job.job_type in REGISTRATIONS:
+        if job.kind.enrols:
             self._enrolments.setdefault(job.user_id, []).append(job)
 
     def land(self, job: JobRecord, size: int) -> bool:
@@ -158,7 +189,7 @@ class Registry:
         """Fix what *job* will come to, now that its zip was read."""
         job.processed += 1
         job.images = [record for record, _ in found.images]
-        job.complaint = found.complaint
+        job.id_info, job.complaint = found.id_info, found.complaint
         arrived = self._clock.time() if job.zip_at is None else job.zip_at
         if found.code is not None:
             job.plan = [Message(arrived + self._settings.latency, found.code)]
@@ -167,19 +198,17 @@ class Registry:
         self.save(job)
 
     def _plan(self, job: JobRecord, arrived: float) -> list[Message]:
-        forced = job.partner_params.get("sandbox_result")
         script = self.scripts.get(job.user_id)
+        forced = job.partner_params.get("sandbox_result")
         first = arrived + self._settings.latency
-        plan = [Message(first, APPROVED[job.job_type])]
-        if forced is not None:
-            code = {"0": APPROVED, "1": REJECTED, "2": PROVISIONAL}[forced].get(job.job_type)
-            plan = [Message(first, code)] if code else []
-        elif script is not None:
+        if forced is None and script is not None:
             plan = _scripted(script, first if script.after is None else arrived + script.after)
+        else:
+            plan = [Message(first, code) for code in _codes(job, forced)]
         undecided = not plan or classify(plan[-1].code, job.job_type) == "provisional"
         if undecided and self._settings.review is not None:
             last = plan[-1].at if plan else first
-            plan.append(Message(last + self._settings.review, FINAL["approve"][job.job_type]))
+            plan.append(Message(last + self._settings.review, job.kind.human["approve"]))
         return plan
 
     def review(self, job: JobRecord, code: str) -> None:
@@ -187,6 +216,22 @@ class Registry:
         job.plan = [*reversed(job.history), Message(self._clock.time(), code)]
         self.revised[job.job_id] = None
         self.save(job)
+
+
+def _codes(job: JobRecord, forced: str | None) -> list[str]:
+    """What *job* comes to, one after the other, by its number and by sandbox_result "0", "1" or "2"."""
+    product = job.kind
+    said = {None: product.approved, "0": product.approved, "1": product.rejected, "2": product.provisional}[forced]
+    if product.path:
+        return [said if forced and said else lookup_code(job.id_info, product.approved)]
+    looked_up = lookup_code(job.id_info, "1012") if product.looks_up and product.asks(job.id_info) else ""
+    return [looked_up] if looked_up not in ("", "1012") else [code for code in (looked_up, said) if code]
+
+
+def _exists(job: JobRecord) -> Refusal:
+    job.refusals.append("2215")
+    # The text is Smile's own (wire.md §4).
+    return Refusal("2215", "Job already exists. Did you mean to set the retry flag to true?")
 
 
 def _scripted(script: Script, first: float) -> list[Message]:

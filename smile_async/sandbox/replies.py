@@ -2,12 +2,17 @@
 
 from typing import Any
 
+from .authorities import overridden
 from .credentials import Keys, timestamp_at
 from .outcomes import actions_of, text_of
 from .records import JobRecord, Message
 from .settings import Settings
 
-__all__ = ["link_path", "result_body", "status_body", "upload_body", "upload_path"]
+__all__ = ["link_path", "record_of", "result_body", "status_body", "upload_body", "upload_path"]
+
+#: What a link to an image of that type is called (wire.md §7).
+_LINKED = {0: "selfie_image", 2: "selfie_image", 1: "id_card_image", 3: "id_card_image"}
+_LINKED |= {5: "id_card_back", 7: "id_card_back"}
 
 
 def upload_path(settings: Settings, job: JobRecord) -> str:
@@ -36,19 +41,27 @@ def upload_body(settings: Settings, keys: Keys, job: JobRecord, storage: str) ->
 def result_body(keys: Keys, job: JobRecord, message: Message, signed_at: float | None = None) -> dict[str, Any]:
     """One result, signed: what `result` and each entry of `history` hold, and what a callback sends flat."""
     timestamp = timestamp_at(message.at if signed_at is None else signed_at)
-    frames = sum(image.image_type_id in (4, 6) for image in job.images)
-    actions = actions_of(message.code, job.job_type, frames=frames)
-    return {
-        "ResultCode": message.code,
-        "ResultText": text_of(message.code, job.job_type),
+    product, code = job.kind, message.code
+    own = record_of(job, message)
+    body = {
+        "ResultCode": code,
+        "ResultText": text_of(code, product),
+        "ResultType": "ID Verification" if code[:3] == "101" and not product.path else product.result_type,
         "SmileJobID": job.smile_job_id,
         "PartnerParams": job.partner_params,
-        "Actions": actions,
-        "ConfidenceValue": "0" if "Failed" in actions.values() else "99",
-        "Source": "WebAPI",
-        "timestamp": timestamp,
-        "signature": keys.sign(timestamp),
     }
+    if not product.path:
+        frames = sum(image.image_type_id in (4, 6) for image in job.images)
+        actions = actions_of(code, product, frames=frames)
+        body["ConfidenceValue"] = "0" if "Failed" in actions.values() else "99"
+        own["Actions"] = actions | own.get("Actions", {})
+    return body | own | {"Source": "WebAPI", "timestamp": timestamp, "signature": keys.sign(timestamp)}
+
+
+def record_of(job: JobRecord, message: Message) -> dict[str, Any]:
+    """What is said of the person or business of *job*: all that is personal in its result."""
+    own = job.kind.answer(message.code, job.id_info) if job.kind.asks(job.id_info) else {}
+    return overridden(own, job.id_info, job.partner_params)
 
 
 def status_body(settings: Settings, keys: Keys, job: JobRecord, storage: str, **asked: bool) -> dict[str, Any]:
@@ -58,7 +71,7 @@ def status_body(settings: Settings, keys: Keys, job: JobRecord, storage: str, **
     latest = job.latest
     if latest is None:
         # 2314 and its text: Java SDK test; what is said between zip and result is our inference.
-        waiting = job.zip_at is None
+        waiting = job.arrived_at is None
         body |= (
             {"code": "2314", "result": "No zip file received"}
             if waiting
@@ -66,11 +79,11 @@ def status_body(settings: Settings, keys: Keys, job: JobRecord, storage: str, **
         )
         body |= {"job_complete": False, "job_success": False}
     else:
-        settled = job.final or settings.complete_on_provisional
+        settled = job.final or (settings.complete_on_provisional and job.decision == "provisional")
         body |= {
             "code": "2302",
             "job_complete": settled,
-            "job_success": settled and job.decision in ("approved", "provisional"),
+            "job_success": settled and job.decision in ("approved", "attention", "provisional"),
             "result": result_body(keys, job, latest),
         }
     if asked.get("image_links"):
@@ -81,8 +94,10 @@ def status_body(settings: Settings, keys: Keys, job: JobRecord, storage: str, **
 
 
 def _image_links(settings: Settings, keys: Keys, job: JobRecord, storage: str) -> dict[str, str]:
-    selfie = next((index for index, image in enumerate(job.images) if image.image_type_id in (0, 2)), None)
-    if selfie is None:
-        return {"error": "No selfie image found"}  # the shape is documented, the text is ours (wire.md §6)
     expires = int(settings.clock.time() + settings.url_lifetime)
-    return {"selfie_image": keys.presign_get(storage, link_path(settings, job, selfie), expires)}
+    links: dict[str, str] = {}
+    for index, image in enumerate(job.images):
+        name = _LINKED.get(image.image_type_id)
+        if name and name not in links:
+            links[name] = keys.presign_get(storage, link_path(settings, job, index), expires)
+    return links or {"error": "No image found"}  # the shape is documented, the text is ours (wire.md §6)

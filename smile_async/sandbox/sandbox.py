@@ -12,19 +12,18 @@ import anyio
 import httpx
 from starlette.types import ASGIApp
 
-from .api import api_routes
+from .api import api_routes, no_route
 from .callbacks import CallbackSender
 from .console import Console
 from .credentials import Keys
 from .desk import build_app
 from .faults import Fault, Faults, Leg
 from .images import Images
-from .outcomes import FINAL
 from .records import JobRecord
 from .registry import Registry, as_script
 from .server import RunningSandbox, Serving
 from .settings import Settings
-from .storage import storage_routes
+from .storage import no_object, storage_routes
 
 __all__ = ["Sandbox"]
 
@@ -65,9 +64,10 @@ class Sandbox:
         self._sender: CallbackSender | None = None
         self.running: RunningSandbox | None = None
         self.console = Console(self)
-        self.api_app: ASGIApp = build_app(self, *api_routes(self), *self.console.routes())
-        self.storage_app: ASGIApp = build_app(self, *storage_routes(self))
-        self.app: ASGIApp = build_app(self, *api_routes(self), *storage_routes(self), *self.console.routes())
+        api, storage = [*api_routes(self), *self.console.routes()], storage_routes(self)
+        self.api_app: ASGIApp = build_app(self, *api, no_route=no_route)
+        self.storage_app: ASGIApp = build_app(self, *storage, no_route=no_object)
+        self.app: ASGIApp = build_app(self, *api, *storage, no_route=no_route)
 
     def __repr__(self) -> str:
         return f"<Sandbox of partner {self.partner_id}: {len(self.registry.jobs)} jobs>"
@@ -99,6 +99,7 @@ class Sandbox:
     ) -> None:
         """Let the next and all following jobs of *user_id* come to *code*, *after* seconds from the arrival of the zip.
 
+        A product of one request is answered so much later; what follows `then` is for /job_status and callbacks.
         *after* None = the sandbox's latency. *then* holds later results, each (seconds after the one before, code):
         `code="0822", then=[(7200, "1220")]` is a review of two hours. Codes nobody has documented are allowed; a zip
         that is corrupt still comes to 0903 or 0001. Raises ValueError.
@@ -122,7 +123,8 @@ class Sandbox:
     ) -> None:
         """Let something go wrong for the next *times* requests (None = all) on *leg*.
 
-        Legs: "upload", "put", "job_status", "callback". *status* and *body* (bytes, text, or a mapping sent as JSON)
+        Legs: "upload", "put", "job_status", "callback", "request" (the products of one request, at once or later) and
+        "account" (tokens, services, documents). *status* and *body* (bytes, text, or a mapping sent as JSON)
         replace the reply, *headers* are added to it, *delay* (real seconds) holds it back, *cut* drops the connection
         in the middle of it, *tamper* edits the JSON of the true reply. With *effect* the request does its work first
         and only the reply is faulty; otherwise it has no effect, unless nothing but *delay*, *headers* or *tamper* is
@@ -147,9 +149,9 @@ class Sandbox:
         does not exist and ValueError for one without a zip or a judgement that is none.
         """
         job = self.registry.jobs[job_id]
-        if job.zip_at is None:
+        if job.arrived_at is None:
             raise ValueError(f"job {job_id} has no zip to review yet")
-        code = FINAL[judgement][job.job_type] if judgement in FINAL else judgement
+        code = job.kind.human.get(judgement, judgement)
         self.registry.review(job, as_script(code, None, ()).code)
         self.notify(job)
 

@@ -7,6 +7,7 @@ reading of wire.md that a careful client must survive.
 import ipaddress
 import re
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,6 +39,10 @@ class Settings:
     (unpublished; partners use 300). url_lifetime: of upload URLs and image links.
     complete_on_provisional: whether `job_complete` and `job_success` are already true for a provisional result
     (wire.md §6: unknown). not_found_status: HTTP status of code 2304, of which only "not 2xx" is known.
+    without_status: names of products of one request that /job_status does not know; run_again: those that look up once
+    more when a job_id is used again, instead of refusing it with 2215. recorded_after: from such a request until it is
+    on record: so long /job_status says 2304, and a repetition is another lookup. Of all three nothing is published.
+    demand_fields: whether what the catalogue says an id type needs besides the number must be there (2413).
     max_zip: largest body storage takes. max_image: largest image inside a zip. decode: whether pictures are decoded;
     one that can not be comes to 0001. image_memory: images are kept up to this many bytes, oldest dropped first, unless
     there is a state directory.
@@ -60,6 +65,10 @@ class Settings:
     url_lifetime: float = 900.0
     complete_on_provisional: bool = False
     not_found_status: int = 404
+    without_status: Collection[str] = ()
+    run_again: Collection[str] = ()
+    recorded_after: float = 0.0
+    demand_fields: bool = False
     max_zip: int = 50_000_000
     max_image: int = 20_000_000
     decode: bool = True
@@ -78,7 +87,7 @@ class Settings:
     def __post_init__(self) -> None:
         if not _PARTNER_ID.fullmatch(self.partner_id):
             raise ValueError(f"partner_id {self.partner_id!r} must be 1-32 letters, digits, '-' or '_'")
-        for name in ("latency", "window", "url_lifetime", "callback_interval"):
+        for name in ("latency", "window", "url_lifetime", "callback_interval", "recorded_after"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is a number of seconds and cannot be negative")
         if self.review is not None and not self.review >= 0:

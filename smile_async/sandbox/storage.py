@@ -21,7 +21,7 @@ from .inspection import Inspection, inspect
 from .records import JobRecord
 from .replies import link_path, upload_path
 
-__all__ = ["storage_routes"]
+__all__ = ["no_object", "storage_routes"]
 
 
 def storage_routes(desk: Desk) -> list[BaseRoute]:
@@ -43,6 +43,15 @@ def storage_routes(desk: Desk) -> list[BaseRoute]:
         Route("/videos/{partner}/{ref}/selfie.zip", put_zip, methods=["PUT"]),
         Route("/results/{partner}/{ref}/{index:int}/{name}", get_image, methods=["GET"]),
     ]
+
+
+async def no_object(request: Request, error: Exception) -> Response:  # noqa: ARG001 - one shape for all handlers
+    """What storage says to a path or a method it does not have."""
+
+    async def work() -> Response:
+        raise StorageRefusal(403, "AccessDenied", "Access Denied")
+
+    return await _answer(work)
 
 
 async def _answer(work: Callable[[], Awaitable[Response]]) -> Response:
@@ -102,7 +111,7 @@ def _decide(desk: Desk, job: JobRecord, reading: asyncio.Future[Inspection]) -> 
 def _read(desk: Desk, zipped: bytes, job: JobRecord) -> Inspection:
     found = inspect(
         zipped,
-        job.job_type,
+        job.kind,
         use_enrolled_image=job.use_enrolled_image,
         max_image=desk.settings.max_image,
         decode=desk.settings.decode,

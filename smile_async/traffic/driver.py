@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from smile_async.errors import ForgedReply, InvalidJob, SmileError, UnreadableReply
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
-from smile_async.jobs.verdict import JobStatus
+from smile_async.jobs.verdict import JobStatus, Verdict
 from smile_async.log import log
 from smile_async.protocol.signature import Secret, SignedStamp, Signer, Stamps, format_timestamp
 from smile_async.protocol.steps import (
@@ -19,9 +19,11 @@ from smile_async.protocol.steps import (
     Ask,
     Conversation,
     Fault,
+    Now,
     Pause,
     Prepare,
     Put,
+    Request,
     Sent,
     Slot,
     Step,
@@ -31,7 +33,7 @@ from smile_async.protocol.steps import (
 from smile_async.protocol.v1.archive import Archive
 from smile_async.protocol.v1.info_json import info_json
 from smile_async.protocol.v1.judging import judge_status
-from smile_async.protocol.v1.refusals import ONE_ID_NUMBER, refusal
+from smile_async.protocol.v1.refusals import ONE_ID_NUMBER, is_answer, refusal
 from smile_async.protocol.v1.replies import read_complaint, read_slot
 from smile_async.protocol.v1.requests import prepare_body, status_body
 from smile_async.protocol.v1.storage import put_refusal
@@ -43,6 +45,7 @@ from smile_async.timing.clock import Clock
 from smile_async.timing.server_clock import SKEW_SECONDS, ServerClock
 from smile_async.traffic.origin import HOLD, Errand, Origin, Parked
 from smile_async.traffic.payload import Payload
+from smile_async.traffic.requesting import Requester
 from smile_async.transport.engine import Reply
 from smile_async.urls import upload_url_flaw, url_flaw
 
@@ -70,6 +73,7 @@ class Driver:
         #: When this session's latest jobs were accepted, by job_id, the latest last.
         self._accepted: dict[str, float] = {}
         self.server_clock = ServerClock(clock)
+        self._requester = Requester(settings, self.server_clock, self._stamp, self._api_call, self._asked_for)
         #: Attempts beyond the first, so far.
         self.retries = 0
         #: Seconds that pictures may be kept in front of a closed server, as things stand.
@@ -143,7 +147,7 @@ class Driver:
         deadline: float,
         before_put: BeforePut | None = None,
     ) -> Answer:
-        answer: Slot | JobStatus | bool | None = None
+        answer: Slot | JobStatus | Verdict | float | None = None
         fault: Fault | None = None
         taken = 0
         while True:
@@ -159,6 +163,8 @@ class Driver:
                     taken += await self._pause(step, whose.job_id, deadline)
                 elif isinstance(step, Wait):
                     answer = await self._wait(step.seconds, deadline)
+                elif isinstance(step, Now):
+                    answer = self.server_clock.now()
                 else:
                     answer = await self._perform(step, whose, payload, deadline, before_put)
             except Fault as told:
@@ -166,18 +172,20 @@ class Driver:
 
     async def _perform(
         self,
-        step: Prepare | Put | Ask,
+        step: Prepare | Put | Request | Ask,
         whose: Job | Ticket,
         payload: Payload | None,
         deadline: float,
         before_put: BeforePut | None = None,
-    ) -> Slot | JobStatus | None:
+    ) -> Slot | JobStatus | Verdict | None:
         try:
             if isinstance(step, Ask):
                 return await self._ask(step, deadline, float("inf") if payload is None else self.hold())
             assert payload is not None  # noqa: S101 - queries alone need none
             if isinstance(step, Prepare):
                 return await self._prepare(payload, deadline, retry=step.retry)
+            if isinstance(step, Request):
+                return await self._requester.send(step, payload.job, deadline)
             if before_put is not None:
                 await before_put()
             await self._put(payload, step.slot, deadline)
@@ -310,11 +318,12 @@ class Driver:
     async def _api_call(self, url: str, body: Callable[[], bytes], errand: Errand) -> Reply:
         """Send once; once more if it was refused and the Date shows that we signed with a wrong clock (guarantee G9).
 
-        Not after a 5xx: that may have been accepted all the same, and whether to go on is the story's business.
+        Not after what may have been accepted all the same: whether to go on is the story's business.
         """
         before = self.server_clock.skew
         reply = await self._sent(url, body, errand)
-        if not 400 <= reply.status < 500 or abs(self.server_clock.skew - before) < SKEW_SECONDS:
+        moved = abs(self.server_clock.skew - before) >= SKEW_SECONDS
+        if not (moved and 400 <= reply.status < 500 and is_answer(reply.status, read_complaint(reply.body).code)):
             return reply
         try:
             return await self._sent(url, body, errand)
@@ -336,5 +345,5 @@ class Driver:
 
 
 def _asker(step: Step, whose: Job | Ticket) -> Asker:
-    leg = "put" if isinstance(step, Put) else "job_status" if isinstance(step, Ask) else "upload"
-    return Asker(leg, whose.user_id, whose.job_id)
+    legs: dict[type, str] = {Put: "put", Ask: "job_status", Request: "request"}
+    return Asker(legs.get(type(step), "upload"), whose.user_id, whose.job_id)

@@ -24,13 +24,17 @@ HASHED_FROM = 1_000_000
 
 
 class Payload:
-    """The pictures of one job, in memory; its repr shows their number and size alone."""
+    """The pictures of one job, in memory; its repr shows their number and size alone.
 
-    __slots__ = ("_digest", "job", "pictures")
+    *subject*: a digest of what the job asks about besides, that nobody can guess it from; b"" for nothing.
+    """
 
-    def __init__(self, job: Job, pictures: Sequence[Member]) -> None:
+    __slots__ = ("_digest", "job", "pictures", "subject")
+
+    def __init__(self, job: Job, pictures: Sequence[Member], subject: bytes = b"") -> None:
         self.job = job
         self.pictures = pictures
+        self.subject = subject
         self._digest: bytes | None = None
 
     def __repr__(self) -> str:
@@ -38,11 +42,12 @@ class Payload:
         return f"<Payload of {len(self.pictures)} pictures, {size:,} bytes>"
 
     def digest(self) -> bytes:
-        """SHA-256 over all pictures: whether another call carries the same faces."""
+        """SHA-256 over all pictures and the subject: whether another call is about the same person."""
         if self._digest is None:
             whole = hashlib.sha256()
             for picture in self.pictures:
                 whole.update(hashlib.sha256(picture.content).digest())
+            whole.update(self.subject)
             self._digest = whole.digest()
         return self._digest
 
@@ -52,10 +57,10 @@ async def read_in_thread(job: Job) -> Payload:
     return await anyio.to_thread.run_sync(read, job)
 
 
-def read(job: Job, hashed: bool = False) -> Payload:
-    """The payload of *job*; *hashed*: with its digest made. Raises InvalidJob naming the file, its flaw, and the cure.
+def read(job: Job, hashed: bool = False, subject: bytes = b"") -> Payload:
+    """The payload of *job*, with *subject*; *hashed*: with its digest made.
 
-    Blocking, for a thread.
+    Raises InvalidJob naming the file, its flaw, and the cure. Blocking, for a thread.
     """
     contents = []
     for name, image in job.named_images():
@@ -72,7 +77,7 @@ def read(job: Job, hashed: bool = False) -> Payload:
             raise InvalidJob(
                 f"job {job.job_id} of user {job.user_id}: {name} has no content any more: make the job anew", job=job
             )
-    payload = Payload(job, members(job, contents))
+    payload = Payload(job, members(job, contents), subject)
     # What is hashed later is hashed in the event loop.
     if hashed or sum(map(len, contents)) > HASHED_FROM:
         payload.digest()

@@ -48,8 +48,10 @@ class PendingJob:
         kinds, numbers = {mine.job_type, ticket.job_type}, {mine.smile_job_id, ticket.smile_job_id}
         kind = _agreed(kinds - {UNKNOWN_JOB_TYPE}, mine.job_type if asked else UNKNOWN_JOB_TYPE)
         number = _agreed(numbers - {None}, mine.smile_job_id if asked else None)
-        if (kind, number) != (mine.job_type, mine.smile_job_id):
-            self.ticket = Ticket(mine.user_id, mine.job_id, kind, number)
+        product = _agreed({mine.product, ticket.product} - {None}, mine.product if asked else None)
+        product = product if product is not None and product.spec.job_type == kind else None
+        if (kind, number, product) != (mine.job_type, mine.smile_job_id, mine.product):
+            self.ticket = replace(mine, job_type=kind, smile_job_id=number, product=product)
 
     def delay(self, rhythm: Rhythm, now: float) -> float:
         """Seconds from *now* until the next poll."""
@@ -65,16 +67,16 @@ class PendingJob:
         self.asked += 1
         self.ticket = status.ticket
         if self.ours and not (self.verdict is not None and self.verdict.final):
-            self._teach(status.verdict, asked_at, rhythm)
+            self._teach(None if status.verdict and status.verdict.on_the_way else status.verdict, asked_at, rhythm)
         self.seen = asked_at
-        if status.verdict is None or not self.advance(status.verdict):
+        if status.verdict is None or status.verdict.on_the_way or not self.advance(status.verdict):
             return None
         self.reviewed = not status.verdict.final
         return status.verdict
 
     def told(self, verdict: Verdict, now: float, rhythm: Rhythm) -> bool:
-        """Take in a verdict that came unasked at *now*; False if it is old news."""
-        if not self.advance(verdict):
+        """Take in a verdict that came unasked at *now*; False if it is old news, or only on the way."""
+        if verdict.on_the_way or not self.advance(verdict):
             return False
         # Were only polls to teach, the rhythm would hear of none but the slow jobs.
         if self.ours:
@@ -123,6 +125,7 @@ def _brief(verdict: Verdict) -> Verdict:
         image_links=_shared(()),
         history=(),
         raw=_shared(()),
+        record=_shared(()),
     )
 
 

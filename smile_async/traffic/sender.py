@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from smile_async.errors import BadConfiguration, InvalidJob, LedgerFailed, SmileError, Unavailable
+from smile_async.errors import BadConfiguration, InvalidJob, LedgerFailed, SmileError
 from smile_async.jobs.job import Job
+from smile_async.jobs.product import Family
 from smile_async.jobs.ticket import Ticket
 from smile_async.limits import Limits
 from smile_async.log import log
@@ -81,7 +82,7 @@ class Sender:
         self._places = anyio.Semaphore(limits.uploads, fast_acquire=True)
         driver.hold = lambda: 0.0 if len(self._sending) > limits.uploads else HOLD
         self._rate = RateLimiter(limits.jobs_per_second, clock)
-        self._unfinished: OrderedDict[Key, tuple[bytes, Reach]] = OrderedDict()
+        self._unfinished: OrderedDict[Key, tuple[bytes, Reach, float | None]] = OrderedDict()
         #: Jobs on their way, and what is set when each has come to an end.
         self._sending: dict[Key, asyncio.Event] = {}
         #: Whether somebody was told that his liveness frames prove nothing.
@@ -129,7 +130,7 @@ class Sender:
         whose = f"job {submission.job.job_id} of user {submission.job.user_id}"
         outage = self._driver.outage and f", in {self._driver.outage}"
         why = f"{submission.stage} before its patience was over{outage}"
-        late = Unavailable(f"{whose}: {why}: {_CURE}", retryable=True)
+        late = submission.late(f"{whose}: {why}: {_CURE}")
         self._note_failure(submission, late)
         return late
 
@@ -152,7 +153,13 @@ class Sender:
             ended.set()
 
     async def _sent(self, submission: Submission, deadline: float) -> Ticket:
-        end = await self._tried(submission, deadline)
+        if submission.job.family is Family.REQUEST:
+            # No place: those bound the pictures in memory.
+            submission.stage = "it did not get its turn"
+            await self._rate.turn()
+            end = await self._begun(submission, Payload(submission.job, (), self._subject(submission)), deadline)
+        else:
+            end = await self._tried(submission, deadline)
         while isinstance(end, Parked):
             submission.stage = "smile id did not take it"
             try:
@@ -172,11 +179,18 @@ class Sender:
         try:
             if (parked := self._driver.parked(submission.job)) is not None:
                 return parked
-            if self._ledger is not None and await self._recalled(self._ledger, submission, payload):
-                return submission.ticket
-            return await self._walk(submission, payload, deadline)
+            return await self._begun(submission, payload, deadline)
         finally:
             self._places.release()
+
+    async def _begun(self, submission: Submission, payload: Payload, deadline: float) -> Ticket | Parked:
+        if self._ledger is not None and await self._recalled(self._ledger, submission, payload):
+            return submission.ticket
+        return await self._walk(submission, payload, deadline)
+
+    def _subject(self, submission: Submission) -> bytes:
+        subject = submission.job.subject()
+        return self._driver.signer.seal(subject) if subject else b""
 
     async def _loaded(self, submission: Submission, *, again: bool) -> Payload:
         """The pictures, and a place to send them from: as many jobs again as have one may be read ahead.
@@ -189,7 +203,7 @@ class Sender:
         async with lane.turns:
             hashed = self._ledger is not None or (job.user_id, job.job_id) in self._unfinished
             try:
-                payload = await lane.in_thread(read, job, hashed)
+                payload = await lane.in_thread(read, job, hashed, self._subject(submission))
             except InvalidJob as error:
                 self._note_failure(submission, error)
                 raise
@@ -218,14 +232,15 @@ class Sender:
         submission.attempt = known.attempt
         if known.ticket is not None:
             submission.ticket, submission.known, submission.recalled = known.ticket, known.verdict, True
-        submission.resume(known.reach)
+        submission.resume(known.reach, known.since)
         return known.ticket is not None
 
     async def _walk(self, submission: Submission, payload: Payload, deadline: float) -> Ticket | Parked:
         self._resume(submission, payload)
+        job = submission.job
         submission.stage = "smile id did not take it"
         try:
-            with span("upload", job_id=submission.job.job_id, job_type=int(submission.job.job_type)) as begun:
+            with span(str(job.family), job_id=job.job_id, job_type=int(job.job_type)) as begun:
                 submission.trace = link_to(begun)
                 before_put = None if self._ledger is None else partial(self._about_to_put, self._ledger, submission)
                 ticket = await self._driver.walk(submission, payload, deadline, before_put)
@@ -242,6 +257,8 @@ class Sender:
             self.submitted += 1
             if self._ledger is not None:
                 self._ledger.accepted(ticket)
+                if submission.known is not None:
+                    self._ledger.heard(submission.known)
             return ticket
         raise error
 
@@ -270,12 +287,13 @@ class Sender:
         known = self._unfinished.get(key)
         # Other pictures under the same job_id are another person's attempt: Smile ID will say 2215, and so shall we.
         if known is not None and known[0] == payload.digest():
-            submission.resume(known[1])
+            submission.resume(*known[1:])
             del self._unfinished[key]
 
     def _remember(self, submission: Submission, payload: Payload) -> None:
         if submission.reach > Reach.NOTHING:
-            self._unfinished[submission.job.user_id, submission.job.job_id] = (payload.digest(), submission.reach)
+            key = (submission.job.user_id, submission.job.job_id)
+            self._unfinished[key] = (payload.digest(), submission.reach, submission.since)
             if len(self._unfinished) > REMEMBERED:
                 self._unfinished.popitem(last=False)
 

@@ -8,52 +8,36 @@ leaving the block in any way, from any task, ends them before it is left.
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import anyio
+from anyio.abc import TaskGroup
 
 from smile_async.contained import is_ours, quietly
 from smile_async.errors import InvalidJob, SessionClosed, SmileError
 from smile_async.jobs.job import Job
-from smile_async.jobs.ticket import Ticket
+from smile_async.jobs.product import Family
+from smile_async.jobs.ticket import Ticket, checked_ticket
 from smile_async.jobs.verdict import Verdict
 from smile_async.limits import Limits
 from smile_async.log import log
+from smile_async.protocol.v1.one_request import submission_of
 from smile_async.protocol.v1.submission import Submission
 from smile_async.timing.clock import Clock
+from smile_async.traffic.outcomes import Failed, Finished, Item, Outcome
 from smile_async.traffic.poller import Poller
 from smile_async.traffic.sender import Sender
 from smile_async.traffic.tasks import TaskHost
 from smile_async.traffic.watching import Listener, Until
 
-__all__ = ["Failed", "Finished", "Outcome", "Stream"]
+__all__ = ["Stream"]
 
 _CLOSED = "the session was closed under its stream: see outcomes.pending"
 #: Seconds a job of a stream may take to be accepted, patience or not: its own clock starts at its accepted upload.
 SUBMIT_SECONDS = 120.0
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A job of a stream that got its verdict; `job` carries no image content any more."""
-
-    job: Job
-    ticket: Ticket
-    verdict: Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A job of a stream that got no verdict; `ticket` None means that no request left for it."""
-
-    job: Job
-    ticket: Ticket | None
-    error: SmileError
-
-
-Outcome = Finished | Failed
 #: Told of how each job ended.
 Note = Callable[[Ticket | None, Verdict | SmileError], None]
 
@@ -61,7 +45,7 @@ Note = Callable[[Ticket | None, Verdict | SmileError], None]
 class _JobListener(Listener):
     __slots__ = ("job", "stream")
 
-    def __init__(self, stream: "Stream", job: Job, deadline: float) -> None:
+    def __init__(self, stream: "Stream", job: Job | None, deadline: float) -> None:
         super().__init__(stream.until, deadline)
         self.stream = stream
         self.job = job
@@ -79,7 +63,7 @@ class Stream:
 
     def __init__(
         self,
-        jobs: Iterable[Job] | AsyncIterable[Job],
+        jobs: Iterable[Item] | AsyncIterable[Item],
         until: Until,
         patience: float,
         *,
@@ -100,7 +84,7 @@ class Stream:
         self._note = note
         if not isinstance(jobs, Iterable | AsyncIterable):
             raise InvalidJob(f"got {type(jobs).__name__}: give something that yields Job objects")
-        self._source: Iterator[Job] | AsyncIterator[Job] = (
+        self._source: Iterator[Item] | AsyncIterator[Item] = (
             aiter(jobs) if isinstance(jobs, AsyncIterable) else iter(jobs)
         )
         self._turn = anyio.Lock(fast_acquire=True)
@@ -113,6 +97,8 @@ class Stream:
         self._ready: deque[Outcome] = deque()
         self._waiting: set[_JobListener] = set()
         self._sending: set[Submission] = set()
+        #: Places for requests without pictures.
+        self._asking = anyio.Semaphore(limits.requests, fast_acquire=True)
         self._dry = False
         self._entered = False
         self._error: BaseException | None = None
@@ -199,7 +185,7 @@ class Stream:
             with self._scope:
                 async with anyio.create_task_group() as tasks:
                     for _ in range(self._limits.uploads):
-                        tasks.start_soon(self._work)
+                        tasks.start_soon(self._work, tasks)
         except Exception as error:  # noqa: BLE001 - a defect of ours ends this stream, not the session
             self._error, self._dry = error, True
 
@@ -211,35 +197,58 @@ class Stream:
         self._done.set()
         self._news.set()
 
-    async def _work(self) -> None:
-        while (job := await self._next()) is not None:
-            submission = Submission(job)
-            self._sending.add(submission)
-            try:
-                ticket = await self._sender.send(submission, self._clock.monotonic() + self._submit_seconds)
-            except BaseException as error:
-                if is_ours(error):
-                    raise
-                self._sending.discard(submission)
-                failure = error if isinstance(error, SmileError) else _unforeseen(error, submission)
-                self.over(None, Failed(job, failure.ticket, failure))
-                del failure
+    async def _work(self, tasks: TaskGroup) -> None:
+        while (item := await self._next()) is not None:
+            if isinstance(item, Ticket):
+                self._listen(item, None)
+            elif item.family is Family.UPLOAD:
+                await self._send(self._begun(item))
             else:
-                self._sending.discard(submission)
-                listener = _JobListener(self, job.spent(), self._clock.monotonic() + self._patience)
-                self._waiting.add(listener)
-                known, upload = submission.known, submission.trace
-                self._poller.listen(ticket, listener, ours=not submission.recalled, known=known, upload=upload)
-                self._make_room()
+                # An authority takes its time, and no memory for pictures: the next job need not wait for it.
+                await self._asking.acquire()
+                tasks.start_soon(self._ask, self._begun(item))
             # Neither the job nor its story outlives its upload: they may hold image bytes.
-            del job, submission
+            del item
+
+    def _begun(self, job: Job) -> Submission:
+        submission = submission_of(job)
+        self._sending.add(submission)
+        return submission
+
+    async def _ask(self, submission: Submission) -> None:
+        try:
+            await self._send(submission)
+        finally:
+            self._asking.release()
+
+    async def _send(self, submission: Submission) -> None:
+        job = submission.job
+        try:
+            ticket = await self._sender.send(submission, self._clock.monotonic() + self._submit_seconds)
+        except BaseException as error:
+            if is_ours(error):
+                raise
+            self._sending.discard(submission)
+            failure = error if isinstance(error, SmileError) else _unforeseen(error, submission)
+            self.over(None, Failed(job, failure.ticket, failure))
+            del failure
+        else:
+            self._sending.discard(submission)
+            known, upload = submission.known, submission.trace
+            self._listen(ticket, job.spent(), ours=not submission.recalled, known=known, upload=upload)
+
+    def _listen(self, ticket: Ticket, job: Job | None, **told: Any) -> None:
+        listener = _JobListener(self, job, self._clock.monotonic() + self._patience)
+        self._waiting.add(listener)
+        self._poller.listen(ticket, listener, **{"ours": False, **told})
+        self._make_room()
 
     @property
     def _submit_seconds(self) -> float:
         return max(SUBMIT_SECONDS, self._patience)
 
-    async def _next(self) -> Job | None:
-        """The next job of the source, when there is room for it; None at its end."""
+    async def _next(self) -> Item | None:
+        """The next item of the source, when there is room for it; None at its end."""
         async with self._turn:
             while not self._dry and not self._has_room():
                 self._room.clear()
@@ -247,29 +256,31 @@ class Stream:
             if self._dry:
                 return None
             try:
-                job = await self._pull()
+                item = await self._pull()
             except (StopIteration, StopAsyncIteration):
-                job = None
+                item = None
             except BaseException as error:
                 if is_ours(error):
                     raise
                 # The source's own error, a stray CancelledError included, is the reader's to see.
-                self._error, job = error, None
-            if job is None:
+                self._error, item = error, None
+            if item is None:
                 self._dry = True
                 self._news.set()
-            return job
+            return item
 
-    async def _pull(self) -> Job:
+    async def _pull(self) -> Item:
         if isinstance(self._source, AsyncIterator):
-            job = await anext(self._source)
+            item = await anext(self._source)
         else:
-            job = next(self._source, _END)
-            if job is _END:
+            item = next(self._source, _END)
+            if item is _END:
                 raise StopAsyncIteration
-        if not isinstance(job, Job):
-            raise InvalidJob(f"the source gave {type(job).__name__}: it must give Job objects")
-        return job
+        if isinstance(item, Ticket):
+            return checked_ticket(item)
+        if not isinstance(item, Job):
+            raise InvalidJob(f"the source gave {type(item).__name__}: it must give Job objects, or tickets")
+        return item
 
 
 def _unforeseen(error: BaseException, submission: Submission) -> SmileError:
@@ -280,4 +291,4 @@ def _unforeseen(error: BaseException, submission: Submission) -> SmileError:
     return SmileError(f"job {job.job_id} could not be sent ({type(error).__name__})", job=job, ticket=ticket)
 
 
-_END: Job = object()  # type: ignore[assignment]  # next()'s default, told apart by identity
+_END: Item = object()  # type: ignore[assignment]  # next()'s default, told apart by identity

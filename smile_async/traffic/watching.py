@@ -62,7 +62,7 @@ class Listener:
         """Take *verdict* as far as it is wanted, and of the job that is meant; True if no more is to come."""
         if self.ticket is not None and not same_job(self.ticket, verdict.ticket):
             about = f"job {verdict.ticket.job_id} of user {verdict.ticket.user_id}"
-            message = f"the reply gives {about} another job type or SmileJobID than the ticket"
+            message = f"the reply gives {about} another product or SmileJobID than the ticket"
             quietly(self.tell, ForgedReply(message, ticket=self.ticket))
             return True
         enough = verdict.final or self.until == "decision"
@@ -108,7 +108,7 @@ class Claim:
             return None
         for code in codes:
             # Judged as a code of the job's own type: the type that a callback names is the sender's to choose.
-            late = classify(code, verdict.ticket.job_type) is Decision.PROVISIONAL
+            late = classify(code, verdict.ticket.about) is Decision.PROVISIONAL
             if verdict.final and code != verdict.code and not late:
                 log.warning(
                     "a callback for job %s claims %s, but status says %s: status is believed",

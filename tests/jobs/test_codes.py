@@ -58,4 +58,6 @@ def test_no_picture_for_id_products() -> None:
 
 def test_decisions_are_lower_case_texts() -> None:
     """A decision goes into JSON, a log or a database as its own lower-case name."""
-    assert [str(decision) for decision in Decision] == ["approved", "provisional", "rejected", "error", "unknown"]
+    assert [str(decision) for decision in Decision] == [
+        *("approved", "attention", "provisional", "rejected", "error", "unknown"),
+    ]

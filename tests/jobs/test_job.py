@@ -40,6 +40,7 @@ def test_names_are_smile_ids() -> None:
         "BUSINESS_VERIFICATION": 7,
         "UPDATE_PHOTO": 8,
         "COMPARE_USER_INFO": 9,
+        "AML": 10,
         "ENHANCED_DOCUMENT_VERIFICATION": 11,
     }
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from smile_async.errors import NotAuthorized, RateLimited, Refused
+from smile_async.errors import IdNumberBlocked, NotAuthorized, RateLimited, Refused
 from smile_async.protocol.steps import Sent
 from smile_async.protocol.v1.refusals import refusal
 from smile_async.protocol.v1.replies import read_complaint
@@ -32,7 +32,7 @@ HTML = b"<html><h1>403 Forbidden</h1>squid/5.7</html>"
         (407, b"", Refused, "was refused: no reason given (HTTP 407): without a code it may come from a proxy"),
         (403, b'{"message":"Forbidden"}', NotAuthorized, "was refused: Forbidden (HTTP 403): without a code"),
         (429, b"", RateLimited, "slow down and call again"),
-        (429, b'{"error":"no","code":"2222"}', RateLimited, "this id number was looked up too often"),
+        (429, b'{"error":"no","code":"2222"}', IdNumberBlocked, "this id number was looked up too often"),
     ],
 )
 def test_a_refusal_leads_to_its_cause(status: int, body: bytes, kind: type[Refused], words: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sandbox_support import KEY, HandClock, Partner, in_process, jpeg, partner_of, zipped
+from sandbox_support import KEY, HandClock, Partner, entry, in_process, jpeg, partner_of, zipped
 from street import until
 
 from smile_async.sandbox import RunningSandbox, Sandbox, Settings, serve_forever
@@ -135,6 +135,53 @@ async def test_states_and_complaints_have_words(partner: Partner, reader: Reader
     assert "Processing" in page
     assert "zip is corrupt" in (await reader.get(f"/?job={job_of(sandbox, 'bad-zip').ref_id}")).text
     assert "the zip has not arrived" in (await reader.get(f"/?job={job_of(sandbox, 'no-zip').ref_id}")).text
+
+
+PERSON = {"country": "NG", "id_type": "BVN", "id_number": "22222222220", "first_name": "Wangari", "entered": True}
+
+
+async def test_what_is_personal_is_masked_until_asked_for(partner: Partner, reader: Reader) -> None:
+    """A job's page names the id fields and what is on record, and shows the values on request, for that page alone."""
+    images = [entry(0, "selfie.jpg"), entry(1, "selfie.jpg"), entry(5, "selfie.jpg")]
+    await partner.submit("bob", "j1", 1, zipped({"images": images, "id_info": PERSON}))
+    lookup = {**PERSON, "partner_params": {"user_id": "eve", "job_id": "j2"}, "callback_url": ""}
+    assert (await partner.post("id_verification", partner.signed(partner_id="001", **lookup))).status_code == 200
+    for job_id in ("j1", "j2"):
+        job = job_of(partner.sandbox, job_id)
+        addresses = ["/", "/console/live", f"/?job={job.ref_id}", f"/console/live?job={job.ref_id}", "/?open=1"]
+        for page in [(await reader.get(address)).text for address in addresses]:
+            assert not re.search(r"22222222220|Wangari|/9j/", page)
+        masked = (await reader.get(f"/?job={job.ref_id}")).text
+        assert all(said in masked for said in ("id_number", "FullName", "Photo", "\N{BULLET}" * 8))
+        shown = re.search(r'href="(/\?job=[^"]*open=1)"', masked)
+        assert shown is not None
+        page = (await reader.get(shown[1].replace("&amp;", "&"))).text
+        assert all(said in page for said in ("22222222220", "Wangari", "Hide what is personal"))
+        others = {address for address in re.findall(r'href="(/[^"]*)"', page) if "open=" in address}
+        assert others == set(), "no link takes it elsewhere"
+
+
+async def test_each_product_has_its_name_buttons_and_pictures(partner: Partner, reader: Reader) -> None:
+    """Cards are told from selfies; of a lookup there is no zip, no spoof and no upload URL to speak of."""
+    images = [entry(1, "card.jpg"), entry(5, "back.jpg")]
+    prep = {**partner.prep("ada", "j1", 6), "use_enrolled_image": True}
+    prepared = (await partner.post("upload", prep)).json()
+    content = zipped({"images": images, "id_info": {"country": "KE"}}, card__jpg=jpeg(), back__jpg=jpeg())
+    await partner.put(prepared["upload_url"], content)
+    names = {"user_id": "eve", "job_id": "j2", "full_name": "Wangari", "countries": ["KE"]}
+    await partner.post("aml", partner.signed(partner_id="001", **names))
+    documents = (await reader.get(f"/?job={job_of(partner.sandbox, 'j1').ref_id}")).text
+    assert all(said in documents for said in ("Document verification", "ID card front", "ID card back", "Spoof"))
+    assert documents.count("?small") == 3, "a card stands for the job that has no selfie"
+    listed = (await reader.get(f"/?job={job_of(partner.sandbox, 'j2').ref_id}")).text
+    detail = listed[listed.index('id="detail"') : listed.index('id="desk"')]
+    assert all(said in detail for said in ("AML check", "Looked up", "1 times", "1031", "1030"))
+    assert not re.search("Zip|upload URL|Spoof", detail)
+    reply = await reader.do("review", ref=job_of(partner.sandbox, "j2").ref_id, judgement="reject")
+    assert reply.status_code == 303
+    assert job_of(partner.sandbox, "j2").code == "1030"
+    partner.sandbox.review("j1", "0817")
+    assert "Attention" in (await reader.get("/")).text
 
 
 async def test_filters_and_pages(partner: Partner, reader: Reader) -> None:

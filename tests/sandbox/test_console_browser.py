@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
+from sandbox_support import partner_of
 from street import Pictures
 
 from smile_async import Decision, Job, SmileSession
@@ -202,6 +203,25 @@ async def test_faults_and_times_are_set_without_leaving_the_page(browser: Browse
     await browser.says("1.5 s", "#timing-now")
     assert (sandbox.settings.latency, sandbox.faults.waiting()) == (1.5, [])
     assert await browser.unharmed()
+
+
+async def test_a_record_is_shown_when_asked_for_and_hidden_again(browser: Browser, running: RunningSandbox) -> None:
+    """A lookup's panel masks whom it is about; a link shows it, updates keep it shown, another link hides it."""
+    partner = partner_of(running)
+    asked = {"country": "NG", "id_type": "BVN", "id_number": "22222222220"}
+    ids = {"partner_params": {"user_id": "ada", "job_id": "looked-up"}}
+    async with partner.http:
+        assert (await partner.post("id_verification", partner.signed(partner_id="001", **ids, **asked))).is_success
+    await browser.go(f"?job={running.sandbox.jobs['looked-up'].ref_id}")
+    await browser.says("IDNumber", "#detail")
+    assert not await browser.run("return document.body.innerText.includes('22222222220')")
+    await asyncio.to_thread((await browser.find("#detail [data-key=open]")).click)
+    await browser.says("22222222220", "#detail")
+    running.sandbox.review("looked-up", "1013")
+    await browser.says("1013", "#detail .what")
+    assert await browser.run("return document.body.innerText.includes('22222222220')")
+    await asyncio.to_thread((await browser.find("#detail [data-key=open]")).click)
+    await browser.see(lambda driver: "22222222220" not in driver.execute_script("return document.body.innerText"))
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])

@@ -130,7 +130,7 @@ async def test_a_mistyped_partner_param_is_2204(partner: Partner, name: str, val
     assert await refused(partner, "upload", with_params(partner.prep("ada", "j1"), **{name: value})) == "2204"
 
 
-@pytest.mark.parametrize("job_type", [0, 3, 5, 7, 8, 9, 12, "5"])
+@pytest.mark.parametrize("job_type", [0, 3, 5, 7, 9, 10, 12, "5"])
 async def test_a_job_type_that_does_not_travel_by_upload_is_2212(partner: Partner, job_type: object) -> None:
     """Job types without a documented three-step upload are refused."""
     assert await refused(partner, "upload", partner.prep("ada", "j1", job_type)) == "2212"

@@ -17,11 +17,18 @@ from typing import Any
 import httpx
 import pytest
 from sandbox_support import jpeg
+from sdk_cases import BVN, CASES, FIRM
 from smile_id_core import ServerError
+from smile_id_core.BusinessVerification import BusinessVerification
+from smile_id_core.IdApi import IdApi
+from smile_id_core.Signature import Signature
+from smile_id_core.Utilities import Utilities
 from smile_id_core.WebApi import WebApi
 
 from smile_async.sandbox import RunningSandbox, Sandbox
 
+#: The image types that travel as files.
+FILES = {0, 1, 4, 5}
 #: The SDK writes one member `base64imgString` per inline image.
 junk_members = pytest.mark.filterwarnings("ignore:Duplicate name. 'base64imgString':UserWarning")
 
@@ -128,14 +135,53 @@ async def test_the_sdk_polls_until_the_job_is_complete(running: RunningSandbox, 
     assert running.sandbox.jobs["a1"].polls == 20
 
 
-async def test_other_job_types_of_the_sdk(running: RunningSandbox, files: list[dict[str, Any]]) -> None:
-    """Biometric KYC with an entered id number and document verification with a card are approved as well."""
-    entered = {"country": "NG", "id_type": "BVN", "id_number": "00000000000", "entered": True}
-    kyc = await submit(running, files, "ada", "k1", 1, id_info=entered)
-    assert kyc["result"]["ResultCode"] == "0810"
-    card = [*files[:-1], {"image_type_id": 1, "file_name": files[-1]["file_name"]}]
-    document = await submit(running, card, "bob", "d1", 6, id_info={"country": "NG"})
-    assert (document["result"]["ResultCode"], document["result"]["ResultText"]) == ("0810", "Document Verified")
+@junk_members
+async def test_every_job_comes_to_its_code(running: RunningSandbox, tmp_path: Path) -> None:
+    """Each product, files and base64, entered or not, both sides of a card, and the refusals, through WebApi."""
+    files = [tmp_path / f"picture_{number}.jpg" for number in range(9)]
+    for file in files:
+        file.write_bytes(jpeg())
+    inline = base64.b64encode(jpeg()).decode()
+    for case in CASES:
+        where = [
+            {"image_type_id": kind} | ({"file_name": str(file)} if kind in FILES else {"image": inline})
+            for kind, file in zip(case.pictures, files, strict=False)
+        ]
+        user, job, kind, params = case.partner_params["user_id"], case.name, case.job_type, case.params
+        asked = submit(
+            *(running, where, user, job, kind),
+            id_info=case.id_info,
+            params=params,
+            use_enrolled_image=case.use_enrolled_image,
+        )
+        if case.refused:
+            with pytest.raises(ServerError, match=rf"400\D.*'code': '{case.code}'"):
+                await asked
+            continue
+        said = await asked
+        result = said.get("result", said)
+        assert (result["ResultCode"], result["PartnerParams"]) == (case.code, case.partner_params), said
+        assert [image.image_type_id for image in running.sandbox.jobs[job].images] == list(case.pictures)
+        assert "FullName" not in case.params or result["FullName"] == case.params["FullName"]
+
+
+async def test_the_classes_for_ids_and_the_account(running: RunningSandbox) -> None:
+    """IdApi, BusinessVerification, Utilities, Signature and a web token say what the sandbox has on record."""
+    account = running.partner_id, running.api_key, running.base_url
+    who = {"user_id": "ada", "job_id": "i5", "job_type": 5}
+    person = await asyncio.to_thread(IdApi(*account).submit_job, who, BVN)
+    assert (person["ResultCode"], person["ResultText"]) == ("1012", "ID Number Validated")
+    asked = Utilities(*account).get_job_status
+    assert (await asyncio.to_thread(asked, who, {}))["result"] == person
+    business = BusinessVerification(*account).submit_job
+    firm = await asyncio.to_thread(business, {**who, "job_id": "i7", "job_type": 7}, FIRM)
+    assert (firm["ResultType"], firm["company_information"]["status"]) == ("Business Verification", "ACTIVE")
+    assert Signature(*account[:2]).confirm_signature(firm["timestamp"], firm["signature"])
+    token = WebApi(running.partner_id, "https://partner.test/callback", *account[1:]).get_web_token
+    assert len((await asyncio.to_thread(token, "ada", "w", "biometric_kyc"))["token"]) > 40
+    assert (await asyncio.to_thread(token, "ada", "w", "palmistry"))["code"] == "2217"
+    with pytest.raises(ServerError, match="'code': '2405'"):
+        await asyncio.to_thread(IdApi(running.partner_id, "wrong", running.base_url).submit_job, who, BVN)
 
 
 async def test_the_sdk_sees_the_documented_errors(running: RunningSandbox, files: list[dict[str, Any]]) -> None:

@@ -7,7 +7,8 @@ import pytest
 from sandbox_support import HandClock, Partner, entry, in_process, jpeg, sign, zipped
 
 from smile_async.jobs.codes import classify
-from smile_async.sandbox.outcomes import JOB_TYPES, actions_of, text_of
+from smile_async.sandbox.outcomes import actions_of, text_of
+from smile_async.sandbox.products import PRODUCTS, Product, of_type
 
 
 @pytest.fixture
@@ -26,8 +27,15 @@ def turn(partner: Partner, seconds: float) -> None:
 
 
 CARD = zipped(
-    {"images": [{"image_type_id": 0, "file_name": "selfie.jpg"}, {"image_type_id": 1, "file_name": "selfie.jpg"}]}
+    {"images": [entry(0, "selfie.jpg"), entry(1, "selfie.jpg")], "id_info": {"country": "KE", "id_type": "X"}}
 )
+
+
+def by_type(job_type: int) -> Product:
+    """The product of pictures that has that number."""
+    product = of_type(job_type)
+    assert product is not None
+    return product
 
 
 @pytest.mark.parametrize(
@@ -37,7 +45,7 @@ CARD = zipped(
         (2, {"0": "0820", "1": "0821", "2": "0822"}),
         (4, {"0": "0840", "1": "0841", "2": "0844"}),
         (6, {"0": "0810", "1": "0811", "2": None}),
-        (11, {"0": "0810", "1": "0811", "2": None}),
+        (11, {"0": "0810", "1": "0811", "2": "1012"}),
     ],
 )
 async def test_sandbox_result_forces_the_outcome(
@@ -60,7 +68,7 @@ async def test_a_result_has_the_documented_shape(partner: Partner) -> None:
     assert result["PartnerParams"] == {"user_id": "ada", "job_id": "j1", "job_type": 2, "order": "A-19"}
     assert (result["ResultCode"], result["SmileJobID"], result["Source"]) == ("0820", "0000000001", "WebAPI")
     assert result["ResultText"] == "Authenticate User Machine Judgement"
-    assert len(result["Actions"]) == 12
+    assert (result["ResultType"], len(result["Actions"])) == ("SAIA", 12)
     assert result["Actions"]["Selfie_To_Registered_Selfie_Compare"] == "Completed"
     assert result["ConfidenceValue"] == "99"
     assert result["signature"] == sign(result["timestamp"])
@@ -207,7 +215,8 @@ async def test_a_registration_rejected_on_review_is_no_enrolment(partner: Partne
         ("0844", 4, {"Register_Selfie": "Provisionally Approved"}),
         ("0846", 4, {"Liveness_Check": "Sent to Human Review"}),
         ("0841", 4, {"Register_Selfie": "Rejected"}),
-        ("0810", 1, {"Verify_ID_Number": "Verified", "Selfie_To_ID_Authority_Compare": "Completed"}),
+        ("0810", 1, {"Register_Selfie": "Approved", "Selfie_To_ID_Authority_Compare": "Completed"}),
+        ("0811", 6, {"Verify_Document": "Failed", "Document_Check": "Passed"}),
         ("1213", 1, {"Human_Review_Liveness_Check": "Unable To Determine"}),
         ("1214", 1, {"Human_Review_Compare": "Failed"}),
         ("0812", 6, {"Liveness_Check": "Unable To Determine"}),
@@ -218,9 +227,9 @@ async def test_a_registration_rejected_on_review_is_no_enrolment(partner: Partne
 )
 def test_actions_agree_with_the_code(code: str, job_type: int, expected: dict[str, str]) -> None:
     """Each code's actions tell the story of that code with the official values."""
-    actions = actions_of(code, job_type, frames=8)
+    actions = actions_of(code, by_type(job_type), frames=8)
     assert {key: actions[key] for key in expected} == expected
-    assert len(actions) == 12
+    assert len(actions) == (14 if job_type == 6 else 12)
 
 
 @pytest.mark.parametrize("frames", [0, 1, 2, 5, 6, 7, 8, 9, 20])
@@ -228,11 +237,11 @@ def test_liveness_is_judged_by_six_to_eight_frames(frames: int) -> None:
     """Without frames, or with another number of them, nothing is said of liveness, unless the code is about it."""
     judged = 6 <= frames <= 8
     for code, machine, human in (("0820", "Passed", ""), ("0822", "Under Review", ""), ("1220", "Passed", "Passed")):
-        actions = actions_of(code, 2, frames=frames)
+        actions = actions_of(code, by_type(2), frames=frames)
         said = actions["Liveness_Check"], actions["Human_Review_Liveness_Check"]
         assert said == ((machine, human or "Not Applicable") if judged else ("Not Applicable",) * 2)
-    assert actions_of("0823", 2, frames=frames)["Liveness_Check"] == "Failed"
-    assert actions_of("1222", 2, frames=frames)["Human_Review_Liveness_Check"] == "Failed"
+    assert actions_of("0823", by_type(2), frames=frames)["Liveness_Check"] == "Failed"
+    assert actions_of("1222", by_type(2), frames=frames)["Human_Review_Liveness_Check"] == "Failed"
 
 
 async def test_frames_are_counted_in_the_zip(partner: Partner) -> None:
@@ -252,7 +261,7 @@ def test_texts_and_decisions_are_per_job_type() -> None:
         "rejected",
         "unknown",
     )
-    assert text_of("0810", 6) == "Document Verified"
-    assert text_of("0820", 4) == "Result 0820"
-    assert text_of("0921", 2) == "No face found in selfie"
-    assert {6, 11} < JOB_TYPES
+    assert text_of("0810", by_type(6)) == "Document Verified"
+    assert text_of("0820", by_type(4)) == "Result 0820"
+    assert text_of("0921", by_type(2)) == "No face found in selfie"
+    assert {each.job_type for each in PRODUCTS.values() if not each.path} == {1, 2, 4, 6, 8, 11}

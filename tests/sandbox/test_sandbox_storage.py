@@ -325,9 +325,10 @@ def test_each_picture_is_decoded_once_and_none_that_is_too_large(monkeypatch: py
 
 async def test_documents_need_a_card(partner: Partner) -> None:
     """Types 6 and 11 need an id card image, type 1 one or an entered id number."""
+    about = {"country": "NG", "id_type": "BVN", "id_number": "00000000000"}
     selfie = {"images": [entry(0, "selfie.jpg")], "id_info": {"entered": "false"}}
-    card = {"images": [entry(0, "selfie.jpg"), entry(3, image=base64.b64encode(jpeg()).decode())]}
-    entered = {**selfie, "id_info": {"entered": True}}
+    card = {"images": [entry(0, "selfie.jpg"), entry(3, image=base64.b64encode(jpeg()).decode())], "id_info": about}
+    entered = {**selfie, "id_info": {**about, "entered": True}}
     wanted = [(1, selfie, "0001"), (6, selfie, "0001"), (11, entered, "0001")]
     wanted += [(1, entered, "0810"), (1, card, "0810"), (6, card, "0810"), (11, card, "0810")]
     for job_type, info, code in wanted:
@@ -353,8 +354,10 @@ async def test_what_official_sdks_really_send_is_accepted(partner: Partner) -> N
                 archive.writestr("base64imgString", b"junk")
         code, complaint = await result_of(partner, out.getvalue())
         assert code == "0840", complaint
+    partner.sandbox.enroll(f"user-{len(infos)}")
     empty = zipped({"images": []})
-    assert (await result_of(partner, empty, use_enrolled_image=True))[0] == "0840"
+    assert (await result_of(partner, empty, 2, use_enrolled_image=True))[0] == "0820"
+    assert (await result_of(partner, empty, 4, use_enrolled_image=True))[0] == "0001"
 
 
 async def test_a_zip_bomb_is_0903() -> None:

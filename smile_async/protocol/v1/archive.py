@@ -102,18 +102,16 @@ class Archive:
 
 
 def members(job: Job, contents: Sequence[bytes]) -> list[Member]:
-    """Each image of *job* with its content and its name in the zip: `selfie.jpg`, `liveness_0.png`, ….
+    """Each image of *job* with its content and its name in the zip: `selfie.jpg`, `liveness_0.png`, `front.jpg`, ….
 
     Names are never taken from the user's paths: equal base names overwrite each other in the official SDK.
     """
-    stems = ["selfie"] if job.selfie else []
-    stems += [f"liveness_{number}" for number in range(len(job.liveness))]
     return [
         Member(
-            name=f"{stem}.{'png' if media_type(content) == 'image/png' else 'jpg'}",
+            name=f"{name.replace('[', '_').rstrip(']')}.{'png' if media_type(content) == 'image/png' else 'jpg'}",
             content=content,
             crc=0 if image.inline else crc32(content),
             inline=base64.b64encode(content).decode() if image.inline else None,
         )
-        for stem, image, content in zip(stems, job.images, contents, strict=True)
+        for (name, image), content in zip(job.named_images(), contents, strict=True)
     ]

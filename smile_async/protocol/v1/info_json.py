@@ -1,6 +1,7 @@
 """info.json, the manifest of the zip, as the official Python SDK writes it (wire.md §5.2)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import orjson
 
@@ -11,8 +12,8 @@ from smile_async.protocol.v1.requests import ARCHIVE_NAME, partner_params
 
 __all__ = ["info_json"]
 
-#: image_type_id as a file of the zip, and inline as base64 (wire.md §5.3).
-_SELFIE, _SELFIE_INLINE, _LIVENESS, _LIVENESS_INLINE = 0, 2, 4, 6
+#: image_type_id as a file of the zip, and inline as base64 (wire.md §5.3), by what the job calls the picture.
+_TYPES = {"selfie": (0, 2), "front": (1, 3), "liveness": (4, 6), "back": (5, 7)}
 
 
 def info_json(
@@ -29,13 +30,13 @@ def info_json(
     Each is its name in the zip and None, or a name and the base64 that travels inline.
     """
     images = []
-    for position, (name, inline) in enumerate(pictures):
-        selfie = job.selfie is not None and position == 0
+    for (called, _), (name, inline) in zip(job.named_images(), pictures, strict=True):
+        as_file, as_text = _TYPES[called.partition("[")[0]]
         if inline is None:
-            images.append({"image_type_id": _SELFIE if selfie else _LIVENESS, "image": "", "file_name": name})
+            images.append({"image_type_id": as_file, "image": "", "file_name": name})
         else:
-            kind = _SELFIE_INLINE if selfie else _LIVENESS_INLINE
-            images.append({"image_type_id": kind, "image": inline, "file_name": ""})
+            images.append({"image_type_id": as_text, "image": inline, "file_name": ""})
+    consent = {} if job.consent is None else {"consent_information": dict(job.consent)}
     return orjson.dumps(
         {
             "package_information": {
@@ -52,11 +53,22 @@ def info_json(
                 "callback_url": job.callback_url or callback_url,
                 "userData": _NO_USER_DATA,
             },
-            "id_info": {},
+            "id_info": _id_info(job),
+            **consent,
             "images": images,
             "server_information": dict(slot.body),
         }
     )
+
+
+def _id_info(job: Job) -> dict[str, Any]:
+    """What is said of an id: the fields of a number to look up, or country and kind of a card (wire.md §13)."""
+    if job.id_info is not None:
+        return {**job.id_info.fields(), "entered": job.id_info.id_number is not None}
+    if job.document is None:
+        return {}
+    kind = {} if job.document.id_type is None else {"id_type": job.document.id_type}
+    return {"country": job.document.country, **kind}
 
 
 #: Sent empty by the official SDKs; kept because nobody documents which of it is required (wire.md §5.2).

@@ -1,4 +1,4 @@
-"""A status reply or a callback becomes a verdict, if it can be believed.
+"""A status reply, the reply to a product's one request, or a callback becomes a verdict, if it can be believed.
 
 Three rules keep impostors out. A code that the table does not know for this job type is UNKNOWN, never approved. The
 provider's `job_success` is not looked at, because it was seen to be false on passed jobs and may be true on provisional
@@ -6,6 +6,7 @@ ones (wire.md §6). And a reply must speak of the job that was asked about, beca
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from smile_async.errors import ForgedReply, StaleReply, UnreadableReply
@@ -13,9 +14,10 @@ from smile_async.jobs.codes import Decision, meaning_of
 from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, Ticket, known_job_type
 from smile_async.jobs.verdict import JobStatus, Source, Verdict
 from smile_async.protocol.signature import Signer, parse_timestamp
+from smile_async.protocol.v1.records import read_record
 from smile_async.protocol.v1.replies import NO_ZIP_YET, ResultBody, read_object, read_result, read_status
 
-__all__ = ["FRESH_FOR", "judge_callback", "judge_status"]
+__all__ = ["FRESH_FOR", "judge_callback", "judge_reply", "judge_status", "rejudged"]
 
 #: Seconds a signed timestamp may lie from now, either way; partners' own choice, none is published (wire.md §2.2).
 FRESH_FOR = 300.0
@@ -64,6 +66,26 @@ def judge_status(body: bytes, ticket: Ticket, signer: Signer, now: float) -> Job
     )
 
 
+def judge_reply(found: Mapping[str, Any], ticket: Ticket, signer: Signer, now: float) -> Verdict | None:
+    """The verdict in the reply to the one request of *ticket*'s job; None if it holds no result.
+
+    Not confirmed if it carries no signature at all. Raises as `judge_status` does.
+    """
+    if found.get("signature") or found.get("timestamp"):
+        _believe(found, signer, now, FRESH_FOR)
+    result = read_result(found, "the reply")
+    ticket = _same_job(result, ticket)
+    confirmed = bool(found.get("signature"))
+    return _verdict(result, ticket, complete=True, confirmed=confirmed, source="reply", raw=found)
+
+
+def rejudged(verdict: Verdict, ticket: Ticket) -> Verdict:
+    """*verdict*, which came for a job of a type that was not said, as one of *ticket*'s product."""
+    decision, final = _decided(verdict.code, ticket, complete=True)
+    number = ticket.smile_job_id or verdict.ticket.smile_job_id
+    return replace(verdict, ticket=replace(ticket, smile_job_id=number), decision=decision, final=final)
+
+
 def judge_callback(body: bytes, signer: Signer, now: float, tolerance: float = FRESH_FOR) -> Verdict:
     """The unconfirmed verdict in a callback's *body*, if one of the keys signed its timestamp lately.
 
@@ -74,9 +96,8 @@ def judge_callback(body: bytes, signer: Signer, now: float, tolerance: float = F
     raw = read_object(body, "the callback")
     _believe(raw, signer, now, tolerance)
     result = read_result(raw)
-    params = result.partner_params
     try:
-        ticket = Ticket.from_json({**params, "smile_job_id": result.smile_job_id})
+        ticket = _named(result, {})
     except ValueError:
         raise UnreadableReply("the callback's PartnerParams name no user_id, job_id and job_type") from None
     verdict = _verdict(result, ticket, complete=False, confirmed=False, source="callback", raw=raw)
@@ -116,15 +137,23 @@ def _same_job(result: ResultBody, ticket: Ticket) -> Ticket:
         raise ForgedReply(f"the reply gives job {ticket.job_id} another SmileJobID")
     # The same object while nothing is new: a hundred thousand jobs may wait with theirs.
     known = (ticket.job_type, ticket.smile_job_id) == (kind, number)
-    return ticket if known else Ticket(ticket.user_id, ticket.job_id, kind, number)
+    return ticket if known else replace(ticket, job_type=kind, smile_job_id=number)
 
 
 def _subject(item: ResultBody, asked: Ticket) -> Ticket:
     """The job that an item of a history is about: by one page of the docs, any of this user's (wire.md §6)."""
     try:
-        return Ticket.from_json({**asked.to_dict(), **item.partner_params, "smile_job_id": item.smile_job_id})
+        found = _named(item, asked.to_dict())
     except ValueError:
         return asked
+    return replace(found, product=asked.product) if found.job_type == asked.job_type else found
+
+
+def _named(result: ResultBody, otherwise: Mapping[str, Any]) -> Ticket:
+    """The job that *result* names; raises InvalidJob where neither it nor *otherwise* does."""
+    params = {**otherwise, **result.partner_params}
+    ids: dict[str, Any] = {name: params[name] for name in ("user_id", "job_id", "job_type") if name in params}
+    return Ticket.from_json({**ids, "smile_job_id": result.smile_job_id})
 
 
 def _verdict(
@@ -141,13 +170,11 @@ def _verdict(
     """None for a result without a code: a message on the way, not a verdict."""
     if result.code is None:
         return None
-    meaning = meaning_of(result.code, ticket.job_type)
-    decision = meaning.decision if meaning else Decision.UNKNOWN
-    final = meaning.final if meaning else None
+    meaning = meaning_of(result.code, ticket.about)
+    decision, final = _decided(result.code, ticket, complete=complete)
     return Verdict(
         decision=decision,
-        # A code whose finality no source tells ends with the job, but nothing makes a provisional word the last one.
-        final=(complete and decision is not Decision.PROVISIONAL) if final is None else final,
+        final=final,
         code=result.code,
         text=result.text or (meaning.text if meaning else ""),
         ticket=ticket,
@@ -159,4 +186,12 @@ def _verdict(
         image_links=image_links or result.image_links,
         history=history,
         raw=raw or {},
+        record=read_record(raw or {}),
     )
+
+
+def _decided(code: str, ticket: Ticket, *, complete: bool) -> tuple[Decision, bool]:
+    meaning = meaning_of(code, ticket.about)
+    decision, final = (meaning.decision, meaning.final) if meaning else (Decision.UNKNOWN, None)
+    # A code whose finality no source tells ends with the job, but nothing makes a provisional word the last one.
+    return decision, (complete and decision is not Decision.PROVISIONAL) if final is None else final

@@ -7,6 +7,7 @@ from typing import Any
 
 from smile_async.errors import (
     AlreadyEnrolled,
+    IdNumberBlocked,
     JobExists,
     JobNotFound,
     NotAuthorized,
@@ -20,13 +21,16 @@ from smile_async.errors import (
 from smile_async.protocol.steps import Fault, Sent
 from smile_async.protocol.v1.replies import Complaint
 
-__all__ = ["ONE_ID_NUMBER", "refusal"]
+__all__ = ["ONE_ID_NUMBER", "is_answer", "refusal"]
 
 #: "Internal system error" of the three families of calls (wire.md §9), whatever HTTP status it comes with.
 _SYSTEM_ERRORS = frozenset({"2201", "2301", "2401"})
 #: Request Timeout and Too Early: by their own definition, to be sent again (RFC 9110 §15.5.9, RFC 8470 §5.2).
 _PASSING = frozenset({408, 425})
+#: One id number was looked up too often: nothing that waiting for a moment, or others waiting, would mend.
+ONE_ID_NUMBER = "2222"
 _REFUSALS: dict[str, type[Refused]] = {
+    ONE_ID_NUMBER: IdNumberBlocked,
     "2204": NotAuthorized,
     "2205": NotAuthorized,
     "2405": NotAuthorized,
@@ -39,13 +43,11 @@ _REFUSALS: dict[str, type[Refused]] = {
     "2215": JobExists,
     "2304": JobNotFound,
 }
-#: One id number was looked up too often: nothing that waiting for a moment, or others waiting, would mend.
-ONE_ID_NUMBER = "2222"
 #: By code where it tells more than the kind of error does.
 _CURES: dict[type[Refused] | str, str] = {
     # "Invalid or missing parameter" as well as "unauthorised" (wire.md §9).
     "2204": "check what the values of partner_params may be; or else partner id, key, environment and the clock",
-    ONE_ID_NUMBER: "this id number was looked up too often, and is blocked for days",
+    IdNumberBlocked: "this id number was looked up too often, and is blocked for days",
     NotAuthorized: "check partner id, key, environment and the clock",
     UserNotEnrolled: "register the user first",
     AlreadyEnrolled: "authenticate instead, or register with allow_new_enroll=True",
@@ -61,19 +63,24 @@ def refusal(status: int, complaint: Complaint, about: str, asked: float | None =
 
     *asked*: seconds the server asked to wait (Retry-After), None if it did not.
     """
-    passing = status >= 500 or status in _PASSING
-    if complaint.code in _SYSTEM_ERRORS or (passing and complaint.code not in _REFUSALS):
+    if not is_answer(status, complaint.code):
         error: SmileError = Unavailable(f"{about} was answered by HTTP {status} {complaint.code}".rstrip())
         return Fault(error, Sent.AMBIGUOUS, transient=True, throttled=status == 503, retry_after=asked)
-    if status == 429:
-        limited = RateLimited(_told(RateLimited, about, status, complaint), **_facts(status, complaint))
-        limited.retry_after = asked
-        passing = complaint.code != ONE_ID_NUMBER
-        return Fault(limited, Sent.ANSWERED, transient=passing, throttled=passing, retry_after=asked)
     if 300 <= status < 400 or (status < 400 and not complaint.code):
         return Fault(UnreadableReply(f"{about} was answered by HTTP {status} without a code"), Sent.AMBIGUOUS)
+    passing = status == 429 and complaint.code != ONE_ID_NUMBER
     kind = _REFUSALS.get(complaint.code, NotAuthorized if status in (401, 403) else Refused)
-    return Fault(kind(_told(kind, about, status, complaint), **_facts(status, complaint)), Sent.ANSWERED)
+    kind = RateLimited if passing else kind
+    refused = kind(_told(kind, about, status, complaint), **_facts(status, complaint))
+    if isinstance(refused, RateLimited):
+        refused.retry_after = asked
+    return Fault(refused, Sent.ANSWERED, transient=passing, throttled=passing, retry_after=asked)
+
+
+def is_answer(status: int, code: str) -> bool:
+    """Whether a refusal of HTTP *status* with this *code* was made on purpose, so that nothing came of the request."""
+    passing = status >= 500 or status in _PASSING
+    return code not in _SYSTEM_ERRORS and not (passing and code not in _REFUSALS)
 
 
 def _facts(status: int, complaint: Complaint) -> dict[str, Any]:

@@ -20,6 +20,7 @@ __all__ = [
     "Complaint",
     "ResultBody",
     "StatusBody",
+    "complaint_in",
     "read_complaint",
     "read_object",
     "read_result",
@@ -138,7 +139,7 @@ def read_slot(body: bytes) -> Slot | Complaint:
     found = read_object(body, "the /upload reply")
     url, code = found.get("upload_url"), _code(found.get("code"))
     if code != PREPARED and (code or not url):
-        return _complaint(found)
+        return complaint_in(found)
     if not isinstance(url, str) or not url:
         raise UnreadableReply("the /upload reply has no upload_url")
     number = _text(found.get("smile_job_id"))
@@ -163,20 +164,21 @@ def _readable(item: object) -> bool:
         return False
 
 
-def read_result(found: Mapping[str, Any]) -> ResultBody:
-    """The flat body of a callback. Raises UnreadableReply."""
-    return _validated(ResultBody, found, "the callback")
+def read_result(found: Mapping[str, Any], what: str = "the callback") -> ResultBody:
+    """A flat result, which a message calls *what*: a callback, or the reply to one request. Raises UnreadableReply."""
+    return _validated(ResultBody, found, what)
 
 
 def read_complaint(body: bytes) -> Complaint:
     """What a refusal says; a body that is no JSON object (a gateway's HTML, S3's XML) gives an empty complaint."""
     try:
-        return _complaint(read_object(body, "the refusal"))
+        return complaint_in(read_object(body, "the refusal"))
     except UnreadableReply:
         return Complaint("", "")
 
 
-def _complaint(found: Mapping[str, Any]) -> Complaint:
+def complaint_in(found: Mapping[str, Any]) -> Complaint:
+    """What a reply has against a request, as far as it says so."""
     said = found.get("error") or found.get("message") or ""
     line = "".join(c for c in str(said)[:200] if c.isprintable()) if isinstance(said, str) else ""
     code = _code(found.get("code"))

@@ -8,7 +8,7 @@ from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
 from smile_async.protocol.signature import SignedStamp
 
-__all__ = ["ARCHIVE_NAME", "partner_params", "prepare_body", "status_body"]
+__all__ = ["ARCHIVE_NAME", "SOURCE_SDK", "SOURCE_SDK_VERSION", "partner_params", "prepare_body", "status_body"]
 
 #: What docs tell REST users to send as source_sdk (wire.md §4).
 SOURCE_SDK, SOURCE_SDK_VERSION = "rest_api", "0.1.0"

@@ -12,7 +12,9 @@ driver performs and answers, or throws a `Fault` back; the story knows what may 
 * A URL that has expired is replaced by a fresh one for the same job.
 """
 
-from smile_async.errors import JobExists, JobNotFound, Unavailable
+from dataclasses import replace
+
+from smile_async.errors import JobExists, JobNotFound, SmileError, Unavailable
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import JobStatus, Verdict
@@ -38,7 +40,7 @@ __all__ = ["Submission"]
 class Submission:
     """One job on its way, and how far it may have come: what a caller must know if it is cut short."""
 
-    __slots__ = ("attempt", "job", "known", "left", "reach", "recalled", "stage", "ticket", "trace")
+    __slots__ = ("attempt", "job", "known", "left", "reach", "recalled", "since", "stage", "ticket", "trace")
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -46,6 +48,8 @@ class Submission:
         self.reach = Reach.NOTHING
         #: Whether any request about this job may have left.
         self.left = False
+        #: When the first attempt to send it was made (seconds since 1970, the server's), None if none was.
+        self.since: float | None = None
         #: The number that a ledger gave it.
         self.attempt: int | None = None
         #: A ledger knows that it was accepted before, and the latest verdict that has come since.
@@ -56,10 +60,15 @@ class Submission:
         #: What it had to wait for last, as it stands in a message.
         self.stage = "it was not begun"
 
-    def resume(self, reach: Reach) -> None:
-        """Take note that an earlier submission of the same pictures under the same job_id may have come so far."""
+    def resume(self, reach: Reach, since: float | None = None) -> None:
+        """Take note that an earlier submission of the same job may have come so far; it was begun at *since*."""
         self.reach = max(self.reach, reach)
+        self.since = since if self.since is None else self.since
         self.left = self.left or self.reach > Reach.NOTHING
+
+    def late(self, why: str) -> SmileError:
+        """The error of a caller who was out of patience, which *why* tells."""
+        return Unavailable(why, retryable=True)
 
     def steps(self) -> Conversation[Ticket]:
         """The whole story, up to the ticket of a job whose zip has arrived; a Fault it can not mend goes through."""
@@ -155,4 +164,4 @@ class Submission:
 
     def _numbered(self, smile_job_id: str | None) -> None:
         if smile_job_id is not None:
-            self.ticket = Ticket(self.ticket.user_id, self.ticket.job_id, self.ticket.job_type, smile_job_id)
+            self.ticket = replace(self.ticket, smile_job_id=smile_job_id)

@@ -50,7 +50,9 @@ class Pages:
             ("upload", "POST /v1/upload"),
             ("put", "PUT of the zip"),
             ("job_status", "POST /v1/job_status"),
+            ("request", "POST of one request"),
             ("callback", "callback to you"),
+            ("account", "tokens, services, documents"),
         )
         return self._templates.get_template("page.html").render(**values, said=said, legs=legs)
 
@@ -73,7 +75,7 @@ class Pages:
             "total": len(sandbox.registry.jobs),
             "rows": [row_of(each, now) for each in found.jobs],
             "found": found,
-            "detail": detail_of(job, now) if job is not None else None,
+            "detail": detail_of(job, now, shown=query.open) if job is not None else None,
             "job_enrolled": job is not None and sandbox.registry.enrolled(job.user_id),
             "partner_id": sandbox.partner_id,
             "base_url": sandbox.running.base_url if sandbox.running else base_url,

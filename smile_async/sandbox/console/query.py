@@ -16,6 +16,7 @@ STANDINGS = {
     "processing": "Processing",
     "provisional": "Provisional",
     "approved": "Approved",
+    "attention": "Attention",
     "rejected": "Rejected",
     "error": "Error",
     "unknown": "Unknown",
@@ -24,12 +25,16 @@ STANDINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """`state` and `find` (part of a user or job id) narrow the list, `before` is the place in it, `job` a ref id."""
+    """`state` and `find` (part of a user or job id) narrow the list, `before` is the place in it, `job` a ref id.
+
+    `open`: whether what is personal about that job was asked for.
+    """
 
     state: str = ""
     find: str = ""
     before: int = 0
     job: str = ""
+    open: bool = False
 
     @classmethod
     def read(cls, params: Mapping[str, str]) -> Self:
@@ -40,6 +45,7 @@ class Query:
             find=params.get("find", "").strip().lower()[:100],
             before=int(before) if before.isascii() and before.isdigit() and len(before) < 12 else 0,
             job=params.get("job", "")[:100],
+            open=params.get("open", "") == "1",
         )
 
     @property
@@ -51,9 +57,10 @@ class Query:
     def text(self) -> str:
         """The query as part of an address, without its `?`."""
         parts: dict[str, Any] = {"state": self.state, "find": self.find, "before": self.before, "job": self.job}
+        parts["open"] = int(self.open and bool(self.job))
         return urlencode({name: value for name, value in parts.items() if value})
 
     def link(self, **changes: Any) -> str:
         """The address of this page with some things changed."""
-        text = replace(self, **changes).text
+        text = replace(self, **{"open": False, **changes}).text
         return f"/?{text}" if text else "/"

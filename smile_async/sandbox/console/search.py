@@ -12,8 +12,7 @@ from itertools import islice
 
 import anyio
 
-from smile_async.jobs.codes import classify
-from smile_async.sandbox.records import JobRecord
+from smile_async.sandbox.records import JobRecord, decision_of
 from smile_async.sandbox.registry import Registry
 
 from .query import Query
@@ -32,11 +31,11 @@ _KEEP = 20
 
 def standing(job: JobRecord, now: float) -> str:
     """`waiting` for its zip, `processing`, or the decision as of *now*."""
-    if job.zip_at is None:
+    if job.arrived_at is None:
         return "waiting"
     for message in reversed(job.plan):
         if message.at <= now:
-            return classify(message.code, job.job_type)
+            return decision_of(message.code, job.job_type) or "processing"
     return "processing"
 
 

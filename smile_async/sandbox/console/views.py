@@ -4,6 +4,7 @@ Ids and parameters come from whoever uses the API and may be a megabyte long; no
 page large. Escaping is the templates' business, all of which escape everything.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,11 +12,11 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from smile_async.jobs.codes import classify, meaning_of
-from smile_async.jobs.ticket import JobType
+from smile_async.jobs.codes import meaning_of
 from smile_async.sandbox.faults import Fault, Leg
-from smile_async.sandbox.outcomes import FINAL, REGISTRATIONS, text_of
-from smile_async.sandbox.records import CallbackSent, ImageRecord, JobRecord, Message
+from smile_async.sandbox.outcomes import text_of
+from smile_async.sandbox.records import CallbackSent, ImageRecord, JobRecord, Message, decision_of
+from smile_async.sandbox.replies import record_of
 
 from .query import STANDINGS
 from .search import standing
@@ -24,6 +25,10 @@ __all__ = ["Moment", "clip", "detail_of", "fault_text", "row_of", "seconds_text"
 
 #: Of each list on a job's page, so many entries are shown.
 _SHOWN = 30
+#: What stands for a value nobody has asked to see.
+_MASK = "\N{BULLET}" * 8
+#: What tells nobody from others.
+_OPEN = {"country", "Country", "id_type", "IDType", "entered"}
 #: wire.md §5.3, in words.
 _IMAGE_TYPES = {0: "selfie", 1: "ID card front", 4: "liveness", 5: "ID card back"}
 _IMAGE_TYPES |= {2: "selfie", 3: "ID card front", 6: "liveness", 7: "ID card back"}
@@ -87,13 +92,13 @@ def row_of(job: JobRecord, now: float) -> Row:
         user_id=clip(job.user_id),
         job_id=clip(job.job_id),
         type_number=job.job_type,
-        type_name=_type_name(job.job_type),
+        type_name=job.kind.title,
         standing=stands,
         label=STANDINGS[stands],
         code=latest.code if latest else "",
         meaning=clip(_meaning(job, latest)),
         when=Moment(latest.at if latest else job.created_at),
-        portrait=next((number for number, image in enumerate(job.images) if image.image_type_id in (0, 2)), None),
+        portrait=_portrait(job.images),
         image_count=len(job.images),
         callbacks=_callbacks_text(job.callbacks),
         callbacks_ok=status is not None and 200 <= status < 300,
@@ -101,20 +106,28 @@ def row_of(job: JobRecord, now: float) -> Row:
     )
 
 
-def detail_of(job: JobRecord, now: float) -> dict[str, Any]:
-    """*job* as its own panel shows it."""
+def _portrait(images: list[ImageRecord]) -> int | None:
+    """The selfie, or without one whatever came first: a card."""
+    selfie = (number for number, image in enumerate(images) if image.image_type_id in (0, 2))
+    return next(selfie, 0 if images else None)
+
+
+def detail_of(job: JobRecord, now: float, *, shown: bool) -> dict[str, Any]:
+    """*job* as its own panel shows it; *shown*: with what is personal, the names of which are there in any case."""
     return {
         "row": row_of(job, now),
         "facts": _facts(job),
         "params": _params(job),
+        "id_info": _personal(job.id_info, shown=shown),
+        "record": _personal(record_of(job, job.latest) if job.latest else {}, shown=shown),
+        "shown": shown,
         "images": [_image(image, index) for index, image in enumerate(job.images[:_SHOWN])],
         "complaint": clip(job.complaint, 300),
         "history": [_result(job, message, back) for back, message in enumerate(job.history[:_SHOWN])],
         "planned": [_result(job, message) for message in job.plan[: -_SHOWN - 1 : -1] if message.at > now],
         "callbacks": _attempts(job),
-        "judgements": {name: codes.get(job.job_type, "") for name, codes in FINAL.items()},
-        "has_zip": job.zip_at is not None,
-        "enrols": job.job_type in REGISTRATIONS,
+        "judgements": job.kind.human,
+        "reviewable": job.arrived_at is not None,
         "user_id": job.user_id if len(job.user_id) <= 200 else "",
     }
 
@@ -124,6 +137,8 @@ def _facts(job: JobRecord) -> list[tuple[str, str]]:
     uploads = f", PUT {job.uploads} times" if job.uploads > 1 else ""
     asked = f"{job.prep_uploads} upload URL{'s' if job.prep_uploads > 1 else ''}"
     facts = [("SmileJobID", job.smile_job_id), ("Zip", zip_text + uploads), ("Asked", f"{job.polls} polls, {asked}")]
+    if job.kind.path:
+        facts[1:] = [("Looked up", f"{job.submissions} times"), ("Asked", f"{job.polls} polls")]
     facts.append(("Callback", _host(job.callback_url) or "the sandbox's default"))
     if job.refusals:
         facts.append(("Refused again", f"{len(job.refusals)} times, {clip(', '.join(sorted(set(job.refusals))), 60)}"))
@@ -136,6 +151,15 @@ def _params(job: JobRecord) -> list[tuple[str, str]]:
     return [(clip(name, 60), clip(_plain(value), 200)) for name, value in params[:_SHOWN]]
 
 
+def _personal(values: Mapping[str, Any], *, shown: bool) -> list[tuple[str, str]]:
+    # What is empty needs no mask, and photos in base64 are no text to read.
+    pairs = [(name, value) for name, value in values.items() if name != "Actions"]
+    return [
+        (clip(name, 60), clip(_plain(value), 100) if shown or not value or name in _OPEN else _MASK)
+        for name, value in pairs[:_SHOWN]
+    ]
+
+
 def _image(image: ImageRecord, index: int) -> dict[str, Any]:
     return {
         "index": index,
@@ -146,12 +170,12 @@ def _image(image: ImageRecord, index: int) -> dict[str, Any]:
 
 
 def _result(job: JobRecord, message: Message, back: int = 0) -> dict[str, Any]:
-    stands = classify(message.code, job.job_type)
+    stands = decision_of(message.code, job.job_type) or "processing"
     return {
         "code": message.code,
         "standing": stands,
         "label": STANDINGS[stands],
-        "text": text_of(message.code, job.job_type),
+        "text": text_of(message.code, job.kind),
         "meaning": _meaning(job, message),
         "when": Moment(message.at),
         "back": back,
@@ -162,7 +186,7 @@ def _meaning(job: JobRecord, message: Message | None) -> str:
     if message is not None:
         meaning = meaning_of(message.code, job.job_type)
         return meaning.text.capitalize() if meaning else "not documented for this job type"
-    return "" if job.zip_at is not None else "no zip was uploaded yet"
+    return "" if job.arrived_at is not None else "no zip was uploaded yet"
 
 
 def _attempts(job: JobRecord) -> list[dict[str, Any]]:
@@ -222,7 +246,3 @@ def _bytes_text(size: int) -> str:
     if size < 1000:
         return f"{size} B"
     return f"{size / 1000:.0f} kB" if size < 1_000_000 else f"{size / 1_000_000:.1f} MB"
-
-
-def _type_name(number: int) -> str:
-    return JobType(number).name.replace("_", " ").capitalize().replace("Smart selfie", "SmartSelfie")
