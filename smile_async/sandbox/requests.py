@@ -66,7 +66,7 @@ class StatusQuery:
 
 @dataclass(frozen=True, slots=True)
 class IdRequest:
-    """A believable request to a product that is asked in one (protocol_products.md §3, §4, §8, §9)."""
+    """A believable request to a product that is asked in one (wire.md §13.1)."""
 
     product: Product
     user_id: str
