@@ -1,6 +1,6 @@
 """What is asked about the account itself: a token for a web page, which services and documents there are.
 
-protocol_products.md §11 and §13.
+wire.md §13.6.
 """
 
 import secrets
@@ -27,8 +27,8 @@ def _signed(desk: Desk, body: bytes, *needed: str) -> dict[str, Any]:
 
 
 async def token(desk: Desk, _: Request, body: bytes) -> dict[str, Any]:
-    """POST /v1/token; JavaScript and Ruby do not even ask without a callback URL, and neither need others."""
-    data = _signed(desk, body, "user_id", "job_id", "product", "callback_url")
+    """POST /v1/token; whether it wants a callback URL is not published, and the official Python SDK may send none."""
+    data = _signed(desk, body, "user_id", "job_id", "product")
     if data["product"] not in _WEB_PRODUCTS:
         raise Refusal("2217", "invalid product")
     return {"token": secrets.token_urlsafe(48)}  # lifetime and format are not published

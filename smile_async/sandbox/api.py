@@ -1,7 +1,7 @@
 """The API: the three steps of an upload, the products of one request, and the account's own calls; JSON in and out.
 
-Every path may end in a slash, every body be gzipped (the official Android SDK compresses all of them), and every
-refusal is JSON: SDKs die of anything else.
+Every path may end in a slash, every body be gzipped (the official Android SDK compresses all of them, wire.md §4), and
+every refusal is JSON: SDKs die of anything else.
 """
 
 import zlib
@@ -76,7 +76,7 @@ async def _look_up(desk: Desk, product: Product, _: Request, body: bytes, *, lat
     job = desk.registry.look_up(asked, later=later)
     if later:
         desk.notify(job)
-        return {"success": True}  # and no SmileJobID (protocol_products.md §3)
+        return {"success": True}  # and no SmileJobID (wire.md §13.2)
     first = job.plan[0]
     await settings.clock.sleep(max(first.at - now, 0))
     return result_body(desk.keys, job, job.latest or first)

@@ -1,6 +1,6 @@
 """What authorities, registers and lists say of whom they are asked about: the part of a result that is a product's own.
 
-The keys are those of published samples and models (protocol_products.md §2-§9), holes included: real replies say
+The keys are those of published samples and models (wire.md §13.2), holes included: real replies say
 "Not Available", "N/A" and "NaN-NaN-NaN" where they know nothing, so a careful client meets all three here.
 """
 
@@ -12,9 +12,9 @@ __all__ = ["Answer", "aml", "basic", "business", "document", "lookup_code", "not
 #: What is said of an asked-about person or business once a job has come to a code.
 Answer = Callable[[str, Mapping[str, Any]], dict[str, Any]]
 
-#: The last digit of a test number decides (protocol_products.md §10); what the rest does is not published.
+#: The last digit of a test number decides (wire.md §11); what the rest does is not published.
 _BY_DIGIT = {"1": "1013", "2": "1014", "3": "1015"}
-#: code: (Verify_ID_Number, Return_Personal_Info); actions.csv has the values, the pairing is our inference.
+#: code: (Verify_ID_Number, Return_Personal_Info); the values are official, the pairing is our inference (wire.md §10).
 _LOOKUP = {
     "1013": ("Not Verified", "Not Returned"),
     "1014": ("Not Verified", "Not Returned"),
@@ -38,7 +38,7 @@ def lookup_code(said: Mapping[str, Any], found: str) -> str:
 
 
 def overridden(answer: dict[str, Any], said: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
-    """*answer* with what partner_params say instead, if the number ends in 4 (protocol_products.md §10)."""
+    """*answer* with what partner_params say instead, if the number ends in 4 (wire.md §11)."""
     if not str(said.get("id_number", "")).endswith("4"):
         return answer
     return answer | {name: params[name] for name in answer.keys() & params.keys()}

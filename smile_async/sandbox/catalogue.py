@@ -1,6 +1,6 @@
 """What the account may ask for: countries, id types and documents, in the shapes both generations of clients read.
 
-The rows are a union of public sources (protocol_products.md §11), regular expressions with their flaws included: some
+The rows are a union of public sources (wire.md §13.6), regular expressions with their flaws included: some
 end in `/i`, the leftover of a JavaScript literal, as the real ones do.
 """
 

@@ -1,4 +1,4 @@
-"""The fields that say who or what is looked up, and what each may hold (protocol_products.md §2-§9).
+"""The fields that say who or what is looked up, and what each may hold (wire.md §13).
 
 Nothing here asks whether a number exists: that is the authority's business. What the API refuses is a field that is
 missing or of another kind, such as a number whose leading zeros a spreadsheet has eaten.
@@ -23,7 +23,7 @@ def _text(value: Any) -> bool:
 
 
 def _flag(value: Any) -> bool:
-    # JavaScript and Ruby send `entered` as a text (protocol_products.md §2).
+    # JavaScript and Ruby send `entered` as a text (wire.md §5.2).
     return isinstance(value, bool) or value in ("true", "false")
 
 

@@ -66,7 +66,7 @@ _KEYS = (
     "Update_Registered_Selfie_On_File",
     "Selfie_To_Registered_Selfie_Compare",
 )
-#: What documents add to them (actions.csv).
+#: What documents add to them: Verify_Document, Document_Check.
 _DOCUMENT = {
     "pass": ("Passed", "Passed"),
     "mismatch": ("Failed", "Passed"),

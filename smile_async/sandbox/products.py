@@ -1,7 +1,7 @@
 """The account's products, a value each: how it travels, what it must be told, what it comes to, what it says.
 
-Whatever else in the sandbox differs between products asks this table. It was written from the dossiers, not from the
-client's own table, so that the two can disagree.
+Whatever else in the sandbox differs between products asks this table. It was written from what is published, not from
+the client's own table, so that the two can disagree.
 """
 
 from collections.abc import Mapping
@@ -46,7 +46,7 @@ class Product:
     # those of one request
     path: str = ""
     later_path: str = ""
-    #: Whether user_id and job_id stand beside the signature instead of in partner_params (protocol_products.md §9).
+    #: Whether user_id and job_id stand beside the signature instead of in partner_params (wire.md §13.5).
     ids_on_top: bool = False
 
     def asks(self, said: Mapping[str, Any]) -> bool:
@@ -59,7 +59,7 @@ _FACES = {"approve": "1210", "reject": "1211", "spoof": "1212"}
 _DOCUMENTS = {"approve": "0810", "reject": "0811", "spoof": "0907"}
 _FOUND = {"approve": "1012", "reject": "1013"}
 
-#: Codes: wire.md §11, result_codes.csv; no source has any for an update of the photo (8), so its codes are made up, and
+#: Codes: wire.md §10, §11 and §13; no source has any for an update of the photo (8), so its codes are made up, and
 #: every client must call them unknown. Result types: the official SDKs' fixtures; Java's and Android's insist on one.
 _ALL = (
     Product(

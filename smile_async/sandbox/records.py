@@ -7,7 +7,7 @@ somebody asks, so no timer runs per job, virtual time works, and a restart loses
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from smile_async.jobs.codes import classify, meaning_of
+from smile_async.jobs.codes import Decision, meaning_of
 from smile_async.timing.clock import Clock, SystemClock
 
 from .products import PRODUCTS, Product, of_type
@@ -18,7 +18,9 @@ __all__ = ["CallbackSent", "ImageRecord", "JobRecord", "Message", "decision_of"]
 def decision_of(code: str, job_type: int) -> str:
     """What *code* decides about a job of that type: "" for a message on the way, else see `Decision`."""
     meaning = meaning_of(code, job_type)
-    return "" if meaning is not None and meaning.on_the_way else classify(code, job_type)
+    if meaning is None:
+        return Decision.UNKNOWN
+    return "" if meaning.on_the_way else meaning.decision
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ class StatusQuery:
 
 @dataclass(frozen=True, slots=True)
 class IdRequest:
-    """A believable request to a product that is asked in one (protocol_products.md §3, §4, §8, §9)."""
+    """A believable request to a product that is asked in one (wire.md §13.1)."""
 
     product: Product
     user_id: str
@@ -108,7 +108,7 @@ def parse_id_request(
     *demand_fields*: whether what the catalogue says an id type needs must be there.
     """
     try:
-        data = parse_signed(body, keys, now, window, *([] if product.ids_on_top else ["partner_params"]))
+        data = parse_signed(body, keys, now, window)
         said = _id_info(data, product, demand_fields=demand_fields)
         return _id_request(data, product, said)
     except Refusal as refusal:
@@ -141,10 +141,10 @@ def _id_info(data: dict[str, Any], product: Product, *, demand_fields: bool) -> 
 
 
 def parse_signed(body: bytes, keys: Keys, now: float, window: float, *needed: str) -> dict[str, Any]:
-    """Read a request that is signed and holds *needed*; raises `Refusal`."""
+    """Read a request that is signed and holds the texts *needed*; raises `Refusal`."""
     data = _object(body)
     _require(data, "partner_id", "timestamp", "signature", *needed)
-    _strings(data, "partner_id", "timestamp", "signature")
+    _strings(data, "partner_id", "timestamp", "signature", *needed)
     _authenticate(data, data["partner_id"], keys, now, window)
     return data
 
@@ -190,7 +190,7 @@ def _require(data: dict[str, Any], *names: str, prefix: str = "") -> None:
 
 def _strings(data: dict[str, Any], *names: str, prefix: str = "") -> None:
     for name in names:
-        if not isinstance(data.get(name) or "", str):
+        if not isinstance(data.get(name), str | None):
             raise Refusal("2204", f"parameter of wrong type: {prefix}{name} must be a string")
 
 

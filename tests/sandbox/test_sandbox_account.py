@@ -35,14 +35,14 @@ async def test_the_account_can_be_asked(partner: Partner) -> None:
 
 
 async def test_a_web_token_is_for_a_known_product(partner: Partner) -> None:
-    """User, job, product and callback are needed, an unknown product is 2217."""
+    """User, job and product are needed, a callback is not, and an unknown product is 2217."""
     wanted = partner.signed(
         partner_id="001", user_id="u", job_id="j", product="biometric_kyc", callback_url="https://a.b"
     )
     assert len((await partner.post("/v1/token", wanted)).json()["token"]) > 40
     for wrong, code in (
         ({"product": "palmistry"}, "2217"),
-        ({"callback_url": ""}, "2213"),
+        ({"job_id": ""}, "2213"),
         ({"user_id": None}, "2213"),
     ):
         reply = await partner.post("/v1/token", {**wanted, **wrong})

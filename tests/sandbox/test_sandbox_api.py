@@ -114,7 +114,10 @@ async def test_a_mistyped_field_of_upload_is_2204(partner: Partner, name: str, v
     ("name", "value"),
     [
         ("user_id", 7),
+        ("user_id", []),
+        ("user_id", 0),
         ("job_id", ["x"]),
+        ("job_id", {}),
         ("job_type", True),
         ("job_type", 2.0),
         ("job_type", "two"),

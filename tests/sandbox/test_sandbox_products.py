@@ -7,6 +7,8 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sandbox_support import HandClock, Partner, in_process, sign
 
 from smile_async.sandbox import Sandbox
@@ -271,6 +273,29 @@ async def test_faults_hit_the_one_request_before_and_after_its_effect(partner: P
     assert partner.sandbox.count("j4") == 1
     partner.sandbox.fault("request", tamper=lambda reply: reply.update(Photo="x" * 1_500_000))
     assert len((await ask(partner, kyc, "j5"))[1]["Photo"]) == 1_500_000
+
+
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=5) | st.sampled_from(["NG", "1"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=4,
+)
+NAMES = ["partner_params", "country", "id_type", "id_number", "dob", "countries", "full_name", "aliases", "job_type"]
+NAMES += ["consent_information", "user_id", "job_id", "callback_url", "product", "strict_match", "entered"]
+PATHS = [*(each.path for each in ASKED), *(each.later_path for each in LATER), "/v1/token", "/v1/valid_documents"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(path=st.sampled_from(PATHS), odd=st.dictionaries(st.sampled_from(NAMES), ODD), params=ODD)
+async def test_whatever_is_sent_gets_an_answer_in_json(path: str, odd: dict[str, Any], params: Any) -> None:
+    """No value in any field makes the sandbox stumble: it answers, or refuses with one of the documented codes."""
+    with in_process() as partner:
+        usual = {**BVN, **NAME, "user_id": "u", "job_id": "j", "product": "basic_kyc", "callback_url": ""}
+        usual["partner_params"] = {"user_id": "u", "job_id": "j", "x": params, "job_type": params}
+        reply = await partner.post(path, partner.signed(partner_id="001", **{**usual, **odd}))
+        said = reply.json()
+        refused = reply.status_code == 400 and said["code"] in {"2413", "2212", "2213", "2204", "2217", "2210"}
+        assert refused or reply.status_code == 200, said
 
 
 async def test_lookups_survive_a_restart(tmp_path: Path) -> None:
