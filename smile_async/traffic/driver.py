@@ -25,6 +25,7 @@ from smile_async.protocol.steps import (
     FORGETFUL_FOR,
     Answer,
     Ask,
+    Call,
     Conversation,
     Fault,
     Now,
@@ -37,6 +38,7 @@ from smile_async.protocol.steps import (
     Wait,
     insist,
 )
+from smile_async.protocol.v1.account import account_body, read_answer
 from smile_async.protocol.v1.archive import Archive
 from smile_async.protocol.v1.info_json import info_json
 from smile_async.protocol.v1.judging import judge_status
@@ -137,7 +139,13 @@ class Driver:
 
     async def query(self, ask: Ask, deadline: float) -> JobStatus:
         """*ask*, again after passing faults, before *deadline*. Raises Fault."""
-        return await self._drive(insist(ask), ask.ticket.job_id, None, deadline)
+        status: JobStatus = await self._drive(insist(ask), ask.ticket.job_id, None, deadline)
+        return status
+
+    async def call(self, call: Call, deadline: float) -> dict[str, Any]:
+        """What is asked for in *call*, again after passing faults, before *deadline*. Raises Fault."""
+        found: dict[str, Any] = await self._drive(insist(call), "", None, deadline)
+        return found
 
     async def _drive(
         self,
@@ -147,7 +155,7 @@ class Driver:
         deadline: float,
         before_put: BeforePut | None = None,
     ) -> Answer:
-        answer: Slot | JobStatus | Verdict | float | None = None
+        answer: Slot | JobStatus | Verdict | dict[str, Any] | float | None = None
         fault: Fault | None = None
         taken = 0
         while True:
@@ -167,6 +175,8 @@ class Driver:
                     answer = await self.ask(step, deadline)
                 elif isinstance(step, Now):
                     answer = self.server_clock.now()
+                elif isinstance(step, Call):
+                    answer = await self._answered(step, deadline)
                 elif payload is not None:
                     if before_put is not None and isinstance(step, Put):
                         await before_put()
@@ -200,9 +210,9 @@ class Driver:
             raise fault
         self.retries += 1
         log.warning(
-            "retry %d of job %s: %s",
+            "retry %d%s: %s",
             pause.attempt,
-            job_id,
+            f" of job {job_id}" if job_id else "",
             fault.error,
             extra={"smile_job_id": job_id, "smile_attempt": pause.attempt, "smile_sent": str(fault.sent)},
         )
@@ -290,10 +300,19 @@ class Driver:
         except SmileError as error:
             raise Fault(error.with_traceback(None), Sent.ANSWERED) from None
 
+    async def _answered(self, call: Call, deadline: float) -> dict[str, Any]:
+        def body() -> bytes:
+            return account_body(call, partner_id=self.signer.partner_id, stamp=self._stamp())
+
+        url = f"{self._settings.base_url}/{call.path}"
+        reply = await self._api_call(url, body if call.signed else None, f"/{call.path}", deadline)
+        return read_answer(call, reply.status, reply.body, self._asked_for(reply))
+
     async def _api_call(self, url: str, body: Any, about: str, deadline: float) -> Reply:
         """Send once; once more if it was refused and the Date shows that we signed with a wrong clock (guarantee G9).
 
-        Not after what may have been accepted all the same: whether to go on is the story's business.
+        *body* makes what is posted, each time anew; without one it is a GET. Not after what may have been accepted all
+        the same: whether to go on is the story's business.
         """
         before = self.server_clock.skew
         reply = await self._send(url, body, about, deadline)
@@ -316,7 +335,7 @@ class Driver:
         well = False
         try:
             within = self._within(API_SECONDS, deadline, about)
-            reply = await self._api.send("POST", url, _JSON, body(), within)
+            reply = await self._api.send("POST" if body else "GET", url, _JSON, body() if body else b"", within)
             self.server_clock.hear(reply.headers.get("date", ""))
             well = reply.status < 500 and reply.status != 429
             if reply.status == 503 or (reply.status == 429 and read_complaint(reply.body).code != ONE_ID_NUMBER):
