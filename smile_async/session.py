@@ -136,6 +136,7 @@ class SmileSession:
         self.confirmer = Confirmer(self._driver, self.poller, self.host, self._clock)
         #: What Smile ID can look up, and what of it this partner may use.
         self.catalogue = Catalogue(self._driver, self.host, self._clock)
+        self.sender.on_job = self.catalogue.look_at
         self._finished = self._failed = 0
 
     @classmethod

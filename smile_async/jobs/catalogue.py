@@ -8,6 +8,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from smile_async.jobs.job import Job
+
 __all__ = ["Bank", "DocumentType", "IdType", "Products", "Services"]
 
 #: What a request says of itself, and a birth date in parts: no fields of a person's id (wire.md §20.1).
@@ -75,6 +77,16 @@ class Services:
         return next(
             (kind for kind in found if kind.product in {product, ""}), None if product else next(iter(found), None)
         )
+
+    def missing(self, job: Job) -> tuple[str, ...]:
+        """The fields that the authority wants of *job*'s id and that are not given; none for what is not listed."""
+        info = job.id_info
+        if info is None or job.product is None or not (info.id_number or info.session_id):
+            return ()
+        kind = self.find(info.country, info.id_type, job.product)
+        # Who proved himself by a one-time code needs no number.
+        given = {*info.fields(), *(["id_number"] if info.session_id else [])}
+        return () if kind is None else kind.lacks(given)
 
 
 @dataclass(frozen=True, slots=True)

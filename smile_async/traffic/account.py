@@ -12,6 +12,8 @@ import anyio
 
 from smile_async.errors import BadConfiguration, SessionClosed, SmileError
 from smile_async.jobs.catalogue import DocumentType, Products, Services
+from smile_async.jobs.job import Job
+from smile_async.log import log
 from smile_async.protocol.signature import Secret
 from smile_async.protocol.steps import Call, Fault
 from smile_async.protocol.v1.account import (
@@ -65,6 +67,8 @@ class Catalogue:
         self._host = host
         self._clock = clock
         self._kept: dict[str, _Kept[Any]] = {}
+        #: Kinds of ids that a warning named.
+        self._warned: set[str] = set()
 
     async def services(self) -> Services:
         """What Smile ID can look up, which fields each kind of id needs, and the codes of banks."""
@@ -83,11 +87,15 @@ class Catalogue:
             raise BadConfiguration("locale is no language tag: give one such as 'en-GB', or None")
         return await self._asked(documents_call(locale), read_documents)
 
-    @property
-    def known(self) -> Services | None:
-        """The services, if they were asked for within the hour."""
+    def look_at(self, job: Job) -> None:
+        """Warn, once for each kind of id, of fields that *job* lacks; nothing is asked for that."""
         kept = self._kept.get(SERVICES.path)
-        return None if kept is None or self._stale(kept) else kept.found
+        if kept is None or kept.found is None or job.id_info is None:
+            return
+        missing, kind = kept.found.missing(job), f"{job.id_info.country} {job.id_info.id_type}"
+        if missing and kind not in self._warned:
+            self._warned.add(kind)
+            log.warning("job %s gives no %s, which %s needs (said once)", job.job_id, ", ".join(missing), kind)
 
     async def _asked(self, call: Call, read: Callable[[dict[str, Any]], _Whole]) -> _Whole:
         self._host.check()

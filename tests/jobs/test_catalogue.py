@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smile_async import IdInfo, Job
 from smile_async.jobs.catalogue import IdType, Products, Services
 
 
@@ -78,3 +79,25 @@ def test_the_products_are_asked() -> None:
     assert products.wants_consent("NG", "BVN")
     assert not products.wants_consent("KE", "BVN")
     assert "secret" not in repr(products)
+
+
+def wanting(*fields: str, product: str = "enhanced_kyc") -> Services:
+    """A list of one kind of id, NG BVN."""
+    return Services((IdType(product, "NG", "BVN", required_fields=("country", "id_number", *fields)),), (), {})
+
+
+def test_what_a_job_lacks() -> None:
+    """Fields by name, in `extra` too; a one-time code stands for the number; what is not listed is not missed."""
+    job = Job.enhanced_kyc("ada", IdInfo("NG", "BVN", "00000000000", extra={"company": "acme"}))
+    assert wanting("first_name", "company").missing(job) == ("first_name",)
+    assert wanting("company", product="").missing(job) == ()
+    assert wanting("first_name", product="basic_kyc").missing(job) == ()
+    coded = Job.enhanced_kyc("ada", IdInfo("NG", "BVN", session_id="s-1"))
+    assert wanting("dob", "session_id").missing(coded) == ("dob",)
+
+
+def test_jobs_without_a_number_lack_nothing() -> None:
+    """A card's kind of id is not looked up by its fields, and a login has none."""
+    card = Job.biometric_kyc("ada", "selfie.jpg", IdInfo("NG", "BVN"), id_card="card.jpg")
+    assert wanting("dob", product="biometric_kyc").missing(card) == ()
+    assert wanting("dob").missing(Job.authenticate("ada", "selfie.jpg")) == ()

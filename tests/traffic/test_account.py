@@ -10,6 +10,7 @@ from hand_clock import HandClock
 from scripted import Asked, ScriptedSmile, Wire, raw_reply, say, sign, silence
 from street import ENGINES, session_of, until
 
+from smile_async import IdInfo, Job
 from smile_async.errors import (
     BadConfiguration,
     InvalidJob,
@@ -18,11 +19,13 @@ from smile_async.errors import (
     SessionClosed,
     Unavailable,
 )
+from smile_async.testing import SELFIE
 from smile_async.traffic import account
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
 TOKEN = "t0k3n-canary-5a7d"
+NUMBER = "24681357900"
 SERVICES = {"bank_codes": [{"name": "Access", "code": "044"}], "id_types": {"NG": {"BVN": ["id_number", "dob"]}}}
 PRODUCTS = {"consentRequired": {"NG": ["BVN"]}, "idSelection": {"basic_kyc": {"NG": ["BVN"]}}}
 DOCUMENTS = {"valid_documents": [{"country": {"code": "KE"}, "id_types": [{"code": "PASSPORT", "has_back": False}]}]}
@@ -81,11 +84,9 @@ async def test_a_list_is_kept_for_an_hour(offering: ScriptedSmile) -> None:
     clock = HandClock()
     async with session_of(offering, clock=clock) as session:
         first = await session.catalogue.services()
-        assert session.catalogue.known is first
         clock.now += account.KEPT_SECONDS - 1
         assert await session.catalogue.services() is first
         clock.now += 1
-        assert session.catalogue.known is None
         assert await session.catalogue.services() is not first
         for _ in range(2):
             await session.web_token("ada", "j-1", "biometric_kyc")
@@ -205,3 +206,23 @@ async def test_a_wrong_clock(smile: ScriptedSmile) -> None:
     async with session_of(smile, clock=HandClock(0.0, time.time() - 3_600)) as session:
         assert (await session.web_token("ada", "j-1", "smartselfie")).reveal() == TOKEN
     assert len(smile.requests) == 2
+
+
+async def test_a_job_that_lacks_a_field(offering: ScriptedSmile, caplog: pytest.LogCaptureFixture) -> None:
+    """Once the list is known, the first job that lacks a field is warned of by the field's name, and sent all the same.
+
+    Nothing is asked for that, and no value is logged.
+    """
+    jobs = [Job.biometric_kyc(f"u-{n}", SELFIE, IdInfo("NG", "BVN", NUMBER)) for n in range(3)]
+    async with session_of(offering) as session:
+        await session.submit(jobs[0])
+        assert asked(offering, "services") == []
+        assert "needs" not in caplog.text
+        await session.catalogue.services()
+        for job in jobs[1:]:
+            await session.submit(job)
+    assert [record.getMessage() for record in caplog.records if "needs" in record.getMessage()] == [
+        f"job {jobs[1].job_id} gives no dob, which NG BVN needs (said once)"
+    ]
+    assert NUMBER not in caplog.text
+    assert len(offering.jobs) == 3
