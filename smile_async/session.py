@@ -30,8 +30,8 @@ from smile_async.limits import Limits, Stats
 from smile_async.log import log
 from smile_async.protocol.signature import Secret
 from smile_async.protocol.steps import Ask, Fault
-from smile_async.protocol.v1.one_request import submission_of
 from smile_async.protocol.v1.account import token_call
+from smile_async.protocol.v1.one_request import submission_of
 from smile_async.protocol.v1.submission import Submission
 from smile_async.settings import Options, Settings, checked_flag, environment_settings
 from smile_async.timing.clock import Clock, SystemClock

@@ -171,12 +171,10 @@ class Driver:
                     taken += await self._pause(step, job_id, deadline)
                 elif isinstance(step, Wait):
                     answer = await self._wait(step.seconds, deadline)
-                elif isinstance(step, Ask):
-                    answer = await self.ask(step, deadline)
                 elif isinstance(step, Now):
                     answer = self.server_clock.now()
-                elif isinstance(step, Call):
-                    answer = await self._answered(step, deadline)
+                elif isinstance(step, Ask | Call):
+                    answer = await self._question(step, deadline)
                 elif payload is not None:
                     if before_put is not None and isinstance(step, Put):
                         await before_put()
@@ -300,7 +298,12 @@ class Driver:
         except SmileError as error:
             raise Fault(error.with_traceback(None), Sent.ANSWERED) from None
 
-    async def _answered(self, call: Call, deadline: float) -> dict[str, Any]:
+    async def _question(self, question: Ask | Call, deadline: float) -> JobStatus | dict[str, Any]:
+        if isinstance(question, Ask):
+            return await self.ask(question, deadline)
+        return await self._answer(question, deadline)
+
+    async def _answer(self, call: Call, deadline: float) -> dict[str, Any]:
         def body() -> bytes:
             return account_body(call, partner_id=self.signer.partner_id, stamp=self._stamp())
 
