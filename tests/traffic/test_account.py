@@ -10,7 +10,7 @@ from hand_clock import HandClock
 from scripted import Asked, ScriptedSmile, Wire, raw_reply, say, sign, silence
 from street import ENGINES, session_of, until
 
-from smile_async import IdInfo, Job
+from smile_async import IdInfo, Job, Product, SmileSession
 from smile_async.errors import (
     BadConfiguration,
     InvalidJob,
@@ -226,3 +226,19 @@ async def test_a_job_that_lacks_a_field(offering: ScriptedSmile, caplog: pytest.
     ]
     assert NUMBER not in caplog.text
     assert len(offering.jobs) == 3
+
+
+async def test_the_sandbox_is_understood(session: SmileSession) -> None:
+    """The lists of a sandbox that was written from the same sources by other hands are read whole."""
+    services, products = await session.catalogue.services(), await session.catalogue.products()
+    documents = await session.catalogue.documents("en-GB")
+    account = services.find("NG", "BANK_ACCOUNT", "enhanced_kyc")
+    assert account is not None
+    assert account.lacks({"id_number"}) == ("bank_code",)
+    assert account.fits(account.example) is True
+    assert all(kind.fits(kind.example) for kind in services.id_types if kind.number_pattern)
+    assert products.allows("enhanced_kyc", "NG", "BVN")
+    assert products.wants_consent("NG", "BVN")
+    assert {kind.has_back for kind in documents} == {True, False}
+    token = await session.web_token("ada", "j-1", Product.BIOMETRIC_KYC, "https://shop.example/smile")
+    assert token

@@ -264,6 +264,19 @@ async def test_both_refuse(
     assert not twins.ours.sandbox.jobs
 
 
+async def test_jobs_of_another_class(twins: Twins) -> None:
+    """Each class refuses the job types that are another's, and what is no dictionary."""
+    for name, kind, job_type in (("IdApi", IdApi, 2), ("BusinessVerification", BusinessVerification, 5)):
+        about = {"user_id": "eve", "job_id": "j-1", "job_type": job_type}
+        with pytest.raises(ValueError):
+            await asyncio.to_thread(twins.official(name).submit_job, about, FOUND)
+        async with twins.awaited(kind) as connection:
+            with pytest.raises(ValueError, match="job_type"):
+                await connection.submit_job(about, FOUND)
+            with pytest.raises(ValueError, match="partner_params is list"):
+                await connection.submit_job([about], FOUND)
+
+
 @pytest.mark.parametrize(
     ("job_type", "id_info", "says"),
     [
