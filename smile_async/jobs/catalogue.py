@@ -12,10 +12,10 @@ from smile_async.jobs.job import Job
 
 __all__ = ["Bank", "DocumentType", "IdType", "Products", "Services"]
 
-#: What a request says of itself, and a birth date in parts: no fields of a person's id (wire.md §20.1).
+#: What a request says of itself, and a birth date in parts: no fields of a person's id (wire.md §13.7).
 _OF_THE_REQUEST = frozenset({"country", "id_type", "user_id", "job_id"})
 _PARTS_OF_DATE = frozenset({"day", "month", "year"})
-#: What is left of JavaScript's notation: `/…/i`, often the end alone (wire.md §20.1).
+#: What is left of JavaScript's notation: `/…/i`, often the end alone (wire.md §13.7).
 _JAVASCRIPT = re.compile(r"/?(?P<pattern>.*)/(?P<flags>[dgimsuvy]*)", re.DOTALL)
 
 

@@ -33,7 +33,7 @@ __all__ = ["Catalogue", "web_token"]
 
 #: Seconds for one call with its retries.
 CALL_SECONDS = 60.0
-#: Seconds that a list is kept; replies say nothing of caching (wire.md §20.1).
+#: Seconds that a list is kept; replies say nothing of caching (wire.md §13.7).
 KEPT_SECONDS = 3_600.0
 #: Lists kept at once: two, and one for each language that documents were asked for in.
 KEPT_AT_MOST = 16

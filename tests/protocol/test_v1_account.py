@@ -14,7 +14,7 @@ from smile_async.protocol.steps import Fault
 from smile_async.protocol.v1 import account
 
 STAMP = SignedStamp("2026-01-02T03:04:05.678Z", "signature")
-#: The newer generation of wire.md §20.1, with all kinds of entries that are none.
+#: The newer generation of wire.md §13.7, with all kinds of entries that are none.
 NEWER: dict[str, Any] = {
     "bank_codes": [{"name": "Access Bank", "code": "044"}, {"name": "no code"}, "odd", None],
     "hosted_web": {

@@ -1,4 +1,4 @@
-"""Calls about the account: a token for the hosted web widget, and what can be looked up (wire.md §20).
+"""Calls about the account: a token for the hosted web widget, and what can be looked up (wire.md §13.6).
 
 Lists are read entry by entry: what is odd in one is left out and costs none of the others.
 """
