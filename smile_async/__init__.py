@@ -12,7 +12,7 @@ Where things live, from the ground up; a file imports from its own storey and fr
     ledger/                     what survives: one row a job, in SQLite or PostgreSQL
     traffic/                    who carries it: payloads, driver, sender, poller, streams, confirmed callbacks
     session                     the session manager
-    callbacks webapi testing    its faces: an ASGI receiver, the official SDK's class, signed replies for tests
+    callbacks webapi testing    its faces: an ASGI receiver, the official SDK's classes, signed replies for tests
     sandbox/                    the provider on your desk, with a console
     batch/ workers/ report/     manifests through a ledger, on one machine or many, and a page about them
     pytest_plugin cli/          fixtures, and the command `smile-async`

@@ -30,11 +30,13 @@ from smile_async.limits import Limits, Stats
 from smile_async.log import log
 from smile_async.protocol.signature import Secret
 from smile_async.protocol.steps import Ask, Fault
+from smile_async.protocol.v1.account import token_call
 from smile_async.protocol.v1.one_request import submission_of
 from smile_async.protocol.v1.submission import Submission
 from smile_async.settings import Options, Settings, checked_flag, environment_settings, named_as_told
 from smile_async.timing.clock import Clock, SystemClock
 from smile_async.timing.pacing import Pace
+from smile_async.traffic.account import Catalogue, web_token
 from smile_async.traffic.confirming import Confirmer
 from smile_async.traffic.driver import Driver
 from smile_async.traffic.origin import Origin
@@ -50,7 +52,7 @@ from smile_async.transport.engine import API_SECONDS, UPLOAD_SECONDS
 from smile_async.transport.engines import engine_factory
 from smile_async.transport.pool import Pool
 from smile_async.transport.tls import tls_context
-from smile_async.urls import asleep
+from smile_async.urls import asleep, url_flaw
 
 if TYPE_CHECKING:
     from smile_async.ledger import Ledger
@@ -136,6 +138,9 @@ class SmileSession:
         if self._ledger is not None:
             self.poller.on_news = self._ledger.heard
         self.confirmer = Confirmer(self._driver, self.poller, self.host, self._clock)
+        #: What Smile ID can look up, and what of it this partner may use.
+        self.catalogue = Catalogue(self._driver, self.host, self._clock)
+        self.sender.on_job = self.catalogue.look_at
         self._finished = self._failed = 0
 
     @classmethod
@@ -294,6 +299,20 @@ class SmileSession:
         self.host.check()
         deadline = float("inf") if patience is None else self.now() + checked_patience(patience)
         return Follow(self.poller, self.host.check, checked_ticket(ticket), deadline)
+
+    async def web_token(self, user_id: str, job_id: str, product: str, callback_url: str | None = None) -> Secret:
+        """A token with which Smile ID's hosted web widget runs this one job; the job exists once its user has finished.
+
+        *product*: "biometric_kyc", "doc_verification", "smartselfie", … *callback_url*: the session's by default. Ask
+        for a token each time the widget is opened: how long one lasts is not published. Raises InvalidJob, Refused
+        (2217: no such product), Unavailable, UnreadableReply.
+        """
+        self.host.check()
+        call = token_call(user_id, job_id, product, callback_url or self._settings.callback_url)
+        why = url_flaw(callback_url, plain=self._settings.insecure_callbacks) if callback_url else ""
+        if why:
+            raise InvalidJob(f"a web token for job {job_id} of user {user_id}: callback_url {why}")
+        return await web_token(self._driver, self._clock, call)
 
     async def deliver(self, verdict: Verdict | bytes) -> Verdict | None:
         """Hand a callback's verdict, or its raw body, to whoever waits for that job in this session.

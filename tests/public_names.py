@@ -17,7 +17,9 @@ CORE = {
     " UploadFailed StillPending UnreadableReply ForgedReply"
     " StaleReply LedgerFailed LeaseLost SessionClosed WrongLoop",
     "smile_async.callbacks": "CallbackReceiver PRODUCTION_ADDRESSES verify_callback",
-    "smile_async.webapi": "WebApi",
+    "smile_async.webapi": "Base BusinessVerification IdApi ImageTypes JobType ServerError Signature Utilities WebApi",
+    "smile_async.webapi.constants": "ImageTypes JobType",
+    "smile_async.webapi.types": "Base64Image FileImage ImageParams OptionsParams SignatureParams",
     "smile_async.testing": "API_KEY BASE_URL PARTNER_ID SELFIE UPLOAD_URL callback_body status_reply upload_reply",
     "smile_async.session": "SmileSession",
     "smile_async.cli": "main",

@@ -13,6 +13,7 @@ from smile_async.cli.explain import explain
 from smile_async.cli.jobs import status, submit, verify
 from smile_async.cli.output import ExitCode, aside, code_of, error_document, plain
 from smile_async.cli.sandbox import sandbox
+from smile_async.cli.services import services
 from smile_async.cli.streams import logged, print_document
 from smile_async.cli.worker import worker
 from smile_async.errors import SmileError
@@ -28,7 +29,7 @@ app = typer.Typer(
     # In tables, names of options are cut on a narrow terminal.
     rich_markup_mode=None,
 )
-for command in (demo, sandbox, verify, submit, status, explain, worker):
+for command in (demo, sandbox, verify, submit, status, services, explain, worker):
     app.command()(command)
 app.add_typer(batch, name="batch")
 

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 from smile_async.errors import SmileError
 from smile_async.jobs.ticket import Ticket
-from smile_async.jobs.verdict import JobStatus
 from smile_async.protocol.signature import Secret
 
 __all__ = [
@@ -21,6 +20,7 @@ __all__ = [
     "Answer",
     "Ask",
     "Attempts",
+    "Call",
     "Conversation",
     "Fault",
     "Now",
@@ -125,6 +125,19 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """Ask for something of the account, at *path*; answered by a JSON object that has one of the *wanted* names.
+
+    A *signed* one is a POST of *fields*, any other a GET.
+    """
+
+    path: str
+    wanted: tuple[str, ...]
+    fields: tuple[tuple[str, str], ...] = ()
+    signed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     """Back off after *attempt* attempts that count, the last of which ended in *fault*; answered by None."""
 
@@ -139,7 +152,7 @@ class Wait:
     seconds: float
 
 
-Step = Prepare | Put | Request | Now | Ask | Pause | Wait
+Step = Prepare | Put | Request | Now | Ask | Call | Pause | Wait
 Answer = TypeVar("Answer")
 Conversation = Generator[Step, Any, Answer]
 
@@ -160,13 +173,12 @@ class Attempts:
         return Pause(self.made, fault)
 
 
-def insist(step: Ask) -> Conversation[JobStatus]:
-    """Ask, and ask again after a passing fault: a status query may always be repeated."""
+def insist(step: Ask | Call) -> Conversation[Any]:
+    """Ask, and ask again after a passing fault: what makes no job may always be repeated."""
     attempts = Attempts()
     while True:
         try:
-            status: JobStatus = yield step
-            return status
+            return (yield step)
         except Fault as fault:
             pause = attempts.after(fault)
         yield pause

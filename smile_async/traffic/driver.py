@@ -6,6 +6,7 @@ attempt may help, and what the caller should be told; whether to go on is the st
 
 import random
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from smile_async.errors import ForgedReply, InvalidJob, SmileError, UnreadableReply
 from smile_async.jobs.job import Job
@@ -17,6 +18,7 @@ from smile_async.protocol.steps import (
     FORGETFUL_FOR,
     Answer,
     Ask,
+    Call,
     Conversation,
     Fault,
     Now,
@@ -30,6 +32,7 @@ from smile_async.protocol.steps import (
     Wait,
     insist,
 )
+from smile_async.protocol.v1.account import account_body, read_answer
 from smile_async.protocol.v1.archive import Archive
 from smile_async.protocol.v1.info_json import info_json
 from smile_async.protocol.v1.judging import judge_status
@@ -137,17 +140,23 @@ class Driver:
 
     async def query(self, ask: Ask, deadline: float) -> JobStatus:
         """*ask*, again after passing faults, before *deadline*. Raises Fault."""
-        return await self._drive(insist(ask), ask.ticket, None, deadline)
+        status: JobStatus = await self._drive(insist(ask), ask.ticket, None, deadline)
+        return status
+
+    async def call(self, call: Call, deadline: float) -> dict[str, Any]:
+        """What is asked for in *call*, again after passing faults, before *deadline*. Raises Fault."""
+        found: dict[str, Any] = await self._drive(insist(call), None, None, deadline)
+        return found
 
     async def _drive(
         self,
         steps: Conversation[Answer],
-        whose: Job | Ticket,
+        whose: Job | Ticket | None,
         payload: Payload | None,
         deadline: float,
         before_put: BeforePut | None = None,
     ) -> Answer:
-        answer: Slot | JobStatus | Verdict | float | None = None
+        answer: Slot | JobStatus | Verdict | dict[str, Any] | float | None = None
         fault: Fault | None = None
         taken = 0
         while True:
@@ -160,7 +169,7 @@ class Driver:
             answer = fault = None
             try:
                 if isinstance(step, Pause):
-                    taken += await self._pause(step, whose.job_id, deadline)
+                    taken += await self._pause(step, whose.job_id if whose else "", deadline)
                 elif isinstance(step, Wait):
                     answer = await self._wait(step.seconds, deadline)
                 elif isinstance(step, Now):
@@ -172,15 +181,17 @@ class Driver:
 
     async def _perform(
         self,
-        step: Prepare | Put | Request | Ask,
-        whose: Job | Ticket,
+        step: Prepare | Put | Request | Ask | Call,
+        whose: Job | Ticket | None,
         payload: Payload | None,
         deadline: float,
         before_put: BeforePut | None = None,
-    ) -> Slot | JobStatus | Verdict | None:
+    ) -> Slot | JobStatus | Verdict | dict[str, Any] | None:
         try:
             if isinstance(step, Ask):
                 return await self._ask(step, deadline, float("inf") if payload is None else self.hold())
+            if isinstance(step, Call):
+                return await self._answer(step, deadline)
             assert payload is not None  # noqa: S101 - queries alone need none
             if isinstance(step, Prepare):
                 return await self._prepare(payload, deadline, retry=step.retry)
@@ -213,9 +224,9 @@ class Driver:
         self.retries += 1
         say = log.debug if fault.outage else log.warning
         say(
-            "retry %d of job %s: %s",
+            "retry %d%s: %s",
             pause.attempt,
-            job_id,
+            f" of job {job_id}" if job_id else "",
             fault.error,
             extra={"smile_job_id": job_id, "smile_attempt": pause.attempt, "smile_sent": str(fault.sent)},
         )
@@ -315,10 +326,19 @@ class Driver:
         except SmileError as error:
             raise Fault(error.with_traceback(None), Sent.ANSWERED) from None
 
-    async def _api_call(self, url: str, body: Callable[[], bytes], errand: Errand) -> Reply:
+    async def _answer(self, call: Call, deadline: float) -> dict[str, Any]:
+        def body() -> bytes:
+            return account_body(call, partner_id=self.signer.partner_id, stamp=self._stamp())
+
+        errand = Errand(_asker(call, None), f"/{call.path}", deadline)
+        reply = await self._api_call(f"{self._settings.base_url}/{call.path}", body if call.signed else None, errand)
+        return read_answer(call, reply.status, reply.body, self._asked_for(reply))
+
+    async def _api_call(self, url: str, body: Callable[[], bytes] | None, errand: Errand) -> Reply:
         """Send once; once more if it was refused and the Date shows that we signed with a wrong clock (guarantee G9).
 
-        Not after what may have been accepted all the same: whether to go on is the story's business.
+        *body* makes what is posted, each time anew; without one it is a GET. Not after what may have been accepted all
+        the same: whether to go on is the story's business.
         """
         before = self.server_clock.skew
         reply = await self._sent(url, body, errand)
@@ -332,8 +352,8 @@ class Driver:
             fault.sent = Sent.ANSWERED if fault.sent is Sent.UNSENT else fault.sent
             raise
 
-    async def _sent(self, url: str, body: Callable[[], bytes], errand: Errand) -> Reply:
-        reply = await self._api.send("POST", Secret(url), _JSON, body, errand)
+    async def _sent(self, url: str, body: Callable[[], bytes] | None, errand: Errand) -> Reply:
+        reply = await self._api.send("POST" if body else "GET", Secret(url), _JSON, body or bytes, errand)
         self.server_clock.hear(reply.headers.get("date", ""))
         if reply.status == 503 or (reply.status == 429 and read_complaint(reply.body).code != ONE_ID_NUMBER):
             self._api.limiter.close_for(self._asked_for(reply))
@@ -344,6 +364,7 @@ class Driver:
         return None if said is None else retry_after(said, self.server_clock.now())
 
 
-def _asker(step: Step, whose: Job | Ticket) -> Asker:
-    legs: dict[type, str] = {Put: "put", Ask: "job_status", Request: "request"}
-    return Asker(legs.get(type(step), "upload"), whose.user_id, whose.job_id)
+def _asker(step: Step, whose: Job | Ticket | None) -> Asker:
+    legs: dict[type, str] = {Put: "put", Ask: "job_status", Request: "request", Call: "account"}
+    leg = legs.get(type(step), "upload")
+    return Asker(leg, whose.user_id, whose.job_id) if whose else Asker(leg, "", "")

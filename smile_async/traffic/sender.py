@@ -7,6 +7,7 @@ the same job_id is refused by Smile ID as it should be.
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -87,6 +88,8 @@ class Sender:
         self._sending: dict[Key, asyncio.Event] = {}
         #: Whether somebody was told that his liveness frames prove nothing.
         self._warned = False
+        #: Called with each job that is to be sent.
+        self.on_job: Callable[[Job], object] | None = None
         #: Jobs accepted so far.
         self.submitted = 0
         bytes(LARGEST_BLOCK)
@@ -102,6 +105,8 @@ class Sender:
         Cancelling abandons the request under way; `submission` then says how far the job may have come.
         """
         self._look_at_frames(submission.job)
+        if self.on_job is not None:
+            self.on_job(submission.job)
         try:
             self._driver.check(submission.job)
             with anyio.move_on_after(max(0.0, deadline - self._clock.monotonic() + GRACE)):

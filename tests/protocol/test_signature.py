@@ -203,6 +203,13 @@ def test_no_text_crashes_the_parser(text: str) -> None:
     assert parse_timestamp(text) is None or isinstance(parse_timestamp(text), float)
 
 
+def test_a_seal() -> None:
+    """A seal is HMAC-SHA-256 by the present key, the same for the same text, and nothing for nothing."""
+    signer = Signer("001", Secret("key"), [Secret("older")])
+    assert signer.seal(b"text") == hmac.digest(b"key", b"text", "sha256")
+    assert signer.seal(b"") == b""
+
+
 def test_of_very_many_stamps_the_newest_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many requests are signed in five minutes, what is kept of them is bounded, and the newest are known."""
     monkeypatch.setattr(signature, "GENERATION", 10)

@@ -149,7 +149,8 @@ class Submission:
             if gap and not (yield Wait(gap)):
                 break
             try:
-                return (yield from insist(Ask(self.ticket)))
+                status: JobStatus = yield from insist(Ask(self.ticket))
+                return status
             except Fault as fault:
                 if not isinstance(fault.error, JobNotFound):
                     raise

@@ -194,7 +194,7 @@ async def test_refusals_are_typed(connection: WebApi, pictures: Pictures) -> Non
 @pytest.mark.parametrize(
     ("partner_params", "images", "options", "says"),
     [
-        ({"job_type": 1}, None, ANSWERED, "job_type 1 is not supported"),
+        ({"job_type": 9}, None, ANSWERED, "job_type 9 is not supported"),
         ({"job_type": None}, None, ANSWERED, "job_type None"),
         ({"user_id": ""}, None, ANSWERED, "no user_id"),
         ({"job_id": None}, None, ANSWERED, "no job_id"),
@@ -202,7 +202,7 @@ async def test_refusals_are_typed(connection: WebApi, pictures: Pictures) -> Non
         ({7: "number"}, None, ANSWERED, "can not be sent as JSON"),
         ({"text": "\ud800"}, None, ANSWERED, "can not be sent as JSON"),
         ({}, [], ANSWERED, "there is no selfie"),
-        ({}, [{"image_type_id": 1, "file_name": "card.jpg"}], ANSWERED, "image_type_id 1"),
+        ({}, [{"image_type_id": 8, "file_name": "card.jpg"}], ANSWERED, "image_type_id 8"),
         ({}, [{"image_type_id": 0}], ANSWERED, "path"),
         ({}, [{"image_type_id": 2, "image": "no base64!"}], ANSWERED, "base64"),
         ({}, None, {**ANSWERED, "return_history": "yes"}, "return_history"),
