@@ -68,10 +68,11 @@ test-lowest: .venv-lowest/.ready  ## a handful of stories with the lowest versio
 bench: venv .venv-sdk/.ready  ## all benchmarks (about an hour); BENCH='throughput --quick' for less
 	$(BIN)/python benchmarks/run.py $(BENCH)
 
-soak: venv  ## a minute of mixed faults on each engine, 10,000 cancels, 100,000 fuzzed replies, batches killed 206 times, real gateways
+soak: venv  ## an hour: mixed faults, 10,000 cancels, 100,000 fuzzed replies, 206 kills, real gateways, 2,000 simulated worlds and a week
 	$(BIN)/python tests/soak.py
 	$(BIN)/python tests/soak_batches.py
 	$(BIN)/python tests/soak_gateways.py
+	PYTHONPATH=tests $(BIN)/python -m simulator --seeds 2000 --processes 2 --postgres 200 --week 100000
 
 wheel: venv  ## build the wheel, and import every documented name from it in empty environments
 	rm -rf dist .venv-wheel

@@ -1,0 +1,233 @@
+"""What must be true at every step, whatever the weather."""
+
+import gc
+import hashlib
+import logging
+import sqlite3
+import sys
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from simulator.clock import BEGAN
+from simulator.loop import PROCESS, SimLoop
+from simulator.weather import Weather
+
+from smile_async import Image, Job, SmileError, SmileSession, Ticket, Verdict
+from smile_async.errors import InvalidJob, JobExists, SessionClosed, StillPending
+from smile_async.jobs.codes import classify
+from smile_async.sandbox import Sandbox
+from smile_async.timing.timers import Entry
+from smile_async.traffic.stream import _JobListener
+from smile_async.traffic.watching import Watch
+
+if TYPE_CHECKING:
+    from simulator.errands import Errand
+    from simulator.places import Place
+
+__all__ = ["Rules", "Violation"]
+
+#: Seconds after the calm has come in which what the weather did may still be felt: the longest wish of a server.
+AFTERMATH = 330.0
+#: Seconds for which what struck the API, or the storage, explains failures: a request hangs for half of it, and one
+#: that was sent over the same connection meanwhile for the other half.
+API_PATIENCE, STORAGE_PATIENCE = 61.0, 241.0
+#: What says that somebody has waited, not that anything failed.
+_WAITED = ("did not get its turn", "no time left")
+#: Bytes that a pending job may take, with one who waits for it; each further one takes some more.
+MOST = 3_000
+#: What a pending job consists of, beside what is said of it; a session, a caller or a callback is not its own.
+_OWN = (
+    str,
+    bytes,
+    int,
+    float,
+    tuple,
+    list,
+    dict,
+    MappingProxyType,
+    Watch,
+    _JobListener,
+    Entry,
+    Ticket,
+    Verdict,
+    Job,
+    Image,
+)
+_LOOK = "SELECT job_id, state, reach, accepted_at IS NOT NULL, code, final FROM smile_jobs"
+_RANKS = {"planned": 0, "failed": 0, "sending": 1, "accepted": 2, "provisional": 3, "final": 4}
+
+
+class Violation(AssertionError):
+    """A promise was broken."""
+
+
+class Rules(logging.Handler):
+    """Watches; what is broken is kept in `broken`, the first first."""
+
+    def __init__(self, loop: SimLoop, weather: Weather, sandbox: Sandbox, tell: Callable[[str], None]) -> None:
+        super().__init__(logging.DEBUG)
+        self._loop = loop
+        self._weather = weather
+        self._sandbox = sandbox
+        self._tell = tell
+        self.broken: list[str] = []
+        self._rows: dict[tuple[str, str], tuple[Any, ...]] = {}
+        #: By place and job, the last word a handler or a reader has heard.
+        self._last: dict[Any, tuple[bool, str]] = {}
+
+    def broke(self, what: str) -> None:
+        """Somebody has broken a promise."""
+        process = PROCESS.get()
+        if process is not None and process.dead:
+            return
+        self._tell(f"BROKEN: {what}")
+        self.broken.append(f"{what} (at {self._loop.now:.3f} s)")
+        self._loop.halted = True
+
+    # What callers get.
+
+    def awaited(self, what: str, began: float, patience: float, grace: float = 1.0) -> None:
+        """An await that began then is over."""
+        took = self._loop.now - began
+        if took > patience + grace + 1e-6:
+            self.broke(f"{what} took {took:.3f} s, its patience was {patience:g}")
+
+    def verdict(self, errand: "Errand", verdict: Verdict, who: object) -> None:
+        """*errand* was told *verdict*."""
+        whose = f"job {errand.job_id[:8]}"
+        record = self._sandbox.jobs.get(errand.job_id)
+        if record is None or record.zip_at is None:
+            self.broke(f"{whose}: a verdict {verdict.code}, but the provider has no such job")
+            return
+        said = [message.code for message in record.plan if message.at <= BEGAN + self._loop.now + 1e-6]
+        if verdict.code not in said or not verdict.confirmed:
+            self.broke(f"{whose}: verdict {verdict.code} (confirmed: {verdict.confirmed}), the provider said {said}")
+        if verdict.decision != classify(verdict.code, record.job_type):
+            self.broke(f"{whose}: {verdict.code} became {verdict.decision}")
+        if verdict.ticket.smile_job_id not in (None, record.smile_job_id):
+            self.broke(f"{whose}: the verdict names another SmileJobID")
+        pictured = record.images and record.images[0].sha256 == hashlib.sha256(errand.selfie).hexdigest()
+        if not pictured and not errand.asks_only:
+            self.broke(f"{whose}: {who} got the verdict of another selfie")
+        before = self._last.get((who, errand.job_id))
+        if before is not None and before[0] and (verdict.final, verdict.code) != before:
+            self.broke(f"{whose}: {who} heard {verdict.code} after the final {before[1]}")
+        self._last[who, errand.job_id] = (verdict.final, verdict.code)
+
+    def error(self, errand: "Errand", place: "Place", error: SmileError, job: Job | None, began: float) -> None:
+        """*errand* was told *error*, by a call that *began* then with *job* (None: with a ticket)."""
+        whose = f"job {errand.job_id[:8]} at {place.name}"
+        if isinstance(error, SessionClosed):
+            if not (place.stopping or place.may_crash()):
+                self.broke(f"{whose}: {error}")
+            return
+        record = self._sandbox.jobs.get(errand.job_id)
+        if isinstance(error, JobExists) and errand.sole:
+            # Without a ledger, nobody remembers what an earlier process has sent, or what was accepted before.
+            landed = record is not None and record.zip_at is not None
+            accepted = landed and (errand.way == "double" or record.zip_at < BEGAN + began)
+            if place.ledger or (errand.first_life == place.life and not accepted):
+                self.broke(f"{whose}: our own job is called foreign ({error})")
+        if job is not None and error.ticket is None and errand.sole and record is not None:
+            born = errand.born.get(id(job), float("inf"))
+            if record.created_at >= BEGAN + born:
+                self.broke(f"{whose}: no ticket, but the provider has the job ({type(error).__name__})")
+        expected: tuple[type[SmileError], ...] = (StillPending,) if errand.sole else (StillPending, JobExists)
+        expected += () if errand.sole else (InvalidJob,)
+        calm = began > self._weather.calm_at + AFTERMATH
+        if calm and not isinstance(error, expected) and not errand.foreign:
+            self.broke(f"{whose}: all is well, and yet {type(error).__name__}: {error}")
+
+    # What is in memory.
+
+    def pending(self, session: SmileSession, who: str) -> None:
+        """Look at the jobs that wait in a session."""
+        for watch in session.poller._watches.values():
+            verdict = watch.verdict
+            # Those of a provisional verdict are one mapping for all jobs.
+            shared = set() if verdict is None or verdict.final else {id(verdict.actions)}
+            taken = _bytes_of(watch, shared)
+            if taken > MOST * max(1, len(watch.listeners)):
+                self.broke(f"the pending job {watch.ticket.job_id[:8]} at {who} takes {taken} bytes")
+
+    # What is on record.
+
+    def ledger(self, place: str, where: Path | str, sole: Callable[[str], bool]) -> None:
+        """Look at a ledger after something was written."""
+        for job_id, *now in _rows(where):
+            if now[4] is not None:
+                now[4] = bool(now[4])
+            now[2] = bool(now[2])
+            before = self._rows.get((place, job_id))
+            if before is not None and tuple(now) != before:
+                self._moved(f"{place}'s row of job {job_id[:8]}", job_id, before, tuple(now), sole)
+            if tuple(now) != before:
+                self._tell(f"{place} {job_id[:8]} on record: {now}")
+                self._rows[place, job_id] = tuple(now)
+                self._true(f"{place}'s row of job {job_id[:8]}", job_id, tuple(now), sole)
+
+    def _moved(self, row: str, job_id: str, before: Any, now: Any, sole: Callable[[str], bool]) -> None:
+        if now[1] < before[1] and (now[1], before[1]) != (0, 1):
+            self.broke(f"{row}: reach fell from {before[1]} to {now[1]}")
+        if before[2] and not now[2]:
+            self.broke(f"{row}: it was accepted, and is not any more")
+        back = _RANKS[now[0]] < _RANKS[before[0]]
+        # What failed may be planned again; where only the waiting ended, the job stays accepted.
+        if (back and now[0] != "failed") or (now[0] == "failed" and before[0] in ("provisional", "final")):
+            self.broke(f"{row}: state fell from {before[0]} to {now[0]}")
+        if before[4] and now[3] != before[3]:
+            self.broke(f"{row}: the final {before[3]} became {now[3]}")
+
+    def _true(self, row: str, job_id: str, now: Any, sole: Callable[[str], bool]) -> None:
+        record = self._sandbox.jobs.get(job_id)
+        landed = record is not None and record.zip_at is not None
+        if now[2] and not landed:
+            self.broke(f"{row}: accepted, but the provider has no zip")
+        if sole(job_id) and now[1] == 0 and now[0] != "planned" and record is not None:
+            self.broke(f"{row}: nothing was sent, it says, but the provider has the job")
+        if sole(job_id) and landed and now[1] < 2:
+            self.broke(f"{row}: reach {now[1]}, but the provider has the zip")
+
+    # What is logged.
+
+    def emit(self, record: logging.LogRecord) -> None:
+        process = PROCESS.get()
+        if process is not None and process.dead:
+            return
+        text = record.getMessage()
+        if record.levelno >= logging.INFO:
+            self._tell(f"{process and process.name} {record.levelname}: {text[:160]}")
+        if "please report" in text and "the session has crashed" not in text:
+            self.broke(f"a defect: {text} {record.exc_info and record.exc_info[1]!r}")
+        failed = text.startswith(("retry ", "poll of job")) and not any(words in text for words in _WAITED)
+        if failed and not self._weather.has("a window of zero"):
+            patience = STORAGE_PATIENCE if "the upload of job" in text else API_PATIENCE
+            if self._loop.now - self._weather.struck_at > patience:
+                self.broke(f"it failed without a cause: {text}")
+
+
+def _rows(where: Path | str) -> list[Any]:
+    """What a ledger holds; nothing while it has no tables."""
+    try:
+        if isinstance(where, str):
+            with psycopg.connect(where, autocommit=True) as asking:
+                return asking.execute(_LOOK).fetchall()
+        looking = sqlite3.connect(f"file:{where}?mode=ro", uri=True)
+        try:
+            return looking.execute(_LOOK).fetchall()
+        finally:
+            looking.close()
+    except (sqlite3.OperationalError, psycopg.errors.UndefinedTable):
+        return []
+
+
+def _bytes_of(thing: Any, seen: set[int]) -> int:
+    """What *thing* and all that it alone leads to take; interned texts and the like are shared and small."""
+    if id(thing) in seen or not isinstance(thing, _OWN) or isinstance(thing, Enum):
+        return 0
+    seen.add(id(thing))
+    return sys.getsizeof(thing) + sum(_bytes_of(part, seen) for part in gc.get_referents(thing))
