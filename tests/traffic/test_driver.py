@@ -658,7 +658,7 @@ async def test_an_unknown_ca_leads_to_its_setting(
 
 
 async def test_status_insists_and_explains(smile: ScriptedSmile, session_factory: Callable[..., SmileSession]) -> None:
-    """status() repeats passing faults, and its errors carry the ticket it was asked about."""
+    """status() repeats passing faults, at once where an old connection broke; its errors carry the ticket asked about."""
     ticket = Ticket("ada", "unknown", 2)
     async with session_factory(smile) as session:
         with pytest.raises(JobNotFound) as caught:
@@ -667,7 +667,8 @@ async def test_status_insists_and_explains(smile: ScriptedSmile, session_factory
         smile.fault("job_status", say(500), reset_after_reading, raw_reply_of_nothing())
         with pytest.raises(SmileError):
             await session.status(ticket)
-    assert len(smile.asked["job_status"]) == 4
+        assert session.stats.retries == 3
+    assert len(smile.asked["job_status"]) == 5
 
 
 def raw_reply_of_nothing() -> Act:
