@@ -658,7 +658,7 @@ async def test_an_unknown_ca_leads_to_its_setting(
 
 
 async def test_status_insists_and_explains(smile: ScriptedSmile, session_factory: Callable[..., SmileSession]) -> None:
-    """status() repeats passing faults, at once where an old connection broke; its errors carry the ticket asked about."""
+    """status() repeats passing faults, at once where an old connection broke; errors carry the ticket asked about."""
     ticket = Ticket("ada", "unknown", 2)
     async with session_factory(smile) as session:
         with pytest.raises(JobNotFound) as caught:
