@@ -44,12 +44,12 @@ class Confirmer:
 
     def remember_stamps(self) -> None:
         """Keep the timestamps that this session signs, so that `judge` can refuse them when they come back."""
-        self._driver.remember_stamps()
+        self._driver.caller.remember_stamps()
 
     def judge(self, body: bytes) -> Verdict:
         """The unconfirmed verdict in *body*. Raises ForgedReply (our own signature included) or UnreadableReply."""
-        claim = judge_callback(body, self._driver.signer, self._driver.server_clock.now())
-        if self._driver.has_signed(claim.timestamp):
+        claim = judge_callback(body, self._driver.caller.signer, self._driver.caller.server_clock.now())
+        if self._driver.caller.has_signed(claim.timestamp):
             raise ForgedReply("the callback carries a signature that we made ourselves")
         # What is not signed is an attacker's to choose: no log line and no memory of ours takes texts of any length.
         ids = (claim.ticket.user_id, claim.ticket.job_id, claim.ticket.smile_job_id or "-", claim.code)
@@ -60,7 +60,9 @@ class Confirmer:
     def tokens(self, job_id: str) -> list[str]:
         """The URL token of this job, by the present key and by each previous one."""
         message = f"smile_async callback {job_id}".encode()
-        digests = (hmac.digest(key.reveal().encode(), message, hashlib.sha256) for key in self._driver.signer.keys)
+        digests = (
+            hmac.digest(key.reveal().encode(), message, hashlib.sha256) for key in self._driver.caller.signer.keys
+        )
         return [digest.hex()[:32] for digest in digests]
 
     def hint(self, claim: Verdict) -> None:

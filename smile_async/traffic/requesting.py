@@ -1,68 +1,49 @@
 """Perform the one request of a product without pictures, and read its answer: one call is one attempt."""
 
-from collections.abc import Awaitable, Callable
-
 from smile_async.errors import ForgedReply, SmileError, UnreadableReply
 from smile_async.jobs.job import Job
 from smile_async.jobs.verdict import Verdict
 from smile_async.log import log
-from smile_async.protocol.signature import SignedStamp
 from smile_async.protocol.steps import Fault, Request, Sent
 from smile_async.protocol.v1.endpoints import ENDPOINTS, request_body
 from smile_async.protocol.v1.judging import judge_reply
-from smile_async.protocol.v1.refusals import refusal
-from smile_async.protocol.v1.replies import complaint_in, read_complaint, read_object
-from smile_async.settings import Settings
+from smile_async.protocol.v1.replies import complaint_in, read_object
 from smile_async.timing.breaker import Asker
-from smile_async.timing.server_clock import ServerClock
+from smile_async.traffic.caller import Caller
 from smile_async.traffic.origin import Errand
 from smile_async.transport.engine import Reply
 
 __all__ = ["Requester"]
 
-#: Sends a body, signed as it leaves, to a URL.
-Call = Callable[[str, Callable[[], bytes], Errand], Awaitable[Reply]]
-
 
 class Requester:
-    """Carries the requests of one session, by its driver's way of calling."""
+    """Carries the requests of one session."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        clock: ServerClock,
-        stamp: Callable[[], SignedStamp],
-        call: Call,
-        asked_for: Callable[[Reply], float | None],
-    ) -> None:
-        self._settings = settings
-        self._clock = clock
-        self._stamp = stamp
-        self._call = call
-        self._asked_for = asked_for
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
 
     async def send(self, step: Request, job: Job, deadline: float) -> Verdict | None:
         """The verdict of *job*, or None if it is to come later. Raises Fault."""
         assert job.product is not None  # noqa: S101 - only a product is known to be asked so
-        endpoint = ENDPOINTS[job.product]
+        endpoint, settings = ENDPOINTS[job.product], self._caller.settings
         path = endpoint.later if step.later else endpoint.path
 
         def body() -> bytes:
             return request_body(
                 job,
                 endpoint,
-                partner_id=self._settings.signer.partner_id,
-                stamp=self._stamp(),
-                callback_url=self._settings.callback_url,
+                partner_id=settings.signer.partner_id,
+                stamp=self._caller.stamp(),
+                callback_url=settings.callback_url,
             )
 
         about = f"{path} for job {job.job_id} of user {job.user_id}"
         # The base URL ends in the version of most calls; some of these have another.
-        url = self._settings.base_url.removesuffix("/v1") + path
+        url = settings.base_url.removesuffix("/v1") + path
         asker = Asker("request", job.user_id, job.job_id)
-        reply = await self._call(url, body, Errand(asker, about, deadline))
+        reply = await self._caller.send(url, body, Errand(asker, about, deadline))
         if reply.status != 200:
-            raise refusal(reply.status, read_complaint(reply.body), about, self._asked_for(reply))
+            raise self._caller.refused(reply, about)
         return self._read(reply, job, about, later=step.later)
 
     def _read(self, reply: Reply, job: Job, about: str, *, later: bool) -> Verdict | None:
@@ -70,8 +51,8 @@ class Requester:
             found = read_object(reply.body, f"the reply of {about}")
             complaint = complaint_in(found)
             if complaint.code and "ResultCode" not in found:
-                raise refusal(reply.status, complaint, about, self._asked_for(reply))
-            verdict = judge_reply(found, job.ticket, self._settings.signer, self._clock.now())
+                raise self._caller.refused(reply, about, complaint)
+            verdict = judge_reply(found, job.ticket, self._caller.signer, self._caller.server_clock.now())
             if verdict is None and not (later and found.get("success") in (True, "true")):
                 raise UnreadableReply(f"the reply of {about} holds no result")
         except SmileError as error:

@@ -81,7 +81,7 @@ class Sender:
         self._here = _Lane(limits.uploads, in_thread)
         self._elsewhere = _Lane(limits.uploads, in_thread)
         self._places = anyio.Semaphore(limits.uploads, fast_acquire=True)
-        driver.hold = lambda: 0.0 if len(self._sending) > limits.uploads else HOLD
+        driver.legs.hold = lambda: 0.0 if len(self._sending) > limits.uploads else HOLD
         self._rate = RateLimiter(limits.jobs_per_second, clock)
         self._unfinished: OrderedDict[Key, tuple[bytes, Reach, float | None]] = OrderedDict()
         #: Jobs on their way, and what is set when each has come to an end.
@@ -195,7 +195,7 @@ class Sender:
 
     def _subject(self, submission: Submission) -> bytes:
         subject = submission.job.subject()
-        return self._driver.signer.seal(subject) if subject else b""
+        return self._driver.caller.signer.seal(subject) if subject else b""
 
     async def _loaded(self, submission: Submission, *, again: bool) -> Payload:
         """The pictures, and a place to send them from: as many jobs again as have one may be read ahead.

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -46,10 +47,9 @@ def status_of(code: str) -> JobStatus:
 class FakeDriver:
     """Answers each query after *latency* seconds with what `answer` said when the query came."""
 
-    signer = Signer("001", Secret("key"))
-
     def __init__(self, clock: HandClock) -> None:
         self.clock = clock
+        self.caller = SimpleNamespace(signer=Signer("001", Secret("key")))
         self.latency = 0.0
         self.asked: list[float] = []
         self.tickets: list[Ticket] = []
@@ -419,7 +419,7 @@ async def test_jobs_counted_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_token_belongs_to_one_job_and_one_key() -> None:
     """Tokens differ by job and by key, and the present key's comes first."""
     rig = Rig()
-    rig.driver.signer = Signer("001", Secret("key"), [Secret("before")])
+    rig.driver.caller.signer = Signer("001", Secret("key"), [Secret("before")])
     present, before = rig.confirmer.tokens("j1")
     other: Any = FakeDriver(rig.clock)
     assert Confirmer(other, rig.poller, rig.host, rig.clock).tokens("j1") == [present]

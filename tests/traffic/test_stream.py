@@ -463,7 +463,7 @@ async def test_the_rate_is_not_saved_up_while_uploads_are_slow() -> None:
     clock = HandClock(now=0.0)
     starts: list[float] = []
 
-    driver: Any = SimpleNamespace()
+    driver: Any = SimpleNamespace(legs=SimpleNamespace())
     sender = Sender(driver, Limits(uploads=2, jobs_per_second=2), clock)
 
     async def send() -> None:
