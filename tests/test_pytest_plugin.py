@@ -1,12 +1,10 @@
 """The fixtures do what they say: in any asyncio plugin, with or without sockets, strictly, and without a trace."""
 
-import asyncio
 import json
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,45 +65,7 @@ MODES = {
 }
 
 
-async def outcome(folder: Path, text: str, ini: str = INI, *more: str) -> str:
-    """What pytest prints about a file of tests, in a process of its own that takes every warning for an error."""
-    (folder / "test_users_own.py").write_text(text)
-    (folder / "pytest.ini").write_text(ini)
-    child = await asyncio.create_subprocess_exec(
-        # Without hypothesis, which takes half of such a process to import.
-        *(sys.executable, "-W", "error", "-m", "pytest", "-s", "-p", "no:hypothesispytest", *more),
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    out, _ = await child.communicate()
-    return out.decode()
-
-
-async def test_every_asyncio_plugin(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """In pytest-asyncio's strict and auto modes, with one loop for the whole run, and with anyio's plugin: all pass.
-
-    Nothing is left behind that Python would warn of, and twelve jobs at once tell the same story to the millisecond.
-    """
-    folders = [tmp_path_factory.mktemp(mode.replace(" ", "-")) for mode in MODES]
-    outs = await asyncio.gather(
-        *(
-            outcome(folder, SAMPLE.format(marker=marker), ini)
-            for folder, (marker, ini) in zip(folders, MODES.values(), strict=True)
-        )
-    )
-    stories = set()
-    for mode, out in zip(MODES, outs, strict=True):
-        assert "3 passed" in out, f"{mode}: {out}"
-        assert "warning" not in out.lower(), f"{mode}: {out}"
-        stories.update(re.findall("STORY (.*)", out))
-    (story,) = stories
-    assert len(json.loads(story)) == 12
-
-
-async def test_over_sockets(tmp_path: Path) -> None:
-    """With --smile-sockets the same fixtures work over TLS, with HTTP/2 to the API, in real time."""
-    text = """
+SOCKETS = """
 import pytest
 from smile_async import Job
 from smile_async.testing import SELFIE
@@ -122,38 +82,18 @@ async def test_sockets(smile_sandbox, smile_session, smile_clock, smile_callback
     body = smile_callback(user_id="ada", job_id=verdict.ticket.job_id)
     assert (await smile_session.deliver(body)).approved
 """
-    out = await outcome(tmp_path, text, INI, "--smile-sockets")
-    assert "1 passed" in out, out
-
-
-async def test_who_uses_no_fixture_waits_for_nothing(tmp_path: Path) -> None:
-    """A run that uses none of the fixtures loads the plugin and nothing that it would need for them."""
-    text = """
+NO_FIXTURE = """
 import sys
 
 def test_modules():
     ours = {name for name in sys.modules if name.split(".")[0] == "smile_async"}
     assert ours == {"smile_async", "smile_async.errors", "smile_async.pytest_plugin"}
 """
-    out = await outcome(tmp_path, text)
-    assert "1 passed" in out, out
-
-
-async def test_who_says_nothing_fails(tmp_path: Path) -> None:
-    """A job nobody scripted fails its test: by the refusal, and at the end even if the code swallowed the refusal.
-
-    Both messages name the user and the cure. A sync test that wants a session is told what it lacks. And where no
-    fixture is used, neither the sandbox nor its servers are even imported.
-    """
-    text = """
+SILENT = """
 import contextlib
-import sys
 import pytest
 from smile_async import Job, SmileError
 from smile_async.testing import SELFIE
-
-def test_nothing_is_made_that_nobody_asked_for():
-    assert not {"smile_async.sandbox", "smile_async.timing.virtual_clock"} & set(sys.modules)
 
 @pytest.mark.asyncio
 async def test_loud(smile_sandbox, smile_session):
@@ -168,8 +108,68 @@ async def test_swallowed(smile_sandbox, smile_session):
 def test_sync(smile_session):
     pass
 """
-    out = await outcome(tmp_path, text)
-    assert "1 failed, 2 passed, 3 errors" in out, out
+#: Runs pytest once a folder, each time with the options that follow it, and ends what each has printed with a rule.
+RUNS = """
+import json
+import sys
+import pytest
+
+for folder, *options in json.loads(sys.argv[1]):
+    # Without hypothesis, which takes half of such a process to import.
+    pytest.main([folder, "-c", f"{folder}/pytest.ini", "-s", "-p", "no:hypothesispytest", *options])
+    print("=" * 10, "END", flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    """What pytest prints about each file of tests, in a process that takes every warning for an error."""
+    files = {"no fixture": (NO_FIXTURE, INI), "silent": (SILENT, INI), "sockets": (SOCKETS, INI)}
+    files |= {mode: (SAMPLE.format(marker=marker), ini) for mode, (marker, ini) in MODES.items()}
+    folders = {name: tmp_path_factory.mktemp(name.replace(" ", "-")) for name in files}
+    for name, (text, ini) in files.items():
+        # One process imports a file of each name once.
+        (folders[name] / f"test_{name.replace(' ', '_')}.py").write_text(text)
+        (folders[name] / "pytest.ini").write_text(ini)
+    plan = [[str(folder), *(["--smile-sockets"] if name == "sockets" else [])] for name, folder in folders.items()]
+    command = [sys.executable, "-W", "error", "-c", RUNS, json.dumps(plan)]
+    ran = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    said = ran.stdout.split(f"{'=' * 10} END\n")
+    assert (ran.returncode, len(said), said[-1]) == (0, len(files) + 1, ""), ran.stdout
+    return dict(zip(files, said, strict=False))
+
+
+def test_every_asyncio_plugin(outcomes: Mapping[str, str]) -> None:
+    """In pytest-asyncio's strict and auto modes, with one loop for the whole run, and with anyio's plugin: all pass.
+
+    Nothing is left behind that Python would warn of, and twelve jobs at once tell the same story to the millisecond.
+    """
+    stories = set()
+    for mode in MODES:
+        assert "3 passed" in outcomes[mode], f"{mode}: {outcomes[mode]}"
+        assert "warning" not in outcomes[mode].lower(), f"{mode}: {outcomes[mode]}"
+        stories.update(re.findall("STORY (.*)", outcomes[mode]))
+    (story,) = stories
+    assert len(json.loads(story)) == 12
+
+
+def test_over_sockets(outcomes: Mapping[str, str]) -> None:
+    """With --smile-sockets the same fixtures work over TLS, with HTTP/2 to the API, in real time."""
+    assert "1 passed" in outcomes["sockets"], outcomes["sockets"]
+
+
+def test_who_uses_no_fixture_waits_for_nothing(outcomes: Mapping[str, str]) -> None:
+    """A run that uses none of the fixtures loads the plugin and nothing that it would need for them."""
+    assert "1 passed" in outcomes["no fixture"], outcomes["no fixture"]
+
+
+def test_who_says_nothing_fails(outcomes: Mapping[str, str]) -> None:
+    """A job nobody scripted fails its test: by the refusal, and at the end even if the code swallowed the refusal.
+
+    Both messages name the user and the cure. A sync test that wants a session is told what it lacks.
+    """
+    out = outcomes["silent"]
+    assert "1 failed, 1 passed, 3 errors" in out, out
     assert "the test has not said what jobs of 'ada' come to: script() them first" in out
     assert "call smile_sandbox.script('bob', code='0820') before the job is submitted" in out
     assert "test_sync has no event loop for smile_async: make it an async test" in out
