@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from postgres import Postgres, a_server
 from scripted import Authority, ScriptedSmile, make_authority
 from street import Pictures, nothing_left, session_of, sweep
 
@@ -11,8 +12,11 @@ from smile_async import SmileSession
 from smile_async.sandbox import RunningSandbox, Sandbox
 
 # A loaded machine is slow, which is no reason to fail.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", patient, max_examples=50)
+# For `make soak`, as --hypothesis-profile; a test that says how many examples it needs has as many in both.
+settings.register_profile("soak", patient, max_examples=2000)
+settings.load_profile("quick")
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +35,13 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def foreign_authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """A CA nobody has a reason to trust."""
     return make_authority(tmp_path_factory.mktemp("foreign"))
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Postgres]:
+    """A PostgreSQL; whoever wants to be alone there takes a database of his own."""
+    with a_server() as server:
+        yield server
 
 
 @pytest.fixture

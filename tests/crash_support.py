@@ -19,7 +19,7 @@ from smile_async.session import SmileSession
 from smile_async.transport.tls import tls_context
 
 #: `make soak` raises it.
-RANDOM_KILLS = int(os.environ.get("SMILE_RANDOM_KILLS", "10"))
+RANDOM_KILLS = int(os.environ.get("SMILE_RANDOM_KILLS", "5"))
 #: A lease and a park that a test can wait for.
 HASTY = {"lease": 1.0, "park_after": 0.3, "FIRST_PARK": 0.5}
 

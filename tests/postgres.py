@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,3 +86,12 @@ def serving(folder: Path) -> Iterator[Postgres]:
         yield server
     finally:
         server.stop()
+
+
+@contextmanager
+def a_server() -> Iterator[Postgres]:
+    """A PostgreSQL in a directory that its user can reach."""
+    with tempfile.TemporaryDirectory(prefix="smile-pg-") as folder:
+        Path(folder).chmod(0o755)
+        with serving(Path(folder)) as server:
+            yield server

@@ -20,8 +20,9 @@ from typing import Any
 
 import orjson
 from crash_support import batch_run, check, manifest_of, perform, worker
+from postgres import a_server
 from street import Pictures
-from workers_support import a_server, fresh
+from workers_support import fresh
 
 Plan = Callable[[Path, Path], list[dict[str, Any]]]
 

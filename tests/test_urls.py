@@ -1,10 +1,12 @@
 """urls.py: a face goes only where it may, however the address is disguised."""
 
+import asyncio
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from smile_async.urls import DEFAULT_UPLOAD_HOSTS, is_loopback, upload_url_flaw, url_flaw
+from smile_async.urls import DEFAULT_UPLOAD_HOSTS, SERVED, asleep, is_loopback, upload_url_flaw, url_flaw
 
 API = "testapi.smileidentity.com"
 
@@ -195,3 +197,19 @@ def test_what_is_allowed_is_plain(start: str, end: str) -> None:
         authority = url.split("/")[2]
         assert not set(authority) & set("@\\?# \t\n")
         assert authority.partition(":")[0].lower().rstrip(".").endswith(".amazonaws.com")
+
+
+def test_who_serves_in_a_loop_that_does_not_run_is_asleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody would answer on a port of this process whose loop has stopped; a loop that is closed serves no more."""
+    loop = asyncio.new_event_loop()
+    monkeypatch.setitem(SERVED, 8443, loop)
+
+    async def running() -> bool:
+        return asleep("https://127.0.0.1:8443/v1")
+
+    assert asleep("https://127.0.0.1:8443/v1")
+    assert not loop.run_until_complete(running())
+    assert not asleep("https://example.com:8443/v1")
+    assert not asleep("https://127.0.0.1:1/v1")
+    loop.close()
+    assert not asleep("https://127.0.0.1:8443/v1")

@@ -1,16 +1,14 @@
 """What the tests of workers share: a server, a fresh ledger for each test, and crews of workers at test speed."""
 
 import asyncio
-import tempfile
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
 import sqlalchemy as sa
-from postgres import Postgres, serving
+from postgres import Postgres
 from street import Pictures, session_of
 
 from smile_async.batch import Planner, Row
@@ -24,15 +22,6 @@ from smile_async.workers import Queue, Worker
 
 #: What `batch run` tells workers unless a test says otherwise.
 TOLD = {"until": "decision", "patience": 60.0, "rate": None}
-
-
-@contextmanager
-def a_server() -> Iterator[Postgres]:
-    """A PostgreSQL in a directory that its user can reach."""
-    with tempfile.TemporaryDirectory(prefix="smile-pg-") as folder:
-        Path(folder).chmod(0o755)
-        with serving(Path(folder)) as server:
-            yield server
 
 
 def fresh(server: Postgres) -> str:

@@ -15,7 +15,7 @@ from smile_async.ledger.failpoints import POINTS
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
-ROWS = 120
+ROWS = 100
 
 
 async def test_a_kill_at_every_failpoint_loses_nothing_and_doubles_nothing(tmp_path: Path, pictures: Pictures) -> None:
@@ -38,7 +38,7 @@ async def test_a_kill_while_reviews_are_put_aside(tmp_path: Path, pictures: Pict
     out = tmp_path / "out.jsonl"
     run = {"arguments": ["batch", "run", str(manifest), "--out", str(out), "--until", "final"], "defaults": HASTY}
     plan = [{**run, "point": point} for point in ("chunk parking", "chunk parked")]
-    statuses, created = await perform([*plan, run], tmp_path, 0.0, "--review", "2")
+    statuses, created = await perform([*plan, run], tmp_path, 0.0, "--review", "5")
     assert statuses == [-9, -9, 0]
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert [line["final"] for line in lines] == [True] * 5

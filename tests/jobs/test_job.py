@@ -17,7 +17,15 @@ from hypothesis import strategies as st
 from smile_async.errors import InvalidJob
 from smile_async.jobs.image import Image
 from smile_async.jobs.job import Job
-from smile_async.jobs.ticket import MAX_ID_LENGTH, MAX_JOB_TYPE, UNKNOWN_JOB_TYPE, JobType, Ticket, job_type
+from smile_async.jobs.ticket import (
+    MAX_ID_LENGTH,
+    MAX_JOB_TYPE,
+    UNKNOWN_JOB_TYPE,
+    JobType,
+    Ticket,
+    checked_ticket,
+    job_type,
+)
 
 GREY = jpeg(1)
 MAKERS = (Job.authenticate, Job.register)
@@ -467,3 +475,19 @@ def test_anything_else_is_no_job_type(value: object) -> None:
     """What is neither raises a ValueError, never another error."""
     with pytest.raises(ValueError):
         job_type(value)
+
+
+def test_a_job_knows_whether_it_may_have_left() -> None:
+    """Only the very object that was sent does; one that is equal has not left."""
+    sent, equal = (Job.authenticate("ada", use_enrolled_image=True, job_id="j1") for _ in range(2))
+    assert not sent.may_have_left
+    sent.note_that_it_left()
+    assert (sent.may_have_left, equal.may_have_left) == (True, False)
+
+
+def test_what_can_not_be_asked_about_is_no_ticket() -> None:
+    """A ticket is taken as it is; anything else, or one made of the wrong parts, is InvalidJob."""
+    assert checked_ticket(Ticket("ada", "j1", 2)) == Ticket("ada", "j1", 2)
+    for wrong in ("{}", None, Ticket("ada", "j1", 2, 7), Ticket("ada", b"j1", 2)):  # type: ignore[arg-type]
+        with pytest.raises(InvalidJob, match=r"[Tt]icket"):
+            checked_ticket(wrong)

@@ -1,18 +1,9 @@
 """Ledgers in both kinds of place."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from postgres import Postgres
-from workers_support import a_server, fresh
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
-    """A PostgreSQL of the module's own."""
-    with a_server() as server:
-        yield server
+from workers_support import fresh
 
 
 @pytest.fixture(params=["file", "postgresql"])

@@ -1,6 +1,6 @@
 """Replies and pictures that somebody has tampered with: only SmileErrors come out, in bounded time and memory.
 
-`FUZZ` says how many of each (5,000 by default; `make soak` sets 100,000), `FUZZ_SEED` where to begin.
+`FUZZ` says how many of each (1,000 by default; `make soak` sets 100,000), `FUZZ_SEED` where to begin.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from smile_async.protocol.v1.judging import judge_callback, judge_status
 from smile_async.protocol.v1.replies import read_complaint, read_object, read_result, read_slot, read_status
 from smile_async.transport.engine import MAX_REPLY_BYTES
 
-COUNT = int(os.environ.get("FUZZ", "5000"))
+COUNT = int(os.environ.get("FUZZ", "1000"))
 SEED = int(os.environ.get("FUZZ_SEED", "20261123"))
 NOW = 1_767_322_000.0
 SIGNER = Signer("001", Secret("key"))

@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smile_async.errors import UnreadableReply
+from smile_async.jobs.document import Document
+from smile_async.jobs.id_info import IdInfo
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
 from smile_async.protocol.signature import Secret, SignedStamp
@@ -82,6 +84,27 @@ def manifest(one: Job, pictures: list[tuple[str, bytes | None]]) -> dict[str, An
     return dict(
         json.loads(info_json(one, pictures, slot, partner_id="001", stamp=STAMP, callback_url="https://a.example"))
     )
+
+
+@pytest.mark.parametrize(
+    ("one", "said"),
+    [
+        (job(), {}),
+        (
+            Job.biometric_kyc("ada", jpeg(), IdInfo("NG", "BVN", "00000000000")),
+            {"country": "NG", "id_type": "BVN", "id_number": "00000000000", "entered": True},
+        ),
+        (Job.document_verification("ada", jpeg(), Document("NG", jpeg())), {"country": "NG"}),
+        (
+            Job.document_verification("ada", jpeg(), Document("NG", jpeg(), None, "PASSPORT")),
+            {"country": "NG", "id_type": "PASSPORT"},
+        ),
+    ],
+    ids=["none", "a number", "a card", "a card of a kind"],
+)
+def test_the_manifest_says_what_is_looked_up(one: Job, said: dict[str, Any]) -> None:
+    """id_info names a number to look up, or the country and kind of a card (wire.md §13)."""
+    assert manifest(one, [(f"{n}.jpg", None) for n in range(len(one.images))])["id_info"] == said
 
 
 def test_the_manifest_is_the_documented_one() -> None:

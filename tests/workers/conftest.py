@@ -1,19 +1,12 @@
-"""A PostgreSQL for each module, and a database of its own for each test."""
+"""A database of its own for each test."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 from postgres import Postgres
-from workers_support import a_server, fresh
+from workers_support import fresh
 
 from smile_async.ledger import Ledger
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
-    """A PostgreSQL of this module's own."""
-    with a_server() as server:
-        yield server
 
 
 @pytest.fixture
