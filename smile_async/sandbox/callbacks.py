@@ -90,6 +90,10 @@ class CallbackSender:
     async def run(self) -> None:
         """Send callbacks until cancelled."""
         clock = self._settings.clock
+        # Loading the system's CAs takes 40 ms, and most sandboxes have nobody to call.
+        while self._settings.callback_ca_file is None and not self._due:
+            self._news = anyio.Event()
+            await clock.wait(self._news, None)
         transport = self._transport or httpx.AsyncHTTPTransport(verify=self._trust(), trust_env=False)
         async with transport, anyio.create_task_group() as sending:
             while True:
