@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
+# A test run starts a hundred processes: what one has compiled, the others need not.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help venv demo test coverage test-lowest bench lint types format soak wheel clean
 
