@@ -20,6 +20,7 @@ from typing import Any
 
 from crash_support import warm_up
 
+import smile_async.workers  # noqa: F401 - imported before the fork
 from smile_async.cli import main
 from smile_async.cli.batch_run import drive  # noqa: F401 - imported before the fork
 from smile_async.ledger import failpoints
@@ -85,8 +86,6 @@ def main_loop(plan: list[dict[str, Any]]) -> list[int]:
     statuses: dict[int, int] = {}
     beside: dict[int, int] = {}
     for number, step in enumerate(plan):
-        if "defaults" in step:
-            import smile_async.workers  # noqa: F401, PLC0415 - before the fork
         child = os.fork()
         if child == 0:
             run(step)

@@ -1,6 +1,8 @@
 """What tests of killed runs share: a manifest, a plan performed in children that die, and what must come of it."""
 
 import asyncio
+import gc
+import importlib
 import json
 import os
 import sys
@@ -40,11 +42,15 @@ def manifest_of(folder: Path, pictures: Pictures, rows: int) -> Path:
 
 def warm_up(folder: Path) -> None:
     """Import, and make, once what every child of a fork would."""
+    for name in ("h2.connection", "httpcore", "procrastinate.worker", "pydantic.type_adapter", "smile_async.cli.app"):
+        importlib.import_module(name)
     SmileSession.from_env(ledger=folder / "none")
     for http2 in (True, False):
         tls_context(os.environ["SMILE_CA_FILE"], http2=http2)
     with tempfile.TemporaryDirectory() as place:
         asyncio.run(_ledger_opened(Path(place)))
+    # Nor does a child look through all of that for garbage, which would copy it.
+    gc.freeze()
 
 
 async def _ledger_opened(folder: Path) -> None:

@@ -202,7 +202,7 @@ async def test_one_worker_without_the_share_and_one_a_day_off(
         def time(self) -> float:
             return super().time() - 86_400.0
 
-    async def unmounted(_read: Callable[..., Payload], job: Job, _hashed: bool) -> Payload:
+    async def unmounted(_read: Callable[..., Payload], job: Job, *_how: object) -> Payload:
         raise InvalidJob("selfie can not be opened (No such file or directory): check the path", job=job)
 
     rows = registrations(pictures, 60)
