@@ -560,7 +560,7 @@ async def test_a_job_that_was_sent_needs_its_pictures_no_more(
             run = Run(session, ledger, Planner(ledger, "b", await Batches(ledger).start("b", {})))
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(run.go, iter(rows))
-                await until(lambda: len(smile.asked["put"]) == 2 and not session.stats.in_flight, patience=5)
+                await until(lambda: len(smile.asked["put"]) == 2 and not session.stats.in_flight, patience=45)
                 tasks.cancel_scope.cancel()
         monkeypatch.undo()
         assert await Batches(ledger).counts("b") == {"sending": 4}

@@ -175,10 +175,10 @@ async def test_the_fence_alone_stops_a_worker(ledger: Ledger, running: RunningSa
     (chunk,) = await planned(ledger, registrations(pictures, 40), chunk_jobs=40, rate=40.0)
     endings: list[Ending] = []
     async with a_worker(running, url_of(ledger), lease=60.0, tell=lambda _, ending: endings.append(ending)):
-        await until(lambda: len(running.sandbox.jobs) >= 5, patience=5)
+        await until(lambda: len(running.sandbox.jobs) >= 5, patience=45)
         await run_sql(ledger, f"UPDATE smile_chunks SET token = token + 1 WHERE id = {chunk}")
         before = await run_sql(ledger, "SELECT count(*) FROM smile_events WHERE kind = 'sending'")
-        await until(lambda: bool(endings), patience=5)
+        await until(lambda: bool(endings), patience=45)
     assert endings == [Ending.LOST]
     assert await run_sql(ledger, "SELECT count(*) FROM smile_events WHERE kind = 'sending'") == before
 
@@ -191,9 +191,9 @@ async def test_a_worker_that_loses_its_chunk_stops_at_once(ledger: Ledger, pictu
         Sandbox.serve(latency=30.0) as running,
         a_worker(running, url_of(ledger), lease=0.6, tell=lambda _, ending: endings.append(ending)) as worker,
     ):
-        await until(lambda: worker._shift.session.stats.pending == 3, patience=5)
+        await until(lambda: worker._shift.session.stats.pending == 3, patience=45)
         await run_sql(ledger, f"UPDATE smile_chunks SET token = token + 1, lease_until = 1e12 WHERE id = {chunk}")
-        await until(lambda: bool(endings), patience=5)
+        await until(lambda: bool(endings), patience=45)
         assert worker._shift.session.stats.pending == 0
     assert endings == [Ending.LOST]
     assert (await chunk_rows(ledger))[chunk]["done_at"] is None
