@@ -38,6 +38,19 @@ from smile_async.timing.clock import SystemClock
 from smile_async.traffic.payload import Payload
 
 
+def undecided(running: RunningSandbox, pictures: Pictures) -> list[Row]:
+    """Four rows whose jobs are decided when `decide` says so."""
+    for number in range(4):
+        running.sandbox.script(f"u{number}", code="0840", after=3600)
+    return [Row(n + 2, f"u{n}", f"u{n}", pictures.selfie_path, job_type=4) for n in range(4)]
+
+
+def decide(running: RunningSandbox) -> None:
+    """Approve every job there is."""
+    for job_id in running.sandbox.jobs:
+        running.sandbox.review(job_id, "0840")
+
+
 def polls_of(running: RunningSandbox) -> list[int]:
     """How often each job was asked about."""
     return sorted(job.polls for job in running.sandbox.jobs.values())
@@ -75,21 +88,21 @@ async def test_a_review_costs_no_worker(
 
 
 async def test_patience_ends_a_chunk_and_another_run_begins_a_new_one(
-    ledger: Ledger, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, running: RunningSandbox, pictures: Pictures
 ) -> None:
     """Jobs undecided when patience is over stay pending and the chunk is done; the next run asks, and sends nothing."""
-    rows = registrations(pictures, 4)
-    async with Sandbox.serve(latency=1.2) as running:
-        (chunk,) = await planned(ledger, rows, patience=0.5)
-        async with a_worker(running, url_of(ledger), lease=1.0, until_empty=True):
-            await all_done(ledger)
-        assert await Batches(ledger).counts("b") == {"accepted": 4}
-        (again,) = await planned(ledger, rows)
-        assert again != chunk
-        async with a_worker(running, url_of(ledger), lease=1.0, until_empty=True):
-            await all_done(ledger)
-        assert await Batches(ledger).counts("b") == {"final": 4}
-        assert [job.prep_uploads for job in running.sandbox.jobs.values()] == [1] * 4
+    rows = undecided(running, pictures)
+    (chunk,) = await planned(ledger, rows, patience=3.0)
+    async with a_worker(running, url_of(ledger), until_empty=True):
+        await all_done(ledger)
+    assert await Batches(ledger).counts("b") == {"accepted": 4}
+    (again,) = await planned(ledger, rows)
+    assert again != chunk
+    decide(running)
+    async with a_worker(running, url_of(ledger), until_empty=True):
+        await all_done(ledger)
+    assert await Batches(ledger).counts("b") == {"final": 4}
+    assert [job.prep_uploads for job in running.sandbox.jobs.values()] == [1] * 4
 
 
 async def test_a_run_makes_a_parked_chunk_due(ledger: Ledger, running: RunningSandbox, pictures: Pictures) -> None:
@@ -179,23 +192,25 @@ async def test_a_wrong_key_ends_a_worker(ledger: Ledger, running: RunningSandbox
     """What every chunk would meet ends the worker at once: it gives its chunk back and says why."""
     running.sandbox.fault("upload", status=401, body={"code": "2204", "error": "unauthorized"}, times=None)
     (chunk,) = await planned(ledger, registrations(pictures, 3))
-    async with a_worker(running, url_of(ledger), lease=1.0) as worker:
+    async with a_worker(running, url_of(ledger), lease=60.0) as worker:
         await until(lambda: worker.stopping, patience=45)
     assert isinstance(worker.trouble, NotAuthorized)
     assert (await chunk_rows(ledger))[chunk]["holder"] is None
 
 
-async def test_a_stopped_worker_gives_its_leases_back(ledger: Ledger, pictures: Pictures) -> None:
+async def test_a_stopped_worker_gives_its_leases_back(
+    ledger: Ledger, running: RunningSandbox, pictures: Pictures
+) -> None:
     """After `stop` and a bounded drain a chunk is anybody's at once, and the next worker asks about what was sent."""
-    async with Sandbox.serve(latency=1.5) as running:
-        (chunk,) = await planned(ledger, registrations(pictures, 4))
-        async with a_worker(running, url_of(ledger), lease=60.0, drain=0.2) as worker:
-            await until(lambda: worker._shift.session.stats.pending == 4, patience=45)
-        left = (await chunk_rows(ledger))[chunk]
-        assert (left["holder"], left["lease_until"], left["done_at"]) == (None, None, None)
-        async with a_worker(running, url_of(ledger), lease=60.0):
-            await all_done(ledger)
-        assert [job.prep_uploads for job in running.sandbox.jobs.values()] == [1] * 4
+    (chunk,) = await planned(ledger, undecided(running, pictures))
+    async with a_worker(running, url_of(ledger), lease=60.0, drain=0.2) as worker:
+        await until(lambda: worker._shift.session.stats.pending == 4, patience=45)
+    left = (await chunk_rows(ledger))[chunk]
+    assert (left["holder"], left["lease_until"], left["done_at"]) == (None, None, None)
+    decide(running)
+    async with a_worker(running, url_of(ledger), lease=60.0):
+        await all_done(ledger)
+    assert [job.prep_uploads for job in running.sandbox.jobs.values()] == [1] * 4
 
 
 async def test_one_worker_without_the_share_and_one_a_day_off(
@@ -212,7 +227,7 @@ async def test_one_worker_without_the_share_and_one_a_day_off(
 
     rows = registrations(pictures, 60)
     await planned(ledger, rows, chunk_jobs=5)
-    crew: dict[str, Any] = {"lease": 2.0, "until_empty": True, "concurrency": 1}
+    crew: dict[str, Any] = {"lease": 20.0, "until_empty": True, "concurrency": 1}
     async with (
         a_worker(running, url_of(ledger), in_thread=unmounted, **crew),
         a_worker(running, url_of(ledger), clock=Yesterday(), **crew) as late,
@@ -224,7 +239,7 @@ async def test_one_worker_without_the_share_and_one_a_day_off(
     assert late.stats.rows > 0
     number = await Batches(ledger).start("b", {**TOLD})
     assert await Planner(ledger, "b", number, "all", chunk_jobs=60).next(iter(rows)) is not None
-    async with a_worker(running, url_of(ledger), lease=2.0, until_empty=True):
+    async with a_worker(running, url_of(ledger), lease=20.0, until_empty=True):
         await all_done(ledger)
     assert await Batches(ledger).counts("b") == {"final": 60}
     assert [job.submissions for job in running.sandbox.jobs.values()] == [1] * 60
@@ -246,14 +261,14 @@ async def test_a_worker_stopped_past_its_lease_sends_nothing_more(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
     )
-    await until(lambda: len(running.sandbox.jobs) >= 5, patience=20)
+    await until(lambda: len(running.sandbox.jobs) >= 5, patience=60)
     child.send_signal(signal.SIGSTOP)
     await asyncio.sleep(1.2)
     async with a_worker(running, url_of(ledger), lease=5.0):
         await all_done(ledger)
         before = await run_sql(ledger, "SELECT count(*) FROM smile_events WHERE kind = 'sending'")
         child.send_signal(signal.SIGCONT)
-        said, _ = await asyncio.wait_for(child.communicate(), 20)
+        said, _ = await asyncio.wait_for(child.communicate(), 60)
     # Oftener than once where the machine is too slow for leases of a second.
     assert set(json.loads(said)["chunks"]) == {"lost"}
     assert await run_sql(ledger, "SELECT count(*) FROM smile_events WHERE kind = 'sending'") == before
