@@ -49,7 +49,7 @@ test: lint types $(NODE_SDK)  ## lint, types, and all tests; those of the pure f
 	$(BIN)/python tests/ground_coverage.py
 	$(BIN)/python $(PYTEST) $(addprefix --ignore=,$(shell cat tests/ground.txt))
 
-coverage: $(NODE_SDK)  ## all tests with branch coverage, which must be 95 %
+coverage: venv $(NODE_SDK)  ## all tests with branch coverage, which must be 95 %
 	$(BIN)/coverage erase
 	$(BIN)/coverage run $(PYTEST)
 	$(BIN)/coverage combine --quiet
