@@ -18,18 +18,9 @@ from .desk import Desk
 from .faults import Fault
 from .records import CallbackSent, JobRecord, Message
 from .replies import result_body
+from .settings import is_callable_url
 
 __all__ = ["CallbackSender", "is_callable_url"]
-
-
-def is_callable_url(url: str) -> bool:
-    """Whether callbacks can be sent to *url*: https anywhere, plain http on this machine only."""
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL:
-        return False
-    loopback = parsed.host in ("localhost", "127.0.0.1", "::1")
-    return bool(parsed.host) and (parsed.scheme == "https" or (parsed.scheme == "http" and loopback))
 
 
 @dataclass(frozen=True, slots=True)

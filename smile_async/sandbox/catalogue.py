@@ -4,10 +4,11 @@ The rows are a union of public sources (wire.md §13.6), regular expressions wit
 end in `/i`, the leftover of a JavaScript literal, as the real ones do.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["documents", "needs", "products_config", "services"]
+__all__ = ["banks", "documents", "id_types", "needs", "number_fits", "products_config", "services"]
 
 _NAMES = {
     "CI": "Côte d'Ivoire",
@@ -63,6 +64,7 @@ _DOCUMENTS = {
 }
 #: Id types whose authority wants the person's consent; Nigeria's, as far as public sources say.
 _CONSENT = {"NG": ["BVN", "BVN_MFA", "NIN", "NIN_V2", "NIN_SLIP", "V_NIN"]}
+_BANKS = [{"name": "Access Bank", "code": "044"}, {"name": "Zenith Bank", "code": "057"}]
 _ROWS = [tuple(cell.strip() for cell in line.split("|")) for line in _ID_TYPES.strip().splitlines()]
 
 
@@ -72,6 +74,35 @@ def needs(product: str, said: Mapping[str, Any]) -> list[tuple[str, ...]]:
         if (country, id_type) == (said.get("country"), said.get("id_type")) and product in map(_LETTERS.get, letters):
             return [(name,) for name in more.split(",") if name != "-"]
     return []
+
+
+def number_fits(country: str, id_type: str, number: str) -> bool:
+    """Whether *number* has the form of that id type's; of one nobody has described, anything has."""
+    for listed, kind, _, pattern, _, _ in _ROWS:
+        if (listed, kind) == (country, id_type):
+            flags = re.IGNORECASE if pattern.endswith("/i") else re.NOFLAG
+            return re.search(pattern.removesuffix("/i"), number, flags | re.ASCII) is not None
+    return True
+
+
+def id_types(country: str = "") -> list[dict[str, Any]]:
+    """The reply to V3's /services/supported_id_types, in its own words."""
+    return [
+        {
+            "country": listed,
+            "type": id_type,
+            "label": id_type.replace("_", " ").title(),
+            "regex": pattern,
+            "required_fields": ["country", "id_type", "id_number", *([] if more == "-" else more.split(","))],
+        }
+        for listed, id_type, _, pattern, _, more in _ROWS
+        if country in ("", listed)
+    ]
+
+
+def banks(country: str = "") -> list[dict[str, str]]:
+    """The reply to V3's /services/bank_codes."""
+    return [{"code": bank["code"], "country": "NG", "name": bank["name"]} for bank in _BANKS if country in ("", "NG")]
 
 
 def services() -> dict[str, Any]:
@@ -95,8 +126,7 @@ def services() -> dict[str, Any]:
             country: {"name": _NAMES[country], "id_types": {code: {"label": _label(code)} for code in codes}}
             for country, codes in _DOCUMENTS.items()
         }
-    banks = [{"name": "Access Bank", "code": "044"}, {"name": "Zenith Bank", "code": "057"}]
-    return {"bank_codes": banks, "hosted_web": hosted, "id_types": older}
+    return {"bank_codes": _BANKS, "hosted_web": hosted, "id_types": older}
 
 
 def products_config() -> dict[str, Any]:

@@ -64,15 +64,23 @@ class Keys:
         self.partner_id = partner_id
         self._key = api_key.encode()
         # Storage has a secret of its own; deriving it lets URLs survive a restart without saving another secret.
-        self._storage_key = hmac.digest(self._key, b"sandbox storage", "sha256")
+        self._storage_key = self.derive("storage")
         self._access_key_id = f"SANDBOX{partner_id}"
 
     def __repr__(self) -> str:
         return f"<Keys of partner {self.partner_id}>"
 
-    def sign(self, timestamp: str) -> str:
-        """The signature of *timestamp* (wire.md §2.1)."""
-        message = f"{timestamp}{self.partner_id}sid_request".encode()
+    def derive(self, purpose: str) -> bytes:
+        """A secret of this account's server for *purpose*, the same after a restart."""
+        return hmac.digest(self._key, f"sandbox {purpose}".encode(), "sha256")
+
+    def owns(self, api_key: str) -> bool:
+        """Whether *api_key* is the account's, in constant time."""
+        return hmac.compare_digest(self._key, api_key.encode())
+
+    def sign(self, timestamp: str, partner_id: str | None = None) -> str:
+        """The signature of *timestamp* (wire.md §2.1), for *partner_id* as another API writes it."""
+        message = f"{timestamp}{self.partner_id if partner_id is None else partner_id}sid_request".encode()
         return base64.b64encode(hmac.digest(self._key, message, "sha256")).decode()
 
     def verify(self, timestamp: str, signature: str) -> bool:

@@ -14,8 +14,20 @@ from starlette.responses import Response
 __all__ = ["Fault", "Faults", "Leg"]
 
 #: The parts of a job's journey a fault can hit; "request" is that of the products of one request, "account" all that is
-#: asked about the account: tokens, services, documents.
-Leg = Literal["upload", "put", "job_status", "request", "callback", "account"]
+#: asked about the account: tokens, services, documents. Those of V3 are "token" to "webhook", and "account".
+Leg = Literal[
+    "upload",
+    "put",
+    "job_status",
+    "request",
+    "callback",
+    "account",
+    "token",
+    "submit",
+    "status",
+    "replay",
+    "webhook",
+]
 
 
 @dataclass(slots=True)

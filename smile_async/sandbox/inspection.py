@@ -23,7 +23,7 @@ from .fields import PERSON, amiss, given
 from .products import Product
 from .records import ImageRecord
 
-__all__ = ["Inspection", "image_size", "inspect"]
+__all__ = ["Inspection", "image_record", "image_size", "inspect"]
 
 #: A job carries a selfie, 8 liveness frames and 2 sides of a card; official SDKs add one junk member per inline image.
 _MAX_MEMBERS = 200
@@ -151,11 +151,11 @@ def _read_image(archive: zipfile.ZipFile, entry: object, limit: int) -> tuple[Im
     if size is None:
         raise _Wanting(f"image {name or 'inline'} of type {kind} is neither JPEG nor PNG")
     media_type = "image/png" if content[:1] == b"\x89" else "image/jpeg"
-    return _record(name, kind, len(content), hashlib.sha256(content).hexdigest(), *size, media_type), content
+    return image_record(name, kind, len(content), hashlib.sha256(content).hexdigest(), *size, media_type), content
 
 
 #: A load test sends the same pictures over and over: their records are shared, or they would outweigh the jobs.
-_record = lru_cache(maxsize=4096)(ImageRecord)
+image_record = lru_cache(maxsize=4096)(ImageRecord)
 
 
 def _decode(text: object) -> bytes:

@@ -63,7 +63,7 @@ class JobRecord:
     `prep_uploads` the upload URLs handed out, `uploads` the PUTs accepted, `processed` the zips read, `polls` the
     answered /job_status queries, `refusals` the codes later calls for the same job_id were refused with. `complaint`
     says in words why a zip was found wanting. `notified` counts the results whose callback was tried.
-    `forgotten`: the user this job enrolled was forgotten since.
+    `forgotten`: the user this job enrolled was forgotten since. `api`: the one it came by, "v1" or "v3".
     """
 
     user_id: str
@@ -90,6 +90,7 @@ class JobRecord:
     notified: int = 0
     forgotten: bool = False
     product: str = ""
+    api: str = "v1"
     id_info: dict[str, Any] = field(default_factory=dict, repr=False)
     # The underscore keeps the clock out of the saved state: orjson skips such fields.
     _clock: Clock = field(default_factory=SystemClock, repr=False, compare=False)
@@ -102,6 +103,21 @@ class JobRecord:
     def kind(self) -> Product:
         """What product it is a job of."""
         return PRODUCTS[self.product]
+
+    def decides(self, code: str) -> str:
+        """What *code* decides about this job: "" for a message on the way, else see `Decision`."""
+        return decision_of(code, self.job_type)
+
+    def means(self, code: str) -> str:
+        """What *code* means for this job, for people."""
+        meaning = meaning_of(code, self.job_type)
+        return meaning.text.capitalize() if meaning else "not documented for this job type"
+
+    def said(self, code: str) -> str:
+        """*code*, which may be a word of V3, as the API of this job says it."""
+        kind, word = self.kind, code.partition(":")[0]
+        known = {"clear": kind.approved, "block": kind.rejected, "processing": kind.provisional or kind.approved}
+        return code if code.isdigit() else known.get(word, "0001")
 
     @property
     def arrived_at(self) -> float | None:
@@ -137,7 +153,7 @@ class JobRecord:
     @property
     def decision(self) -> str:
         """`approved`, `attention`, `provisional`, `rejected`, `error` or `unknown` as of now; "" = not yet decided."""
-        return decision_of(self.latest.code, self.job_type) if self.latest else ""
+        return self.decides(self.latest.code) if self.latest else ""
 
     @property
     def final(self) -> bool:

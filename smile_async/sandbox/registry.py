@@ -3,13 +3,14 @@
 All changes happen here, between two awaits, so that concurrent requests for one job_id can never create two jobs.
 """
 
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any, TypeVar
 
-from smile_async.jobs.codes import classify
 
 from .authorities import lookup_code
 from .inspection import Inspection
@@ -17,11 +18,18 @@ from .records import JobRecord, Message
 from .requests import IdRequest, PrepUpload, Refusal
 from .settings import Settings
 from .state_file import StateFile
+from .v3.records import V3Job
 
 __all__ = ["Registry", "Script", "as_script"]
 
+#: A result code of v1, or a status of V3, with its reason after a colon.
+_RESULT = re.compile(r"[0-9]{4}|[a-z_]{1,40}(:[a-z_]{1,60})?")
+
 #: What a registration has come to as long as its user counts as enrolled.
 _ENROLLED = ("approved", "attention", "provisional")
+
+
+_Job = TypeVar("_Job", bound=JobRecord)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,7 @@ class Registry:
         self._by_ref: dict[str, JobRecord] = {}
         self._enrolments: dict[str, list[JobRecord]] = {}
         self._enrolled: dict[str, None] = {}  # in the order they came
+        self._frauds: set[str] = set()
         self._state_file = StateFile(Path(settings.state) if settings.state is not None else None)
         for key, saved in self._state_file.open().items():
             self._restore(key, saved)
@@ -60,8 +69,11 @@ class Registry:
         elif key.startswith("user:"):
             if saved:
                 self._enrolled[key.removeprefix("user:")] = None
+        elif key.startswith("fraud:"):
+            self._note_fraud(key.removeprefix("fraud:"), is_fraud=bool(saved))
         elif isinstance(saved, dict):
-            self._add(JobRecord.restore(saved, self._clock))
+            kind = V3Job if saved.get("api") == "v3" else JobRecord
+            self._add(kind.restore(saved, self._clock))
 
     def save(self, job: JobRecord) -> None:
         """Remember a job as it is now."""
@@ -82,6 +94,22 @@ class Registry:
                 job.forgotten = True
                 self.save(job)
         return known
+
+    def known(self, user_id: str) -> bool:
+        """Whether anything is known of *user_id*: an enrolment or a job."""
+        return self.enrolled(user_id) or any(job.user_id == user_id for job in self.jobs.values())
+
+    def report_fraud(self, user_id: str, *, is_fraud: bool) -> None:
+        """Flag *user_id* as a fraud, or clear them."""
+        self._note_fraud(user_id, is_fraud=is_fraud)
+        self._state_file.write(f"fraud:{user_id}", is_fraud)
+
+    def _note_fraud(self, user_id: str, *, is_fraud: bool) -> None:
+        (self._frauds.add if is_fraud else self._frauds.discard)(user_id)
+
+    def fraud(self, user_id: str) -> bool:
+        """Whether *user_id* was flagged as a fraud."""
+        return user_id in self._frauds
 
     def enrolled_users(self, limit: int) -> list[str]:
         """At most *limit* enrolled users: those enrolled by hand, newest first, then by a recent registration."""
@@ -149,26 +177,34 @@ class Registry:
         return bool(job.kind.path) and self._clock.time() < job.created_at + self._settings.recorded_after
 
     def _create(self, prep: PrepUpload | IdRequest, *, reuses: bool = False) -> JobRecord:
-        told = prep.user_id in self.scripts or prep.partner_params.get("sandbox_result") is not None
-        if self._settings.scripted_only and not told:
-            self.unscripted[prep.user_id] = None
-            raise Refusal("9999", f"the test has not said what jobs of {prep.user_id!r} come to: script() them first")
-        smile_job_id = f"{len(self.jobs) + 1:010}"
-        job = JobRecord(
+        if complaint := self.complaint(prep.user_id, told=prep.partner_params.get("sandbox_result") is not None):
+            raise Refusal("9999", complaint)
+        job = self.enter(
+            JobRecord,
             user_id=prep.user_id,
             job_id=prep.job_id,
             product=prep.product.name,
             job_type=prep.product.job_type,
-            smile_job_id=smile_job_id,
-            ref_id=f"{self._settings.partner_id}-{smile_job_id}-{secrets.token_hex(12)}",
-            created_at=self._clock.time(),
             partner_params=prep.partner_params,
             callback_url=prep.callback_url,
             use_enrolled_image=reuses,
-            _clock=self._clock,
         )
-        self._add(job)
         self.save(job)
+        return job
+
+    def complaint(self, user_id: str, *, told: bool) -> str:
+        """Why jobs of *user_id* are not taken, if nobody must come to what nobody said; *told*: it was said."""
+        if not self._settings.scripted_only or told or user_id in self.scripts:
+            return ""
+        self.unscripted[user_id] = None
+        return f"the test has not said what jobs of {user_id!r} come to: script() them first"
+
+    def enter(self, kind: type[_Job], **what: Any) -> _Job:
+        """A new job of these fields, entered but not yet saved."""
+        number = f"{len(self.jobs) + 1:010}"
+        ref_id = f"{self._settings.partner_id}-{number}-{secrets.token_hex(12)}"
+        job = kind(smile_job_id=number, ref_id=ref_id, created_at=self._clock.time(), _clock=self._clock, **what)
+        self._add(job)
         return job
 
     def _add(self, job: JobRecord) -> None:
@@ -198,14 +234,18 @@ class Registry:
         self.save(job)
 
     def _plan(self, job: JobRecord, arrived: float) -> list[Message]:
-        script = self.scripts.get(job.user_id)
         forced = job.partner_params.get("sandbox_result")
+        return self.plan(job, arrived, _codes(job, forced), forced=forced is not None)
+
+    def plan(self, job: JobRecord, arrived: float, codes: Sequence[str], *, forced: bool) -> list[Message]:
+        """What *job* comes to, and when: *codes*, unless a script says otherwise and they are not *forced*."""
+        script = self.scripts.get(job.user_id)
         first = arrived + self._settings.latency
-        if forced is None and script is not None:
-            plan = _scripted(script, first if script.after is None else arrived + script.after)
+        if not forced and script is not None:
+            plan = _scripted(job, script, first if script.after is None else arrived + script.after)
         else:
-            plan = [Message(first, code) for code in _codes(job, forced)]
-        undecided = not plan or classify(plan[-1].code, job.job_type) == "provisional"
+            plan = [Message(first, code) for code in codes]
+        undecided = not plan or job.decides(plan[-1].code) == "provisional"
         if undecided and self._settings.review is not None:
             last = plan[-1].at if plan else first
             plan.append(Message(last + self._settings.review, job.kind.human["approve"]))
@@ -234,18 +274,18 @@ def _exists(job: JobRecord) -> Refusal:
     return Refusal("2215", "Job already exists. Did you mean to set the retry flag to true?")
 
 
-def _scripted(script: Script, first: float) -> list[Message]:
-    plan = [Message(first, script.code)]
+def _scripted(job: JobRecord, script: Script, first: float) -> list[Message]:
+    plan = [Message(first, job.said(script.code))]
     for seconds, code in script.then:
-        plan.append(Message(plan[-1].at + seconds, code))
+        plan.append(Message(plan[-1].at + seconds, job.said(code)))
     return plan
 
 
 def as_script(code: str, after: float | None, then: Sequence[tuple[float, str]]) -> Script:
-    """A checked `Script`; raises ValueError for what is no result code or would run backwards in time."""
+    """A checked `Script`; raises ValueError for what is no result or would run backwards in time."""
     for each in (code, *(later for _, later in then)):
-        if not (isinstance(each, str) and len(each) == 4 and each.isascii() and each.isdigit()):
-            raise ValueError(f"a result code is a text of four digits such as '0820', not {each!r}")
+        if not (isinstance(each, str) and _RESULT.fullmatch(each)):
+            raise ValueError(f"a result is four digits such as '0820', or V3's 'block:spoof_detected', not {each!r}")
     if any(not seconds >= 0 for seconds in (after or 0.0, *(seconds for seconds, _ in then))):
         raise ValueError("seconds cannot be negative")
     return Script(code, after, tuple(then))

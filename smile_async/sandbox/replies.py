@@ -8,7 +8,7 @@ from .outcomes import actions_of, text_of
 from .records import JobRecord, Message
 from .settings import Settings
 
-__all__ = ["link_path", "record_of", "result_body", "status_body", "upload_body", "upload_path"]
+__all__ = ["image_links", "link_path", "record_of", "result_body", "status_body", "upload_body", "upload_path"]
 
 #: What a link to an image of that type is called (wire.md §7).
 _LINKED = {0: "selfie_image", 2: "selfie_image", 1: "id_card_image", 3: "id_card_image"}
@@ -87,13 +87,14 @@ def status_body(settings: Settings, keys: Keys, job: JobRecord, storage: str, **
             "result": result_body(keys, job, latest),
         }
     if asked.get("image_links"):
-        body["image_links"] = _image_links(settings, keys, job, storage)
+        body["image_links"] = image_links(settings, keys, job, storage)
     if asked.get("history"):
         body["history"] = [result_body(keys, job, message) for message in job.history]
     return body
 
 
-def _image_links(settings: Settings, keys: Keys, job: JobRecord, storage: str) -> dict[str, str]:
+def image_links(settings: Settings, keys: Keys, job: JobRecord, storage: str) -> dict[str, str]:
+    """Links to the pictures of *job* under *storage*, by what they are called (wire.md §7)."""
     expires = int(settings.clock.time() + settings.url_lifetime)
     links: dict[str, str] = {}
     for index, image in enumerate(job.images):

@@ -11,9 +11,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
+
 from smile_async.timing.clock import Clock, SystemClock
 
-__all__ = ["Settings", "is_host"]
+__all__ = ["Settings", "is_callable_url", "is_host"]
 
 #: The partner id becomes part of object keys and reference ids (wire.md §4).
 _PARTNER_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
@@ -27,6 +29,16 @@ def is_host(text: str) -> bool:
     except ValueError:
         return _HOST_NAME.fullmatch(text) is not None
     return True
+
+
+def is_callable_url(url: str) -> bool:
+    """Whether callbacks can be sent to *url*: https anywhere, plain http on this machine only."""
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        return False
+    loopback = parsed.host in ("localhost", "127.0.0.1", "::1")
+    return bool(parsed.host) and (parsed.scheme == "https" or (parsed.scheme == "http" and loopback))
 
 
 @dataclass(kw_only=True)
@@ -55,6 +67,16 @@ class Settings:
     only.
     scripted_only: whether a job is refused (code 9999, not one of Smile ID's) unless a script for its user or a
     sandbox_result says what it comes to; for tests, where an approval nobody asked for would prove nothing.
+
+    Of V3: lenient: whether it takes the authentication of somebody who was never enrolled, as the real sandbox does.
+    strangers: what comes of people who are none of the test identities, where nothing else says what their jobs come
+    to: "refuse" (400, as the real sandbox was seen to do) or a result, such as "clear" or "block". token_lifetime: of a
+    token. max_request: largest request. empty_wallet: whether all submissions are 402. forbidden: names of products
+    that the account may not use, 403. callback_hosts: the only hosts that callbacks may go to, None = any. demand_callback:
+    whether a job needs a callback URL, of its own or the portal's. submissions_per_number: jobs about one id number
+    before it is blocked (429), None = no bound. sync_patience: from which wait on the products that answer at once are
+    408. webhook_copies: how often each webhook is sent. webhook_reordered: whether `processing` arrives after the result.
+    webhook_timeout: per attempt. webhook_zeros: whether webhooks are signed for the partner id with its zeros.
     """
 
     partner_id: str = "001"
@@ -83,6 +105,20 @@ class Settings:
     console: bool = True
     public_host: str | None = None
     scripted_only: bool = False
+    lenient: bool = False
+    strangers: str = "refuse"
+    token_lifetime: float = 900.0
+    max_request: int = 4_500_000
+    empty_wallet: bool = False
+    forbidden: Collection[str] = ()
+    callback_hosts: Collection[str] | None = None
+    demand_callback: bool = False
+    submissions_per_number: int | None = None
+    sync_patience: float = 25.0
+    webhook_copies: int = 1
+    webhook_reordered: bool = False
+    webhook_timeout: float = 35.0
+    webhook_zeros: bool = False
 
     def __post_init__(self) -> None:
         if not _PARTNER_ID.fullmatch(self.partner_id):
