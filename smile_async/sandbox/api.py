@@ -62,7 +62,7 @@ async def _job_status(desk: Desk, request: Request, body: bytes) -> dict[str, An
     settings = desk.settings
     query = parse_status_query(body, desk.keys, settings.clock.time(), settings.window)
     job = desk.registry.jobs.get(query.job_id)
-    if job is None or job.user_id != query.user_id or not desk.registry.recorded(job):
+    if job is None or job.api != "v1" or job.user_id != query.user_id or not desk.registry.recorded(job):
         raise Refusal("2304", "Job not found", settings.not_found_status)
     job.polls += 1
     asked = {"history": query.history, "image_links": query.image_links}

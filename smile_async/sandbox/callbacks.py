@@ -7,7 +7,8 @@ bytes; a callback sent again by hand is signed anew, or a receiver would rightly
 import heapq
 import itertools
 import ssl
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
@@ -15,22 +16,26 @@ import httpx
 import orjson
 
 from .desk import Desk
-from .faults import Fault
+from .faults import Fault, Leg
 from .records import CallbackSent, JobRecord, Message
 from .replies import result_body
 from .settings import is_callable_url
+from .v3.records import V3Job
+from .v3.webhooks import webhook
 
-__all__ = ["CallbackSender", "is_callable_url"]
+__all__ = ["CallbackSender"]
 
 
 @dataclass(frozen=True, slots=True)
 class _Letter:
-    """One result on its way: `attempt` counts from 0; `body` is empty until it was signed."""
+    """One result on its way: `attempt` counts from 0; `body` is empty until it was signed. `url`: not the job's own."""
 
     job: JobRecord
     message: Message
     attempt: int = 0
     body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    url: str = ""
     held: bool = False
 
 
@@ -52,18 +57,26 @@ class CallbackSender:
         """Send what *job* comes to; called again when its plan changes."""
         if not self._url(job):
             return
-        for message in job.plan[job.notified :]:
+        late = isinstance(job, V3Job) and self._settings.webhook_reordered
+        for message in reversed(job.plan[job.notified :]) if late else job.plan[job.notified :]:
             if id(message) in self._expected:
                 continue
             self._expected[id(message)] = message
-            self._post(message.at, _Letter(job, message))
+            self._post(job.plan[-1].at if late else message.at, _Letter(job, message))
 
-    def again(self, job: JobRecord, message: Message, copies: int = 1) -> None:
+    def again(self, job: JobRecord, message: Message, copies: int = 1, url: str = "") -> None:
         """Send *message* now, whether or not it was sent before; more *copies* are the same bytes over again."""
         now = self._settings.clock.time()
-        body = orjson.dumps(result_body(self._desk.keys, job, message, signed_at=now))
+        body, headers = self._written(job, message, now)
         for _ in range(copies):
-            self._post(now, _Letter(job, message, body=body))
+            self._post(now, _Letter(job, message, body=body, headers=headers, url=url))
+
+    def _written(self, job: JobRecord, message: Message, now: float) -> tuple[bytes, Mapping[str, str]]:
+        """Body and headers, signed at *now*."""
+        if isinstance(job, V3Job):
+            return webhook(self._desk, job, message, now)
+        body = orjson.dumps(result_body(self._desk.keys, job, message, signed_at=now))
+        return body, {"content-type": "application/json"}
 
     def reaches(self, job: JobRecord) -> bool:
         """Whether *job* has a URL its callbacks can go to."""
@@ -104,15 +117,21 @@ class CallbackSender:
         if index is None:
             self._expected.pop(id(message), None)  # a reviewer has decided otherwise in the meantime
             return
-        fault = self._desk.faults.take("callback", job.user_id, job.job_id) if not letter.held else None
+        leg: Leg = "webhook" if isinstance(job, V3Job) else "callback"
+        fault = self._desk.faults.take(leg, job.user_id, job.job_id) if not letter.held else None
         now = self._settings.clock.time()
-        body = letter.body or orjson.dumps(result_body(self._desk.keys, job, message, signed_at=now))
+        if not letter.body:
+            body, headers = self._written(job, message, now)
+            letter = replace(letter, body=body, headers=headers)
+            copies = self._settings.webhook_copies if isinstance(job, V3Job) else 1
+            for _ in range(copies - 1):
+                self._post(now, letter)
         if fault is not None and fault.delay:
-            body = self._spoil(fault, body)
-            self._post(now + fault.delay, _Letter(job, message, letter.attempt, body, held=True))
+            self._post(now + fault.delay, replace(letter, body=self._spoil(fault, letter.body), held=True))
             return
-        status = await self._attempt(transport, self._url(job), body, fault)
-        job.callbacks.append(CallbackSent(now, self._url(job), message.code, status))
+        url = letter.url or self._url(job)
+        status = await self._attempt(transport, replace(letter, url=url), fault)
+        job.callbacks.append(CallbackSent(now, url, message.code, status))
         job.notified = max(job.notified, index + 1)
         self._desk.registry.save(job)
         answered = status is not None and 200 <= status < 300
@@ -120,23 +139,24 @@ class CallbackSender:
             self._expected.pop(id(message), None)
         else:
             wait = self._settings.callback_interval * 2**letter.attempt
-            self._post(self._settings.clock.time() + wait, _Letter(job, message, letter.attempt + 1, body))
+            again = replace(letter, attempt=letter.attempt + 1, held=False)
+            self._post(self._settings.clock.time() + wait, again)
 
-    async def _attempt(
-        self, transport: httpx.AsyncBaseTransport, url: str, body: bytes, fault: Fault | None
-    ) -> int | None:
+    async def _attempt(self, transport: httpx.AsyncBaseTransport, letter: _Letter, fault: Fault | None) -> int | None:
         """The HTTP status of one attempt, None for no answer; a fault may keep it back or belie the answer."""
-        headers = {"content-type": "application/json"}
+        body, headers = letter.body, dict(letter.headers)
         if fault is not None:
             if not (fault.effect or fault.status is None) or fault.cut:
                 return None if fault.cut else fault.status
             body = self._spoil(fault, body)
             headers |= fault.headers
-        limits = dict.fromkeys(("connect", "read", "write", "pool"), self._settings.callback_timeout)
-        request = httpx.Request("POST", url, content=body, headers=headers, extensions={"timeout": limits})
+        settings = self._settings
+        patience = settings.webhook_timeout if isinstance(letter.job, V3Job) else settings.callback_timeout
+        limits = dict.fromkeys(("connect", "read", "write", "pool"), patience)
+        request = httpx.Request("POST", letter.url, content=body, headers=headers, extensions={"timeout": limits})
         status = None
         # The transport, not a client: httpx's client logs whole URLs, and callback URLs may carry a token.
-        with anyio.move_on_after(self._settings.callback_timeout):
+        with anyio.move_on_after(patience):
             try:
                 response = await transport.handle_async_request(request)
                 await response.aclose()

@@ -20,6 +20,7 @@ from .images import Images
 from .records import JobRecord
 from .registry import Registry
 from .settings import Settings
+from .v3.tokens import Tokens
 
 __all__ = ["CutOff", "Desk", "build_app", "read_body", "with_fault"]
 
@@ -38,6 +39,13 @@ class Desk(Protocol):
     storage_url: str | None
     #: Set when the server is about to stop; None without a server.
     closing: anyio.Event | None
+
+    #: The tokens of V3.
+    tokens: Tokens
+
+    def replay(self, job: JobRecord, url: str) -> None:
+        """Send the callback of *job*'s latest result once more, to *url* if there is one."""
+        ...
 
     def notify(self, job: JobRecord) -> None:
         """*job* has got a new plan: callbacks may be due."""

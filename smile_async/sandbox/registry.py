@@ -11,7 +11,6 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-
 from .authorities import lookup_code
 from .inspection import Inspection
 from .records import JobRecord, Message

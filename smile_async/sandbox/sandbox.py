@@ -24,6 +24,8 @@ from .registry import Registry, as_script
 from .server import RunningSandbox, Serving
 from .settings import Settings
 from .storage import no_object, storage_routes
+from .v3.endpoints import v3_routes
+from .v3.tokens import Tokens
 
 __all__ = ["Sandbox"]
 
@@ -55,6 +57,8 @@ class Sandbox:
         self.settings = Settings(partner_id=partner_id, api_key=api_key or "", **settings)
         self.registry = Registry(self.settings)
         self.keys = Keys(self.settings.partner_id, self.settings.api_key)
+        #: The tokens of V3: how many were made (`issued`), and a way to let them `expire` in mid-flight.
+        self.tokens = Tokens(self.keys, self.settings)
         state = self.settings.state
         self.images = Images(self.settings.image_memory, Path(state) / "images" if state is not None else None)
         self.faults = Faults()
@@ -64,7 +68,7 @@ class Sandbox:
         self._sender: CallbackSender | None = None
         self.running: RunningSandbox | None = None
         self.console = Console(self)
-        api, storage = [*api_routes(self), *self.console.routes()], storage_routes(self)
+        api, storage = [*api_routes(self), *v3_routes(self), *self.console.routes()], storage_routes(self)
         self.api_app: ASGIApp = build_app(self, *api, no_route=no_route)
         self.storage_app: ASGIApp = build_app(self, *storage, no_route=no_object)
         self.app: ASGIApp = build_app(self, *api, *storage, no_route=no_route)
@@ -100,8 +104,10 @@ class Sandbox:
         """Let the next and all following jobs of *user_id* come to *code*, *after* seconds from the arrival of the zip.
 
         A product of one request is answered so much later; what follows `then` is for /job_status and callbacks.
-        *after* None = the sandbox's latency. *then* holds later results, each (seconds after the one before, code):
-        `code="0822", then=[(7200, "1220")]` is a review of two hours. Codes nobody has documented are allowed; a zip
+        Jobs of V3 come to what *code* means there; *code* may also be V3's own word, with its reason after a colon:
+        "block:spoof_detected", "processing" while people review it. *after* None = the sandbox's latency. *then* holds
+        later results, each (seconds after the one before, code): `code="0822", then=[(7200, "1220")]` is a review of
+        two hours. Codes nobody has documented are allowed; a zip
         that is corrupt still comes to 0903 or 0001. Raises ValueError.
         """
         self.registry.scripts[user_id] = as_script(code, after, then)
@@ -124,14 +130,16 @@ class Sandbox:
         """Let something go wrong for the next *times* requests (None = all) on *leg*.
 
         Legs: "upload", "put", "job_status", "callback", "request" (the products of one request, at once or later) and
-        "account" (tokens, services, documents). *status* and *body* (bytes, text, or a mapping sent as JSON)
+        "account" (tokens, services, documents); those of V3 are "token", "submit" (with "effect": a 202 that is lost),
+        "status", "replay", "webhook" and "account". *status* and *body* (bytes, text, or a mapping sent as JSON)
         replace the reply, *headers* are added to it, *delay* (real seconds) holds it back, *cut* drops the connection
         in the middle of it, *tamper* edits the JSON of the true reply. With *effect* the request does its work first
         and only the reply is faulty; otherwise it has no effect, unless nothing but *delay*, *headers* or *tamper* is
         asked for. *user_id* and *job_id* choose the victim.
 
-        A "callback" is sent with another *body*, or late, or tampered with; with *status* (or *cut*: no answer) it is
-        not sent but counts as answered so, and is retried; with *effect* as well it is sent and still retried.
+        A "callback" or "webhook" is sent with another *body*, or late, or tampered with; with *status* (or *cut*: no
+        answer) it is not sent but counts as answered so, and is retried; with *effect* as well it is sent and still
+        retried.
         """
         self.faults.add(
             leg,
@@ -152,7 +160,7 @@ class Sandbox:
         if job.arrived_at is None:
             raise ValueError(f"job {job_id} has no zip to review yet")
         code = job.kind.human.get(judgement, judgement)
-        self.registry.review(job, as_script(code, None, ()).code)
+        self.registry.review(job, job.said(as_script(code, None, ()).code))
         self.notify(job)
 
     @property
@@ -169,6 +177,11 @@ class Sandbox:
         """*job* has got a new plan: callbacks may be due."""
         if self._sender is not None:
             self._sender.expect(job)
+
+    def replay(self, job: JobRecord, url: str = "") -> None:
+        """Send the callback of *job*'s latest result once more, to *url* if there is one; nothing if none are sent."""
+        if self._sender is not None and job.latest is not None:
+            self._sender.again(job, job.latest, url=url)
 
     def resend(self, job_id: str, *, copies: int = 1, back: int = 0) -> None:
         """Send the callback of a job's latest result once more, freshly signed.

@@ -38,6 +38,11 @@ class RunningSandbox:
     ca_file: str
 
     @property
+    def base_url_v3(self) -> str:
+        """V3's base URL, for the same account; it ends in /v3."""
+        return self.base_url.removesuffix("/v1") + "/v3"
+
+    @property
     def partner_id(self) -> str:
         """The partner account to sign for."""
         return self.sandbox.partner_id

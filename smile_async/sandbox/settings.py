@@ -70,13 +70,14 @@ class Settings:
 
     Of V3: lenient: whether it takes the authentication of somebody who was never enrolled, as the real sandbox does.
     strangers: what comes of people who are none of the test identities, where nothing else says what their jobs come
-    to: "refuse" (400, as the real sandbox was seen to do) or a result, such as "clear" or "block". token_lifetime: of a
-    token. max_request: largest request. empty_wallet: whether all submissions are 402. forbidden: names of products
-    that the account may not use, 403. callback_hosts: the only hosts that callbacks may go to, None = any. demand_callback:
-    whether a job needs a callback URL, of its own or the portal's. submissions_per_number: jobs about one id number
-    before it is blocked (429), None = no bound. sync_patience: from which wait on the products that answer at once are
-    408. webhook_copies: how often each webhook is sent. webhook_reordered: whether `processing` arrives after the result.
-    webhook_timeout: per attempt. webhook_zeros: whether webhooks are signed for the partner id with its zeros.
+    to: "refuse" (400, as the real sandbox was seen to do) or a result, such as "clear" or "block". token_lifetime: of
+    a token. max_request: largest request. empty_wallet: whether all submissions are 402. forbidden: names of products
+    that the account may not use, 403. callback_hosts: the only hosts that callbacks may go to, None = any.
+    demand_callback: whether a job needs a callback URL, of its own or the portal's. submissions_per_number: jobs about
+    one id number before it is blocked (429), None = no bound. sync_patience: from which wait on the products that
+    answer at once are 408. webhook_copies: how often each webhook is sent. webhook_reordered: whether `processing`
+    arrives after the result. webhook_timeout: per attempt. webhook_zeros: whether webhooks are signed for the partner
+    id with its zeros.
     """
 
     partner_id: str = "001"

@@ -12,7 +12,7 @@ import pytest
 from sandbox_support import KEY, HandClock, Partner, in_process, iso, partner_of, sign, zipped
 
 from smile_async.sandbox import Sandbox
-from smile_async.sandbox.callbacks import is_callable_url
+from smile_async.sandbox.settings import is_callable_url
 
 URL = "https://partner.test/smile?token=canary"
 

@@ -53,6 +53,11 @@ class Pages:
             ("request", "POST of one request"),
             ("callback", "callback to you"),
             ("account", "tokens, services, documents"),
+            ("token", "POST /v3/token"),
+            ("submit", "POST of a V3 job"),
+            ("status", "GET /v3/status"),
+            ("replay", "POST /v3/replay"),
+            ("webhook", "V3 webhook to you"),
         )
         return self._templates.get_template("page.html").render(**values, said=said, legs=legs)
 

@@ -12,7 +12,7 @@ from itertools import islice
 
 import anyio
 
-from smile_async.sandbox.records import JobRecord, decision_of
+from smile_async.sandbox.records import JobRecord
 from smile_async.sandbox.registry import Registry
 
 from .query import Query
@@ -35,7 +35,7 @@ def standing(job: JobRecord, now: float) -> str:
         return "waiting"
     for message in reversed(job.plan):
         if message.at <= now:
-            return decision_of(message.code, job.job_type) or "processing"
+            return job.decides(message.code) or "processing"
     return "processing"
 
 

@@ -12,10 +12,8 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from smile_async.jobs.codes import meaning_of
 from smile_async.sandbox.faults import Fault, Leg
-from smile_async.sandbox.outcomes import text_of
-from smile_async.sandbox.records import CallbackSent, ImageRecord, JobRecord, Message, decision_of
+from smile_async.sandbox.records import CallbackSent, ImageRecord, JobRecord, Message
 from smile_async.sandbox.replies import record_of
 
 from .query import STANDINGS
@@ -128,6 +126,8 @@ def detail_of(job: JobRecord, now: float, *, shown: bool) -> dict[str, Any]:
         "callbacks": _attempts(job),
         "judgements": job.kind.human,
         "reviewable": job.arrived_at is not None,
+        "result_form": "[0-9]{4}" if job.api == "v1" else "[a-z_]+(:[a-z_]+)?",
+        "result_hint": "0825" if job.api == "v1" else "block:high_risk",
         "user_id": job.user_id if len(job.user_id) <= 200 else "",
     }
 
@@ -137,7 +137,10 @@ def _facts(job: JobRecord) -> list[tuple[str, str]]:
     uploads = f", PUT {job.uploads} times" if job.uploads > 1 else ""
     asked = f"{job.prep_uploads} upload URL{'s' if job.prep_uploads > 1 else ''}"
     facts = [("SmileJobID", job.smile_job_id), ("Zip", zip_text + uploads), ("Asked", f"{job.polls} polls, {asked}")]
-    if job.kind.path:
+    if job.api == "v3":
+        # Neither is there a zip, nor was anything looked up again: each submission is a job.
+        facts = [("API", f"v3, POST {job.kind.path}"), ("Asked", f"{job.polls} polls")]
+    elif job.kind.path:
         facts[1:] = [("Looked up", f"{job.submissions} times"), ("Asked", f"{job.polls} polls")]
     facts.append(("Callback", _host(job.callback_url) or "the sandbox's default"))
     if job.refusals:
@@ -170,12 +173,11 @@ def _image(image: ImageRecord, index: int) -> dict[str, Any]:
 
 
 def _result(job: JobRecord, message: Message, back: int = 0) -> dict[str, Any]:
-    stands = decision_of(message.code, job.job_type) or "processing"
+    stands = job.decides(message.code) or "processing"
     return {
         "code": message.code,
         "standing": stands,
         "label": STANDINGS[stands],
-        "text": text_of(message.code, job.kind),
         "meaning": _meaning(job, message),
         "when": Moment(message.at),
         "back": back,
@@ -184,8 +186,7 @@ def _result(job: JobRecord, message: Message, back: int = 0) -> dict[str, Any]:
 
 def _meaning(job: JobRecord, message: Message | None) -> str:
     if message is not None:
-        meaning = meaning_of(message.code, job.job_type)
-        return meaning.text.capitalize() if meaning else "not documented for this job type"
+        return job.means(message.code)
     return "" if job.arrived_at is not None else "no zip was uploaded yet"
 
 

@@ -24,7 +24,10 @@ __all__ = ["Intake", "Submission"]
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One submission as it came: *origin* is where to, *at_once* whether the answer is the result, *key* of aml/sync."""
+    """One submission as it came.
+
+    *origin* says where to, *at_once* whether the result is awaited, *key* is that of aml/sync.
+    """
 
     product: V3Product
     grant: Grant
@@ -51,7 +54,7 @@ class Intake:
         known = self._by_key.get(sent.key) if sent.key else None
         if known is not None:
             return self._repeat(known)
-        looking = partial(look_at, said.pictures, decode=self._desk.settings.decode)
+        looking = partial(look_at, said.pictures, decode=self._desk.settings.decode, keep=self._desk.images.put)
         running = asyncio.get_running_loop().run_in_executor
         seen = await running(self._desk.readers, looking) if said.pictures else Seen([], blind=False)
         # No await from here on: two requests can not both be the first of a user or of a key.
@@ -103,7 +106,7 @@ class Intake:
             details=values["user_details"],
             consent=values["consent"],
             id_info={**values["user_details"], **named},
-            images=[record for record, _ in seen.images],
+            images=seen.images,
             origin=sent.origin,
             at_once=sent.at_once,
             key=sent.key,
@@ -111,8 +114,6 @@ class Intake:
         )
         if sent.key:
             self._by_key[sent.key] = job
-        for record, content in seen.images:
-            self._desk.images.put(record.sha256, content)
         job.plan = registry.plan(job, now, [outcome], forced=forced)
         if sent.at_once:
             job.notified = len(job.plan)  # the reply tells, and no webhook besides

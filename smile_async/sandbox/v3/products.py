@@ -10,6 +10,8 @@ from typing import Any
 
 from smile_async.sandbox.products import Product
 
+from .answers import id_fields
+
 __all__ = ["V3_PRODUCTS", "V3Product"]
 
 _ALWAYS = ("consent", "user_details")
@@ -22,8 +24,9 @@ class V3Product(Product):
 
     `waived`: the flag that makes some of the required parts superfluous, and these. `fixed`: the only value of a part.
     `by_country`: what a country requires besides; only these countries, if any are named. `families`: which test
-    identities it knows. `forced`: whether it takes sandbox_result. `bound`: the name by which a token may be bound to it.
-    `sync`: whether it can be asked for at once as well. `tells`: what its webhook holds beyond the usual.
+    identities it knows. `forced`: whether it takes sandbox_result. `bound`: the name by which a token is bound to it.
+    `sync`: whether it can be asked for at once as well. `tells`: what its webhook holds beyond the usual. `dated`:
+    whether its 202 says when.
     """
 
     requires: tuple[str, ...]
@@ -61,6 +64,8 @@ _SEARCH = ("birth_year", "strict_match", "aliases", "search_existing_user")
 
 
 def _product(name: str, title: str, job_type: int, human: Mapping[str, str], **more: Any) -> V3Product:
+    if "id_fields" in more.get("tells", ()):
+        more["answer"] = id_fields
     words: dict[str, Any] = {"approved": "clear", "rejected": human["reject"], "provisional": "processing"}
     return V3Product(
         name=name, title=title, job_type=job_type, path=f"/v3/{name}", human=human, **words, **{"bound": name, **more}

@@ -3,9 +3,8 @@
 In the order of the provider's: what must be there, what may be there, then what only the whole can tell.
 """
 
-import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,7 +39,7 @@ class Said:
 class Seen:
     """The pictures, looked at; *blind*: one of them can not be decoded."""
 
-    images: list[tuple[ImageRecord, bytes]]
+    images: list[ImageRecord]
     blind: bool
 
 
@@ -64,13 +63,16 @@ def _merged(texts: Mapping[str, str], bound: Mapping[str, Any]) -> dict[str, str
     """The texts of a form, with what is bound in place of what it says of the same."""
     merged = dict(texts)
     for name, value in bound.items():
-        if not isinstance(value, dict):
-            merged[name] = value
-            continue
-        with contextlib.suppress(ValueError, TypeError):
-            value = orjson.loads(texts.get(name) or "{}") | value
-        merged[name] = orjson.dumps(value).decode()
+        merged[name] = value if isinstance(value, str) else orjson.dumps(_said_as_well(texts, name) | value).decode()
     return merged
+
+
+def _said_as_well(texts: Mapping[str, str], name: str) -> dict[str, Any]:
+    try:
+        value = orjson.loads(texts.get(name) or "{}")
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _required(texts: Mapping[str, str], names: list[str], now: float) -> dict[str, Any]:
@@ -113,9 +115,9 @@ def _check_country(values: Mapping[str, Any], product: V3Product) -> None:
         for name in product.by_country.get(str(country), ("country",)):
             if name == "country" or name not in values:
                 raise missing(name)
-    if product.tells and "id_number" in product.requires:
-        if not number_fits(str(country), values["id_type"], values["id_number"]):
-            raise refusal(400, "Invalid id_number format for this id_type.")
+    numbered = "id_type" in product.requires and "id_number" in product.requires
+    if numbered and not number_fits(str(country), values["id_type"], values["id_number"]):
+        raise refusal(400, "Invalid id_number format for this id_type.")
 
 
 def _pictures(form: Form, needed: list[str], product: V3Product, settings: Settings) -> dict[str, list[File]]:
@@ -141,8 +143,8 @@ def _check_picture(file: File, formats: tuple[str, ...], refused: Refusal) -> No
         raise refused
 
 
-def look_at(pictures: Mapping[str, list[File]], *, decode: bool) -> Seen:
-    """Look at the pictures, pixels included if they are to *decode*. For a thread."""
+def look_at(pictures: Mapping[str, list[File]], *, decode: bool, keep: Callable[[str, bytes], None]) -> Seen:
+    """Look at the pictures, pixels included if they are to *decode*, and *keep* them by digest. For a thread."""
     images, blind = [], False
     for name, files in pictures.items():
         for file in files:
@@ -152,5 +154,6 @@ def look_at(pictures: Mapping[str, list[File]], *, decode: bool) -> Seen:
             kind = IMAGES[name].image_type_id
             record = image_record(name, kind, len(file.content), digest, width, height, media_type)
             blind = blind or (decode and not decodes(digest, width * height, file.content))
-            images.append((record, file.content))
+            keep(digest, file.content)
+            images.append(record)
     return Seen(images, blind)

@@ -114,8 +114,10 @@ class Tokens:
         late = self._settings.clock.time() >= claims["exp"] or claims["generation"] < self._generation
         if late or claims["partner_id"] != partner_of(self._settings):
             raise gateway(401, "Invalid token")
-        payload = {name: self._bound.get(value, value) if isinstance(value, str) else value
-                   for name, value in claims["payload"].items()}
+        payload = {
+            name: self._bound.get(value, value) if isinstance(value, str) else value
+            for name, value in claims["payload"].items()
+        }
         return Grant(Bound(claims["product"], claims["user_id"], claims["partner_params"], payload))
 
     def _signature(self, said: str) -> str:
@@ -169,5 +171,3 @@ def _url64(content: bytes) -> str:
 
 def _from_url64(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-
-

@@ -14,18 +14,17 @@ from smile_async.sandbox.desk import Desk
 from smile_async.sandbox.records import Message
 from smile_async.sandbox.replies import image_links
 
+from .answers import TELLING, people
 from .records import V3Job
 from .tokens import partner_of
 from .words import message_of, parted
 
-__all__ = ["API_VERSION", "id_fields", "result_of", "signed", "webhook"]
+__all__ = ["API_VERSION", "result_of", "signed", "webhook"]
 
 #: Of the OpenAPI file all this is written from.
 API_VERSION = "3.952.0"
 #: Keys of partner_params that the server keeps for itself.
 _RESERVED = ("job_id", "user_id", "job_type", "_sandbox_v3")
-#: Statuses that tell what an authority knows.
-_TELLING = ("clear", "attention")
 
 
 def webhook(desk: Desk, job: V3Job, message: Message, now: float) -> tuple[bytes, dict[str, str]]:
@@ -75,50 +74,11 @@ def _antifraud(job: V3Job, reason: str | None) -> dict[str, Any]:
     }
 
 
-def id_fields(code: str, said: Mapping[str, Any]) -> dict[str, Any]:
-    """What an authority, or a card, says of a person; nothing where the job was not let through."""
-    if parted(code)[0] not in _TELLING:
-        return {}
-    first, last = said.get("given_names", ""), said.get("last_name", "")
-    return {
-        "country": said.get("country"),
-        "id_type": said.get("id_type"),
-        "id_number": said.get("id_number", "A0000000"),
-        "first_name": first,
-        "last_name": last,
-        "full_name": f"{first} {last}".strip(),
-        "date_of_birth": "1990-01-31",
-        "gender": "Female",
-        "address": "1 Broad Street, Lagos",
-        "issuance_date": None,
-        "expiration_date": "2031-01-31",
-        "photo_url": None,
-    }
-
-
-def _people(job: V3Job, status: str) -> list[dict[str, Any]]:
-    if status == "clear":
-        return []
-    about = job.id_info
-    who = {
-        "name": about.get("full_name", "Ada Obi"),
-        "aliases": about.get("aliases", []),
-        "nationalities": about.get("countries", []),
-        "dates_of_birth": [about.get("birth_year", "1990")],
-        **{name: [] for name in ("addresses", "associations", "enforcement_actions", "sanctions", "news_summary")},
-        "pep": {"pep_level": None, "political_positions": [], "sources": []},
-    }
-    if status == "block":
-        return [{**who, "sanctions": [{"source": "A list of sanctions"}]}]
-    news = {"news_category": "fraud", "news_category_label": "Fraud", "number_of_articles": 2}
-    return [{**who, "news_summary": [news]}] if status == "attention" else []
-
-
 _TELLS: Mapping[str, Callable[[V3Job, str], Any]] = {
-    "kyc_receipt": lambda job, status: f"{job.origin}/receipts/{job.job_id}" if status in _TELLING else None,
-    "id_fields": lambda job, status: id_fields(status, job.id_info) or None,
-    "additional_documents": lambda _, status: [{"type": "VISA"}] if status in _TELLING else [],
+    "kyc_receipt": lambda job, status: f"{job.origin}/receipts/{job.job_id}" if status in TELLING else None,
+    "id_fields": lambda job, status: job.kind.answer(status, job.id_info) or None,
+    "additional_documents": lambda _, status: [{"type": "VISA"}] if status in TELLING else [],
     "strict_match": lambda job, _: job.id_info.get("strict_match", True),
-    "no_of_persons_found": lambda job, status: len(_people(job, status)),
-    "people": _people,
+    "no_of_persons_found": lambda job, status: len(people(status, job.id_info)),
+    "people": lambda job, status: people(status, job.id_info),
 }
