@@ -38,18 +38,24 @@ format: venv  ## let ruff format the tree
 	npm install --silent --ignore-scripts --no-audit --no-fund --no-save --prefix $(@D) smile-identity-core@3.2.1
 	touch $@
 
-NODE_SDK := $(if $(shell command -v npm),.node-sdk/.ready)
+# The official Python SDK of V3, for the tests that drive it, in a venv of its own.
+.venv-v3-sdk/.ready:
+	$(PYTHON) -m venv .venv-v3-sdk
+	.venv-v3-sdk/bin/python -m pip install --quiet --disable-pip-version-check usesmileid==12.1.0
+	touch $@
+
+SDKS := .venv-v3-sdk/.ready $(if $(shell command -v npm),.node-sdk/.ready)
 # A third process works while the others wait for sockets and timers; a slow file is shared out.
 PYTEST := -m pytest -n 3 --dist worksteal
 
-test: lint types $(NODE_SDK)  ## lint, types, and all tests; those of the pure files with branch coverage, of which they must have 100 %
+test: lint types $(SDKS)  ## lint, types, and all tests; those of the pure files with branch coverage, of which they must have 100 %
 	$(BIN)/coverage erase
 	$(BIN)/coverage run $(PYTEST) @tests/ground.txt
 	$(BIN)/coverage combine --quiet
 	$(BIN)/python tests/ground_coverage.py
 	$(BIN)/python $(PYTEST) $(addprefix --ignore=,$(shell cat tests/ground.txt))
 
-coverage: venv $(NODE_SDK)  ## all tests with branch coverage, which must be 95 %
+coverage: venv $(SDKS)  ## all tests with branch coverage, which must be 95 %
 	$(BIN)/coverage erase
 	$(BIN)/coverage run $(PYTEST)
 	$(BIN)/coverage combine --quiet
@@ -99,4 +105,4 @@ wheel: venv  ## build the wheel, and import every documented name from it in emp
 	rm -rf .venv-wheel
 
 clean:  ## forget everything that was made here
-	rm -rf .venv .node-sdk .venv-sdk .venv-wheel .venv-uv .venv-lowest dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .node-sdk .venv-sdk .venv-v3-sdk .venv-wheel .venv-uv .venv-lowest dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis

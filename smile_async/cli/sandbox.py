@@ -1,4 +1,4 @@
-"""`smile-async sandbox`: the API on your desk, and the four lines a second shell needs to find it."""
+"""`smile-async sandbox`: the APIs on your desk, and the lines a second shell needs to find one of them."""
 # ruff: noqa: PLR0917 - typer reads the options from the signature
 
 import asyncio
@@ -7,6 +7,7 @@ import shlex
 import signal
 import sys
 import threading
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +20,14 @@ from smile_async.cli.streams import print_document
 if TYPE_CHECKING:
     from smile_async.sandbox import RunningSandbox
 
-__all__ = ["sandbox"]
+__all__ = ["Api", "sandbox"]
+
+
+class Api(StrEnum):
+    """An API of Smile ID's."""
+
+    V1 = "v1"
+    V3 = "v3"
 
 
 def sandbox(
@@ -29,6 +37,7 @@ def sandbox(
     partner_id: Annotated[str, typer.Option(help="The one partner account.")] = "001",
     api_key: Annotated[str, typer.Option(help="Its key; by default a random one.", show_default=False)] = "",
     state: Annotated[Path | None, typer.Option(help="Directory that survives restarts.", show_default=False)] = None,
+    api: Annotated[Api, typer.Option(help="The API that the printed lines lead to.")] = Api.V1,
     latency: Annotated[float, typer.Option(help="Seconds from the arrival of a zip to the first result.")] = 0.0,
     review: Annotated[
         float | None,
@@ -41,15 +50,16 @@ def sandbox(
     until_eof: Annotated[bool, typer.Option("--until-eof", hidden=True)] = False,
     json: Annotated[bool, typer.Option("--json", help="One line of JSON instead of export lines.")] = False,
 ) -> int:
-    """Serve Smile ID's API on your desk.
+    """Serve Smile ID's APIs on your desk, v1 and V3 of one account.
 
     Prints `export NAME=value` lines for SMILE_PARTNER_ID, SMILE_API_KEY, SMILE_BASE_URL and SMILE_CA_FILE once it
-    accepts connections, and serves until interrupted; a second shell that reads them talks to it.
+    accepts connections, and serves until interrupted; a second shell that reads them talks to it. With --api v3 the URL
+    is V3's, and SMILE_API says so.
     """
     # Needs another extra than the other commands, and half a second.
     from smile_async.sandbox import serve_forever  # noqa: PLC0415
 
-    announce = partial(_announce, json, until_eof)
+    announce = partial(_announce, json, until_eof, api is Api.V3)
     settings: dict[str, Any] = {"partner_id": partner_id, "api_key": api_key or None}
     settings |= {"latency": latency, "review": review, "state": state}
     settings |= {"public_host": public_host, "console": console}
@@ -63,13 +73,15 @@ def sandbox(
     return ExitCode.DONE
 
 
-def _announce(as_json: bool, until_eof: bool, running: "RunningSandbox") -> None:
+def _announce(as_json: bool, until_eof: bool, v3: bool, running: "RunningSandbox") -> None:
     names = {
         "SMILE_PARTNER_ID": running.partner_id,
         "SMILE_API_KEY": running.api_key,
-        "SMILE_BASE_URL": running.base_url,
+        "SMILE_BASE_URL": running.base_url_v3 if v3 else running.base_url,
         "SMILE_CA_FILE": running.ca_file,
     }
+    if v3:
+        names["SMILE_API"] = "v3"
     if as_json:
         print_document(names)
     else:

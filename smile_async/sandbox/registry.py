@@ -21,8 +21,8 @@ from .v3.records import V3Job
 
 __all__ = ["Registry", "Script", "as_script"]
 
-#: A result code of v1, or a status of V3, with its reason after a colon.
-_RESULT = re.compile(r"[0-9]{4}|[a-z_]{1,40}(:[a-z_]{1,60})?")
+#: A result code of v1, or a status of V3, with its reason after a colon; old servers say `complete`.
+_RESULT = re.compile(r"[0-9]{4}|(clear|block|attention|error|processing|complete)(:[a-z_]{1,60})?")
 
 #: What a registration has come to as long as its user counts as enrolled.
 _ENROLLED = ("approved", "attention", "provisional")

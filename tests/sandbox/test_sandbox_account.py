@@ -54,7 +54,7 @@ async def test_every_refusal_is_json(partner: Partner) -> None:
     for method, path, status in (
         ("POST", "/v1/nothing", 404),
         ("GET", "/v1/upload", 405),
-        ("GET", "/v3/status/x", 404),
+        ("GET", "/v9/status/x", 404),
     ):
         reply = await partner.http.request(method, f"https://sandbox.test{path}")
         assert (reply.status_code, reply.headers["content-type"]) == (status, "application/json")

@@ -67,6 +67,7 @@ class Row:
     job_id: str
     type_number: int
     type_name: str
+    kind_text: str
     standing: str
     label: str
     code: str
@@ -91,6 +92,7 @@ def row_of(job: JobRecord, now: float) -> Row:
         job_id=clip(job.job_id),
         type_number=job.job_type,
         type_name=job.kind.title,
+        kind_text="v3" if job.api == "v3" else f"type {job.job_type}",
         standing=stands,
         label=STANDINGS[stands],
         code=latest.code if latest else "",
