@@ -14,6 +14,7 @@ from usesmileid.errors import SmileIDError
 
 
 def main() -> None:
+    """Make them."""
     asked = json.load(sys.stdin)
     pictures = {f"@{name}": base64.b64decode(text) for name, text in asked["pictures"].items()}
     answers: list[dict] = []

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+import anyio
 import httpx
 from sandbox_support import KEY, HandClock, iso, jpeg, sign
 
@@ -19,7 +20,8 @@ NIN = {"country": "NG", "id_type": "NIN_V2", "id_number": "00000000000"}
 
 def person(given: str, last: str) -> dict[str, str]:
     """A test identity."""
-    return {"given_names": given, "last_name": last, "email": f"{given.split()[0]}.{last}@example.com".lower()}
+    first = given.split(maxsplit=1)[0]
+    return {"given_names": given, "last_name": last, "email": f"{first}.{last}@example.com".lower()}
 
 
 def picture(name: str, content: bytes = FACE, media_type: str = "image/jpeg") -> tuple[str, tuple[str, bytes, str]]:
@@ -98,9 +100,18 @@ class Receiver(httpx.AsyncBaseTransport):
     def __init__(self, *statuses: int) -> None:
         self.statuses = list(statuses)
         self.got: list[httpx.Request] = []
+        self._news = anyio.Event()
+
+    async def heard(self, count: int) -> None:
+        """Come back once so many have arrived."""
+        with anyio.fail_after(30):
+            while len(self.got) < count:
+                self._news = anyio.Event()
+                await self._news.wait()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self.got.append(request)
+        self._news.set()
         return httpx.Response(self.statuses.pop(0) if self.statuses else 200)
 
     @property

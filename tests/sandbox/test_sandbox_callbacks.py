@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from sandbox_support import KEY, HandClock, Partner, in_process, iso, partner_of, sign, zipped
+from sandbox_support import KEY, HandClock, Partner, TurningClock, in_process, iso, partner_of, sign, zipped
 
 from smile_async.sandbox import Sandbox
 from smile_async.sandbox.settings import is_callable_url
@@ -35,19 +35,6 @@ class Receiver(httpx.AsyncBaseTransport):
     @property
     def codes(self) -> list[str]:
         return [body["ResultCode"] for _, body in self.got]
-
-
-class TurningClock(HandClock):
-    """A clock that jumps to whatever is waited for."""
-
-    async def wait(self, event: anyio.Event, timeout: float | None) -> bool:
-        await anyio.sleep(0.001)
-        if timeout is None:
-            with anyio.move_on_after(0.05):
-                await event.wait()
-        elif not event.is_set():
-            self.now += max(timeout, 0)
-        return event.is_set()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from smile_async.sandbox.faults import Leg
 
 from .forms import Form, read_form
 from .refusals import Refusal, gateway, refusal
-from .tokens import Grant, partner_of
+from .tokens import Bound, partner_of
 
 __all__ = ["Answer", "Call", "route"]
 
@@ -44,8 +44,8 @@ class Call:
         if named and form.texts.setdefault("user_id", named) != named:
             self._form = refusal(403, "Token is not authorized for this user ID.")
 
-    def grant(self) -> Grant:
-        """What the token it carries grants; raises `Refusal` 401."""
+    def bound(self) -> Bound:
+        """What the token it carries is bound to; raises `Refusal` 401."""
         named = self.request.headers.get("smileid-partner-id")
         if named is not None and (named.lstrip("0") or "0") != partner_of(self.desk.settings):
             raise gateway(401, "Invalid authentication credentials.")

@@ -60,8 +60,7 @@ async def _token(call: Call) -> Response:
 
 
 async def _submit(intake: Intake, product: V3Product, call: Call) -> Response:
-    grant = call.grant()
-    job = await intake.take(Submission(product, grant, call.form(), call.origin))
+    job = await intake.take(Submission(product, call.bound(), call.form(), call.origin))
     call.desk.notify(job)
     said = "Request accepted and queued for processing." if product.dated else "Job submitted successfully"
     body = {"status": "accepted", "message": said, "job_id": job.job_id, "user_id": job.user_id}
@@ -70,11 +69,11 @@ async def _submit(intake: Intake, product: V3Product, call: Call) -> Response:
 
 
 async def _at_once(intake: Intake, product: V3Product, call: Call) -> Response:
-    grant, key = call.grant(), call.request.headers.get("smileid-idempotency-key", "")
+    bound, key = call.bound(), call.request.headers.get("smileid-idempotency-key", "")
     keyed = key if product.name == "aml" else ""  # documented for that endpoint alone
     if keyed and not _KEY.fullmatch(keyed):
         raise refusal(400, "Header 'SmileID-Idempotency-Key' is invalid.")
-    job = await intake.take(Submission(product, grant, call.form(), call.origin, at_once=True, key=keyed))
+    job = await intake.take(Submission(product, bound, call.form(), call.origin, at_once=True, key=keyed))
     settings, about = call.desk.settings, {"SmileID-Job-ID": job.job_id, "User-ID": job.user_id}
     # What people review is not waited for, but neither is it an answer.
     due = next((message.at for message in job.plan if job.decides(message.code) != "provisional"), None)
@@ -91,7 +90,7 @@ async def _at_once(intake: Intake, product: V3Product, call: Call) -> Response:
 
 
 async def _status(call: Call) -> Response:
-    call.grant()
+    call.bound()
     job_id, desk = call.request.path_params["job_id"], call.desk
     if not JOB_ID.fullmatch(job_id):
         raise refusal(400, "Invalid job id.")
@@ -108,14 +107,12 @@ async def _status(call: Call) -> Response:
 
 
 async def _replay(call: Call) -> Response:
-    grant, desk = call.grant(), call.desk
+    bound, desk = call.bound(), call.desk
     job_id = call.request.path_params["job_id"]
     if not _REPLAYED.fullmatch(job_id):
         raise refusal(400, "Invalid job id.")
-    texts = call.form(optional=True).texts
-    url = grant.values().get("callback_url") or read_parts(texts, ("callback_url",), desk.settings.clock.time()).get(
-        "callback_url", ""
-    )
+    said = read_parts(call.form(optional=True).texts, ("callback_url",), desk.settings.clock.time())
+    url = (said | bound.values()).get("callback_url", "")
     job = desk.registry.jobs.get(job_id)
     if not isinstance(job, V3Job):
         raise refusal(404, "Job not found")
@@ -124,5 +121,5 @@ async def _replay(call: Call) -> Response:
     if not (url or job.callback_url or desk.settings.callback_url):
         raise refusal(400, "callback_url is required: none was given and none is on record.")
     desk.replay(job, url)
-    said = "Callback replay accepted."
-    return as_json({"status": "accepted", "job_id": job.job_id, "user_id": job.user_id, "message": said}, 202)
+    body = {"status": "accepted", "job_id": job.job_id, "user_id": job.user_id}
+    return as_json({**body, "message": "Callback replay accepted."}, 202)

@@ -15,7 +15,7 @@ from .products import V3Product
 from .reading import Said, Seen, look_at, read_said
 from .records import V3Job
 from .refusals import refusal
-from .tokens import Grant
+from .tokens import Bound
 from .type_ids import derived, fresh
 from .words import word_of
 
@@ -30,7 +30,7 @@ class Submission:
     """
 
     product: V3Product
-    grant: Grant
+    bound: Bound
     form: Form = field(repr=False)
     origin: str
     at_once: bool = False
@@ -49,7 +49,7 @@ class Intake:
     async def take(self, sent: Submission) -> V3Job:
         """The job that *sent* makes, planned and saved; raises `Refusal`."""
         self._admit(sent)
-        said = read_said(sent.form, sent.product, sent.grant.values(), self._desk.settings)
+        said = read_said(sent.form, sent.product, sent.bound.values(), self._desk.settings)
         self._check_callback(said.values.get("callback_url", ""))
         known = self._by_key.get(sent.key) if sent.key else None
         if known is not None:
@@ -61,7 +61,7 @@ class Intake:
         return self._repeat(self._by_key[sent.key]) if sent.key in self._by_key else self._enter(sent, said, seen)
 
     def _admit(self, sent: Submission) -> None:
-        settings, bound = self._desk.settings, sent.grant.bound
+        settings, bound = self._desk.settings, sent.bound
         if bound.product not in (None, sent.product.bound, sent.product.name):
             raise refusal(403, "Token is not authorized for this product.")
         user_ids = {bound.user_id, sent.form.texts.get("user_id")} - {None, ""}

@@ -52,7 +52,7 @@ async def _documents(call: Call) -> Response:
 
 
 async def _id_status(call: Call) -> Response:
-    call.grant()
+    call.bound()
     country, id_type = _country(call), call.request.query_params.get("id_type", "")
     if not (country and id_type):
         raise account_refusal(400, "2413", "Missing parameter: country and id_type are required")
@@ -70,8 +70,7 @@ async def _id_status(call: Call) -> Response:
 
 async def _config(call: Call) -> Response:
     """What official apps read, though the OpenAPI file does not have it."""
-    grant, offered = call.grant(), catalogue.products_config()
-    bound = grant.values()
+    bound, offered = call.bound().values(), catalogue.products_config()
     fields = [{"key_name": "id_number", "label": "ID number", "field_type": "text", "required": True}]
     products = {
         product: {
@@ -86,7 +85,7 @@ async def _config(call: Call) -> Response:
 
 
 async def _report_fraud(call: Call) -> Response:
-    call.grant()
+    call.bound()
     user_id, texts = call.request.path_params["user_id"], call.form().texts
     said = read_parts(texts, ("is_fraud", "reported_by", "reason", "notes"), call.desk.settings.clock.time())
     for name in ("is_fraud", "reported_by"):

@@ -21,7 +21,7 @@ from .parts import PARTS
 from .products import V3_PRODUCTS
 from .refusals import gateway, invalid, missing
 
-__all__ = ["Bound", "Grant", "Tokens", "bound_by", "partner_of"]
+__all__ = ["Bound", "Tokens", "bound_by", "partner_of"]
 
 #: What a token may be bound to; some are products that V3 has no endpoint for.
 _PRODUCTS = {product.bound for product in V3_PRODUCTS.values()} - {"residency_document_verification"}
@@ -45,21 +45,14 @@ class Bound:
     partner_params: Mapping[str, str] = field(default_factory=dict)
     payload: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """A good token: what it is bound to, with the values of its payload."""
-
-    bound: Bound
-
     def values(self) -> dict[str, Any]:
         """The parts that it stands for."""
-        payload = self.bound.payload
+        payload = self.payload
         person = {name: payload[name] for name in _PERSON if name in payload}
         named = {name: value for name, value in payload.items() if name not in _PERSON}
         whole = {"user_details": person} if person else {}
-        who = {"user_id": self.bound.user_id} if self.bound.user_id else {}
-        params = {"partner_params": dict(self.bound.partner_params)} if self.bound.partner_params else {}
+        who = {"user_id": self.user_id} if self.user_id else {}
+        params = {"partner_params": dict(self.partner_params)} if self.partner_params else {}
         return {**named, **whole, **who, **params}
 
 
@@ -69,7 +62,7 @@ class Tokens:
     def __init__(self, keys: Keys, settings: Settings) -> None:
         self._secret = keys.derive("tokens")
         self._settings = settings
-        self._bound: dict[str, Any] = {}
+        self._values: dict[str, Any] = {}
         self._generation = 0
         #: Tokens made, by product and user, None = unbound.
         self.issued: Counter[tuple[str | None, str | None]] = Counter()
@@ -102,11 +95,11 @@ class Tokens:
             return value
         prefix = "callback_" if name == "callback_url" else "pii_"
         reference = prefix + hashlib.sha256(self._secret + str(value).encode()).hexdigest()[:24]
-        self._bound[reference] = value
+        self._values[reference] = value
         return reference
 
-    def read(self, token: str) -> Grant:
-        """What *token* grants; raises `Refusal` 401."""
+    def read(self, token: str) -> Bound:
+        """What *token* is bound to; raises `Refusal` 401."""
         said, _, signature = token.rpartition(".")
         if not token or not hmac.compare_digest(self._signature(said).encode(), signature.encode()):
             raise gateway(401, "Invalid token")
@@ -114,11 +107,12 @@ class Tokens:
         late = self._settings.clock.time() >= claims["exp"] or claims["generation"] < self._generation
         if late or claims["partner_id"] != partner_of(self._settings):
             raise gateway(401, "Invalid token")
-        payload = {
-            name: self._bound.get(value, value) if isinstance(value, str) else value
-            for name, value in claims["payload"].items()
-        }
-        return Grant(Bound(claims["product"], claims["user_id"], claims["partner_params"], payload))
+        payload = claims["payload"]
+        referred = {name: value for name, value in payload.items() if name not in _OPEN}
+        if not self._values.keys() >= {*referred.values()}:  # of before a restart
+            raise gateway(401, "Invalid token")
+        payload |= {name: self._values[value] for name, value in referred.items()}
+        return Bound(claims["product"], claims["user_id"], claims["partner_params"], payload)
 
     def _signature(self, said: str) -> str:
         return _url64(hmac.digest(self._secret, said.encode(), "sha256"))
