@@ -1,4 +1,4 @@
-"""The Smile ID v1 API on your desk: it checks what the real one checks, and you decide the outcomes.
+"""The Smile ID APIs, v1 and V3, on your desk: they check what the real ones check, and you decide the outcomes.
 
 A client that is only ever tested against its author's idea of the server inherits the author's mistakes. This sandbox
 shares no code with the client (own signatures, own JSON, own zip reader), is exercised by the official SDK in our

@@ -144,12 +144,12 @@ class CallbackSender:
 
     async def _attempt(self, transport: httpx.AsyncBaseTransport, letter: _Letter, fault: Fault | None) -> int | None:
         """The HTTP status of one attempt, None for no answer; a fault may keep it back or belie the answer."""
-        body, headers = letter.body, dict(letter.headers)
+        body, headers = letter.body, httpx.Headers(letter.headers)
         if fault is not None:
             if not (fault.effect or fault.status is None) or fault.cut:
                 return None if fault.cut else fault.status
             body = self._spoil(fault, body)
-            headers |= fault.headers
+            headers.update(fault.headers)
         settings = self._settings
         patience = settings.webhook_timeout if isinstance(letter.job, V3Job) else settings.callback_timeout
         limits = dict.fromkeys(("connect", "read", "write", "pool"), patience)

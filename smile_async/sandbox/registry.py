@@ -3,7 +3,6 @@
 All changes happen here, between two awaits, so that concurrent requests for one job_id can never create two jobs.
 """
 
-import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,11 +17,10 @@ from .requests import IdRequest, PrepUpload, Refusal
 from .settings import Settings
 from .state_file import StateFile
 from .v3.records import V3Job
+from .v3.words import is_result
 
 __all__ = ["Registry", "Script", "as_script"]
 
-#: A result code of v1, or a status of V3, with its reason after a colon; old servers say `complete`.
-_RESULT = re.compile(r"[0-9]{4}|(clear|block|attention|error|processing|complete)(:[a-z_]{1,60})?")
 
 #: What a registration has come to as long as its user counts as enrolled.
 _ENROLLED = ("approved", "attention", "provisional")
@@ -283,7 +281,7 @@ def _scripted(job: JobRecord, script: Script, first: float) -> list[Message]:
 def as_script(code: str, after: float | None, then: Sequence[tuple[float, str]]) -> Script:
     """A checked `Script`; raises ValueError for what is no result or would run backwards in time."""
     for each in (code, *(later for _, later in then)):
-        if not (isinstance(each, str) and _RESULT.fullmatch(each)):
+        if not is_result(each):
             raise ValueError(f"a result is four digits such as '0820', or V3's 'block:spoof_detected', not {each!r}")
     if any(not seconds >= 0 for seconds in (after or 0.0, *(seconds for seconds, _ in then))):
         raise ValueError("seconds cannot be negative")

@@ -15,6 +15,8 @@ import httpx
 
 from smile_async.timing.clock import Clock, SystemClock
 
+from .v3.words import is_result
+
 __all__ = ["Settings", "is_callable_url", "is_host"]
 
 #: The partner id becomes part of object keys and reference ids (wire.md §4).
@@ -129,6 +131,8 @@ class Settings:
                 raise ValueError(f"{name} is a number of seconds and cannot be negative")
         if self.review is not None and not self.review >= 0:
             raise ValueError("review is a number of seconds and cannot be negative; None means that nobody reviews")
+        if not (self.strangers == "refuse" or is_result(self.strangers)):
+            raise ValueError(f"strangers is 'refuse', or a result such as 'clear' and 'block', not {self.strangers!r}")
         if self.public_host and not is_host(self.public_host):
             raise ValueError(f"public_host {self.public_host!r} must be a host name or address, without scheme or port")
 

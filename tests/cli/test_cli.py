@@ -379,6 +379,15 @@ def test_sandbox_prints_exports(capsys: pytest.CaptureFixture[str]) -> None:
     assert exported["SMILE_BASE_URL"].endswith("/v1")
 
 
+@pytest.mark.usefixtures("no_input")
+def test_sandbox_leads_to_v3(capsys: pytest.CaptureFixture[str]) -> None:
+    """With --api v3 the same account's lines lead to V3, and say so; another API is no choice."""
+    assert main(["sandbox", *PORTS, "--until-eof", "--api", "v3", "--json"]) == 0
+    machine = json.loads(capsys.readouterr().out)
+    assert (machine["SMILE_API"], machine["SMILE_BASE_URL"][-3:], machine["SMILE_PARTNER_ID"]) == ("v3", "/v3", "001")
+    assert main(["sandbox", *PORTS, "--api", "v2"]) == 4
+
+
 async def test_sandbox_hint(
     run: Run, account: RunningSandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

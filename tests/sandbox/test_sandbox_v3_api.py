@@ -71,6 +71,8 @@ async def test_what_a_token_may_be_bound_to() -> None:
         assert (job.user_id, job.partner_params, job.id_info["id_number"]) == ("ada", {"a": "b", "c": "d"}, "0" * 11)
         assert job.details == AMINA
         assert (await partner.post("compare", *FACES)).status_code == 403
+        unreadable = await partner.post("enhanced_kyc", user_details="{", partner_params="[]")
+        assert (unreadable.status_code, len(partner.sandbox.jobs)) == (202, 2)  # what is bound stands for it
         other = await partner.post("enhanced_kyc", user_id="kofi", user_details=None)
         assert (other.status_code, other.json()["message"]) == (403, "Token is not authorized for this user ID.")
         assert await partner.status(job.job_id) == (200, "clear")  # any token of the account reads any status
@@ -280,6 +282,8 @@ async def test_who_decides_what_a_job_comes_to() -> None:
         v1 = Partner(sandbox, partner.http, f"{HOST}/v1")
         await v1.submit("ada", "j-1", 2)
         assert sandbox.jobs["j-1"].code == "0821"  # the same script, in v1's words
+    with pytest.raises(ValueError, match="strangers"):
+        Sandbox(strangers="welcome")
     async with signed_in(strangers="block") as partner:
         assert (await partner.submit("registration", *FACES, user_details=ada)).code == "block"
     async with signed_in(scripted_only=True) as partner:

@@ -152,7 +152,8 @@ class Intake:
             return "block:account_locked_fraud", False
         if identity is None and settings.strangers == "refuse" and user_id not in registry.scripts:
             raise refusal(400, _STRANGER)
-        return identity or settings.strangers.replace("refuse", "clear"), False
+        stranger = "clear" if settings.strangers == "refuse" else word_of(settings.strangers, product.job_type)
+        return identity or stranger, False
 
 
 _KEPT_APART = {

@@ -44,8 +44,3 @@ class V3Job(JobRecord):
     def said(self, code: str) -> str:
         """*code*, which may be one of v1's, as V3 says it."""
         return word_of(code, self.job_type)
-
-    @property
-    def done(self) -> bool:
-        """Whether a client may know its result: people who review it are not seen from outside."""
-        return self.state == "final"

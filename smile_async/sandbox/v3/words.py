@@ -4,10 +4,14 @@ Reasons are from the provider's OpenAPI file, the documentation's sandbox page a
 stand for them is published for AML alone and *inferred* for the rest.
 """
 
+import re
+
 from smile_async.jobs.codes import meaning_of
 
-__all__ = ["decision_in", "meaning_in", "message_of", "parted", "word_of"]
+__all__ = ["decision_in", "is_result", "meaning_in", "message_of", "parted", "word_of"]
 
+#: Servers before July 2026 said `complete`.
+_RESULT = re.compile(r"[0-9]{4}|(clear|block|attention|error|processing|complete)(:[a-z_]{1,60})?")
 _DECISIONS = {
     "clear": "approved",
     "attention": "attention",
@@ -58,6 +62,8 @@ _NUMBERS = {
 #: Those that mean something else of documents.
 _OF_DOCUMENTS = {"0811": "block:document_check_failed", "0812": "error:document_unclassifiable"}
 _BY_DECISION = {"approved": "clear", "provisional": "processing", "attention": "attention:medium_risk"}
+#: Those of v1 whose numbers V3 has words for, first come first served.
+_JOB_TYPES = (2, 4, 1, 5, 6, 10)
 _MESSAGES = {
     "clear": "Verification successful.",
     "attention": "Verification successful.",
@@ -68,6 +74,11 @@ _MESSAGES = {
     "error:image_unavailable_or_invalid": "Error: selfie_image image(s) are unusable.",
     "error": "Error: verification could not be completed at this time.",
 }
+
+
+def is_result(text: object) -> bool:
+    """Whether a job can come to *text*: a number of v1's, or a status of V3 with its reason after a colon."""
+    return isinstance(text, str) and _RESULT.fullmatch(text) is not None
 
 
 def parted(code: str) -> tuple[str, str | None]:
@@ -100,5 +111,5 @@ def word_of(code: str, job_type: int) -> str:
     if not code.isdigit():
         return code
     known = (_OF_DOCUMENTS.get(code) if job_type in (6, 11) else None) or _NUMBERS.get(code)
-    meaning = meaning_of(code, job_type) or meaning_of(code, 2) or meaning_of(code, 4)
-    return known or _BY_DECISION.get(meaning.decision if meaning else "", "error:internal_error")
+    meanings = [meaning for kind in (job_type, *_JOB_TYPES) if (meaning := meaning_of(code, kind))]
+    return known or _BY_DECISION.get(meanings[0].decision if meanings else "", "error:internal_error")
