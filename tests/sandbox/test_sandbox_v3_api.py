@@ -88,6 +88,9 @@ async def test_what_a_token_may_be_bound_to() -> None:
         ({"payload": {"consent": {"granted": True}}}, 400),
         ({"payload": {"country": "Nigeria"}}, 400),
         ({"payload": {"email": ""}}, 400),
+        ({"payload": {"id_number": 7}}, 400),
+        ({"payload": {"consent": []}}, 400),
+        ({"payload": []}, 400),
         ({"partner_params": {"a": 1}}, 400),
         ({"partner_params[a]": "dropped", "partner_id": "ignored"}, 200),
         (

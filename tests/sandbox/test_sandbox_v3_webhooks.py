@@ -40,6 +40,21 @@ async def test_a_webhook_names_its_job_in_headers() -> None:
     assert (await partner.http.get(link)).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("user_id", "header"), [("a@b c/%;", "a@b c/%;"), ("añ\u4e2d", "a%C3%B1%E4%B8%AD"), ("a\r\nx: y", "a%0D%0Ax: y")]
+)
+async def test_any_user_has_a_header(user_id: str, header: str) -> None:
+    """A user id that no header can carry is written as one can, and stops no webhook of others."""
+    receiver = Receiver()
+    async with listening(receiver, callback_url=HOOK) as partner:
+        job = await partner.submit("enhanced_kyc", **NIN, user_id=user_id)
+        await receiver.heard(1)
+        assert receiver.got[0].headers["user-id"] == header
+        assert (await partner.get(f"status/{job.job_id}")).headers["user_id"] == header
+        assert (await partner.post("enhanced_kyc/sync", **NIN, user_id=user_id)).headers["user-id"] == header
+        assert job.user_id == user_id
+
+
 async def test_processing_comes_first_where_people_review() -> None:
     """A review has two webhooks; the portal's URL stands in for the job's."""
     receiver = Receiver()

@@ -18,7 +18,7 @@ from .refusals import as_json, refusal
 from .services import service_routes
 from .tokens import bound_by, partner_of
 from .type_ids import JOB_ID
-from .webhooks import API_VERSION, result_of, signed
+from .webhooks import API_VERSION, in_header, result_of, signed
 from .words import parted
 
 __all__ = ["v3_routes"]
@@ -74,7 +74,7 @@ async def _at_once(intake: Intake, product: V3Product, call: Call) -> Response:
     if keyed and not _KEY.fullmatch(keyed):
         raise refusal(400, "Header 'SmileID-Idempotency-Key' is invalid.")
     job = await intake.take(Submission(product, bound, call.form(), call.origin, at_once=True, key=keyed))
-    settings, about = call.desk.settings, {"SmileID-Job-ID": job.job_id, "User-ID": job.user_id}
+    settings, about = call.desk.settings, {"SmileID-Job-ID": job.job_id, "User-ID": in_header(job.user_id)}
     # What people review is not waited for, but neither is it an answer.
     due = next((message.at for message in job.plan if job.decides(message.code) != "provisional"), None)
     wait = (due if due is not None else float("inf")) - settings.clock.time()
@@ -99,7 +99,7 @@ async def _status(call: Call) -> Response:
     if not isinstance(job, V3Job) or not desk.registry.recorded(job):
         return as_json({"status": "not_found", "user_id": "unknown", "message": "Job not found", **body}, 404)
     job.polls += 1
-    headers = {"api_version": API_VERSION, "job_id": job.job_id, "user_id": job.user_id}
+    headers = {"api_version": API_VERSION, "job_id": job.job_id, "user_id": in_header(job.user_id)}
     body["user_id"] = job.user_id
     if job.state != "final" or job.latest is None:
         return as_json({"status": "processing", "message": "Job is still processing", **body}, 202, headers)

@@ -153,10 +153,10 @@ def _check(name: str, value: Any, now: float) -> None:
         value = {**value, "notice_language": str(value.get("notice_language")).upper()}
         value["notice_privacy_policy_url"] = str(value.get("notice_privacy_policy_url")).replace("http:", "https:", 1)
         PARTS["consent"](orjson.dumps(value).decode(), now)
-    elif reader is not None:
-        reader(value, now)
     elif not isinstance(value, str) or not value:
         raise ValueError(name)
+    elif reader is not None:
+        reader(value, now)
 
 
 def _url64(content: bytes) -> str:

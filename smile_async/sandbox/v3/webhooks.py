@@ -4,8 +4,10 @@ The fields are those integrators and the provider's OpenAPI file show; that of S
 ones without what an authority says.
 """
 
+import string
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
@@ -19,7 +21,7 @@ from .records import V3Job
 from .tokens import partner_of
 from .words import message_of, parted
 
-__all__ = ["API_VERSION", "result_of", "signed", "webhook"]
+__all__ = ["API_VERSION", "in_header", "result_of", "signed", "webhook"]
 
 #: Of the OpenAPI file all this is written from.
 API_VERSION = "3.952.0"
@@ -29,8 +31,13 @@ _RESERVED = ("job_id", "user_id", "job_type", "_sandbox_v3")
 
 def webhook(desk: Desk, job: V3Job, message: Message, now: float) -> tuple[bytes, dict[str, str]]:
     """Body and headers of one webhook, signed at *now*."""
-    headers = {**signed(desk, now), "Job-ID": job.job_id, "User-ID": job.user_id, "Api-Version": API_VERSION}
+    headers = {**signed(desk, now), "Job-ID": job.job_id, "User-ID": in_header(job.user_id), "Api-Version": API_VERSION}
     return orjson.dumps(result_of(desk, job, message)), {"content-type": "application/json", **headers}
+
+
+def in_header(user_id: str) -> str:
+    """*user_id* as a header can carry it: what is no printable ASCII is percent-encoded (*inferred*)."""
+    return quote(user_id, safe=string.punctuation + " ")
 
 
 def signed(desk: Desk, now: float) -> dict[str, str]:
