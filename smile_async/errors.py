@@ -172,6 +172,7 @@ class Unavailable(SmileError):
 class SubmissionUnknown(Unavailable):
     """A request got no answer, and no status query can tell whether it was taken: it may be billed, so never again.
 
+    `.retryable` only where calling again can not be a second bill: the job_id of an Enhanced KYC is good for one job.
     `session.status(error.ticket)` may know more later: whether that is this job's is for you to compare with what you
     sent. Or make a new job, which may be a second bill.
     """

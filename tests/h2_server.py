@@ -46,7 +46,10 @@ class Asking:
     body: bytes = b""
 
     async def work(self) -> httpx.Response:
-        """Let the app do its work; the reply has not left yet."""
+        """Let the app do its work, unless GOAWAY has said that it will not; the reply has not left yet."""
+        if self.stream > self.line.last:
+            raise ProtocolError("this stream came after the last one")
+        self.line.begun = max(self.line.begun, self.stream)
         return await self.line.server.relay(self)
 
     def answer(self, reply: httpx.Response) -> None:
@@ -160,6 +163,8 @@ class _Connection(asyncio.Protocol):
         self.h2 = H2Connection(config)
         self.tasks: set[asyncio.Task[None]] = set()
         self.deaf = False
+        #: The highest stream that the app has begun to work for, and the last one that it may.
+        self.begun, self.last = 0, 2**31 - 1
         self._asking: dict[int, Asking] = {}
         self._pending: dict[int, bytearray] = {}
         self._transport: asyncio.Transport | None = None
@@ -264,10 +269,13 @@ class _Connection(asyncio.Protocol):
 
 
 def goaway(code: ErrorCodes = ErrorCodes.NO_ERROR, *, seen: bool, work: bool = True, close: bool = True) -> Antic:
-    """GOAWAY that counts this stream among the *seen* or not; with *work* (and seen) the answer still comes."""
+    """GOAWAY that counts this stream among the *seen* or not; with *work* (and seen) the answer still comes.
+
+    It keeps its word: no later stream is worked for, and none that is being worked for counts as later.
+    """
 
     async def antic(asking: Asking) -> None:
-        last = asking.stream if seen else max(0, asking.stream - 2)
+        last = asking.line.last = max(asking.line.begun, asking.stream - (0 if seen else 2), 0)
         # By hand: h2 refuses to say anything more after its own GOAWAY.
         payload = last.to_bytes(4, "big") + int(code).to_bytes(4, "big")
         asking.line.raw(len(payload).to_bytes(3, "big") + b"\x07\x00" + (0).to_bytes(4, "big") + payload)
