@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from smile_async.errors import InvalidJob
+from smile_async.jobs.private import Private
 
 __all__ = ["MAX_IMAGE_BYTES", "SCHEMES", "Image", "flaw", "is_encoded", "is_uri", "media_type", "shown"]
 
@@ -52,19 +53,27 @@ class _Where(str):
     uri: str
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class _Content(Private):
+    """What repr and serialisers do not see."""
+
+    __slots__ = ("content",)
+    content: bytes | None
+
+
+@dataclass(frozen=True, slots=True, eq=False, init=False)
+class Image(_Content):
     """One picture: a path that is read when the upload starts, or bytes that are at hand.
 
     Make one with `Image.from_path`, `Image.from_uri`, `Image.from_bytes` or `Image.from_base64`. JPEG or PNG, colour,
-    at most 10 MB. The content never shows in a repr, nor what a URI says after its path. Once a job is accepted its
-    images are `spent`: size and digest stay, the content is gone.
+    at most 10 MB. The content shows in no repr and to no serialiser, nor what a URI says after its path. Once a job is
+    accepted its images are `spent`: size and digest stay, the content is gone.
 
     *trusted*: only its size is checked, and that it begins as a JPEG or PNG; for who knows that Smile ID reads it.
     """
 
+    WHOLE: ClassVar[tuple[str, ...]] = ("path", "content", "inline", "size", "sha256")
+
     path: str | None = None
-    content: bytes | None = field(default=None, repr=False)
     #: Travel as base64 inside info.json (image types 2 and 6) rather than as a file of the zip (0 and 4).
     inline: bool = False
     #: Bytes; None while unread.
@@ -74,7 +83,17 @@ class Image:
     #: No field: thousands of pending jobs hold nine images each.
     trusted: ClassVar[bool] = False
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        path: str | None = None,
+        content: bytes | None = None,
+        inline: bool = False,
+        size: int | None = None,
+        sha256: bytes | None = None,
+    ) -> None:
+        self._keep({"path": path, "content": content, "inline": inline, "size": size, "sha256": sha256})
+        # A frame in a traceback must not hold image bytes.
+        del content
         _checked("inline", self.inline)
 
     @property
