@@ -84,8 +84,8 @@ class Pool:
         try:
             async with asyncio.timeout(within):
                 sending = shard.engine.send(method, url, headers, body)
-                # This frame is in the traceback of a cancelled caller: a presigned URL must not be.
-                del url
+                # This frame is in the traceback of a cancelled caller: a presigned URL must not be, nor a person.
+                del url, body
                 reply = await sending
                 back = True
                 shard.heard_at = monotonic()
