@@ -4,6 +4,8 @@ What may be seen are the dataclass's fields; the rest stands in slots of a base 
 `dataclasses.asdict`, pydantic, orjson or a web framework's encoder looks.
 """
 
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Self
 
 from smile_async.jobs.ticket import encodes
@@ -12,6 +14,8 @@ __all__ = ["COUNTRY_FLAW", "Private", "country_flaw", "text_flaw"]
 
 #: Characters; our own cap, no length is published.
 LONGEST_TEXT = 1_000
+#: Characters; what is shorter ("M", "co") tells nothing, and stands in many a word.
+SHORTEST_SECRET = 3
 COUNTRY_FLAW = "give the two capital letters of ISO 3166, such as NG"
 
 
@@ -29,6 +33,23 @@ class Private:
 
     def _values(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.WHOLE}
+
+    def hidden_in(self, text: str) -> str:
+        """*text* with an ellipsis in place of everything in it that repr would not show."""
+        for told in sorted(self._hidden(), key=len, reverse=True):
+            text = re.sub(re.escape(told), "…", text, flags=re.IGNORECASE)
+        return text
+
+    def _hidden(self) -> Iterator[str]:
+        left = [getattr(self, name) for name in self.WHOLE if name not in self.__dataclass_fields__]  # type: ignore[attr-defined]
+        while left:
+            value = left.pop()
+            if isinstance(value, Mapping):
+                left += value.values()
+            elif isinstance(value, list | tuple):
+                left += value
+            elif isinstance(value, str) and len(value) >= SHORTEST_SECRET:
+                yield value
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Private) or type(other) is not type(self):

@@ -1,5 +1,7 @@
 """Perform the one request of a product without pictures, and read its answer: one call is one attempt."""
 
+from dataclasses import replace
+
 from smile_async.errors import ForgedReply, SmileError, UnreadableReply
 from smile_async.jobs.job import Job
 from smile_async.jobs.verdict import Verdict
@@ -7,7 +9,7 @@ from smile_async.log import log
 from smile_async.protocol.steps import Fault, Request, Sent
 from smile_async.protocol.v1.endpoints import ENDPOINTS, request_body
 from smile_async.protocol.v1.judging import judge_reply
-from smile_async.protocol.v1.replies import complaint_in, read_object
+from smile_async.protocol.v1.replies import Complaint, complaint_in, read_complaint, read_object
 from smile_async.timing.breaker import Asker
 from smile_async.traffic.caller import Caller
 from smile_async.traffic.origin import Errand
@@ -43,15 +45,21 @@ class Requester:
         asker = Asker("request", job.user_id, job.job_id)
         reply = await self._caller.send(url, body, Errand(asker, about, deadline))
         if reply.status != 200:
-            raise self._caller.refused(reply, about)
+            raise self._refusal(reply, read_complaint(reply.body), job, about)
         return self._read(reply, job, about, later=step.later)
+
+    def _refusal(self, reply: Reply, complaint: Complaint, job: Job, about: str) -> Fault:
+        # It may repeat whom it is about.
+        for told in filter(None, (job.id_info, job.screening)):
+            complaint = replace(complaint, message=told.hidden_in(complaint.message))
+        return self._caller.refused(reply, about, complaint)
 
     def _read(self, reply: Reply, job: Job, about: str, *, later: bool) -> Verdict | None:
         try:
             found = read_object(reply.body, f"the reply of {about}")
             complaint = complaint_in(found)
             if complaint.code and "ResultCode" not in found:
-                raise self._caller.refused(reply, about, complaint)
+                raise self._refusal(reply, complaint, job, about)
             verdict = judge_reply(found, job.ticket, self._caller.signer, self._caller.server_clock.now())
             if verdict is None and not (later and found.get("success") in (True, "true")):
                 raise UnreadableReply(f"the reply of {about} holds no result")

@@ -242,3 +242,11 @@ def test_a_screening_travels_by_its_names() -> None:
         "strict_match": True,
         "search_existing_user": True,
     }
+
+
+def test_a_person_is_hidden_in_what_others_say() -> None:
+    """What repr does not show is blacked out in a text, whatever its case, nested or not; what may be seen stays."""
+    info = IdInfo("NG", "BVN", SECRET, first_name="Adaora", gender="f", extra={"of": {"kin": ["Chidi", 7, "Ado"]}})
+    said = info.hidden_in(f"NG BVN {SECRET}: ADAORA, of Chidi and Ado, f, 7")
+    assert said == "NG BVN …: …, of … and …, f, 7"
+    assert Screening("Ada Obi", ["NG"], aliases=["Adaora"]).hidden_in("ada obi, or Adaora, of NG") == "…, or …, of NG"
