@@ -7,81 +7,19 @@ raised from, the way a crash reporter does, except for the frames of the test it
 import asyncio
 import base64
 import logging
-import traceback
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from canary_support import Canary
 from scripted import KEY, PRESIGNED, Act, Leg, ScriptedSmile, cut, drip, raw_reply, reset_after_reading, say, silence
-from street import ENGINES, MARKER, Pictures, session_of, until
+from street import ENGINES, Pictures, session_of, until
 
 from smile_async import Failed, Image, Job, SmileSession
 from smile_async.errors import SmileError
 from smile_async.sandbox import RunningSandbox
 
 pytestmark = pytest.mark.usefixtures("tidy")
-
-#: Secrets, and traces of them that would give them away.
-CANARIES = [KEY, "presigned-canary-81f2", MARKER.decode()]
-
-
-class Canary:
-    """Collects what may be seen, and looks for secrets in it."""
-
-    def __init__(self, caplog: pytest.LogCaptureFixture, *more: str) -> None:
-        self.caplog = caplog
-        self.secrets = [*CANARIES, *more]
-        self.seen: list[str] = []
-
-    def look(self, *things: object) -> None:
-        """Their repr and str may be seen."""
-        for thing in things:
-            self.seen += [repr(thing), str(thing)]
-
-    def look_at_error(self, error: BaseException) -> None:
-        """An exception, all it was raised from or beside, and the locals of all their frames may be seen."""
-        seen: set[int] = set()
-        queue: list[BaseException | None] = [error]
-        while queue:
-            one = queue.pop()
-            if one is None or id(one) in seen:
-                continue
-            seen.add(id(one))
-            queue += [one.__cause__, one.__context__, *getattr(one, "exceptions", ())]
-            self.look(one, *one.args)
-            for name, value in vars(one).items():
-                self.look(name, value)
-            self.seen += self._frames(one)
-
-    def _frames(self, error: BaseException) -> Iterator[str]:
-        told = traceback.TracebackException(type(error), error, error.__traceback__, capture_locals=True)
-        for frame in told.stack:
-            if frame.filename != __file__:
-                yield f"{frame.filename}:{frame.lineno} {frame.name} {frame.locals}"
-        yield from told.format_exception_only()
-
-    def assert_nothing(self) -> None:
-        """No secret in what was seen, nor in any log record."""
-        formatter = logging.Formatter()
-        for record in self.caplog.records:
-            self.seen += [formatter.format(record), repr(record.args), repr(vars(record))]
-        for secret in self.secrets:
-            hits = [text for text in self.seen if secret in text or secret.encode().hex() in text]
-            assert not hits, f"{secret!r} shows in {hits[0][:3000]}"
-
-
-@pytest.fixture
-def canary(caplog: pytest.LogCaptureFixture, pictures: Pictures) -> Iterator[Canary]:
-    """A canary that listens to every logger at DEBUG."""
-    caplog.set_level(logging.DEBUG)
-    names = ["", "smile_async", "httpx", "httpcore", "httpx2", "httpcore2", "h2", "h11", "hpack", "asyncio", "anyio"]
-    names += [name for name in logging.root.manager.loggerDict if name.startswith(("http", "h2", "hpack", "pyre"))]
-    before = {name: logging.getLogger(name).level for name in names}
-    for name in names:
-        logging.getLogger(name).setLevel(logging.DEBUG)
-    yield Canary(caplog, base64.b64encode(pictures.selfie).decode()[60:90])
-    for name, level in before.items():
-        logging.getLogger(name).setLevel(level)
 
 
 def test_the_canary_sings(caplog: pytest.LogCaptureFixture) -> None:
@@ -99,7 +37,7 @@ def test_the_canary_sings(caplog: pytest.LogCaptureFixture) -> None:
         raise AssertionError
 
     for show in (lambda c: c.look_at_error(leak()), lambda c: c.look([KEY]), lambda c: logging.warning("%s", KEY)):  # noqa: LOG015
-        canary = Canary(caplog)
+        canary = Canary(caplog, KEY)
         show(canary)
         with pytest.raises(AssertionError, match="shows in"):
             canary.assert_nothing()
