@@ -85,4 +85,5 @@ def country_flaw(value: object) -> str:
     if not isinstance(value, str):
         return f"is {type(value).__name__}: {COUNTRY_FLAW}"
     fit = len(value) == len("NG") and value.isascii() and value.isalpha() and value.isupper()
-    return "" if fit else f"is {value[:20]!r}: {COUNTRY_FLAW}"
+    # A long one may be a number or a name that stands in the wrong place.
+    return "" if fit else f"is {value!r}: {COUNTRY_FLAW}" if len(value) <= len("NGA") else f"is none: {COUNTRY_FLAW}"

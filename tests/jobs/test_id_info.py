@@ -124,6 +124,7 @@ FLAWS: list[tuple[dict[str, Any], str]] = [
     ({"country": "N1"}, "country is 'N1'"),
     ({"country": "ÄÖ"}, "country is 'ÄÖ'"),
     ({"country": "NG\n"}, "country is 'NG\\n'"),
+    ({"country": "Nigeria"}, f"country is none: {CAPITALS}"),
     ({"country": None}, f"country is NoneType: {CAPITALS}"),
     ({"id_type": None}, "id_type is NoneType: give a text"),
     ({"id_type": " "}, "id_type is empty: leave it out"),

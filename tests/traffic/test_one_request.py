@@ -7,7 +7,7 @@ import pytest
 from ground_support import png
 from street import ENGINES, Pictures, session_of
 
-from smile_async import Decision, Document, Failed, Finished, IdInfo, Job, Product, SmileSession, Ticket
+from smile_async import Decision, Document, Failed, Finished, IdInfo, Job, Product, SmileSession, Ticket, explain
 from smile_async.errors import (
     ForgedReply,
     IdNumberBlocked,
@@ -169,6 +169,29 @@ async def test_what_an_authority_says(digit: str, code: str, decision: str, runn
         verdict = await session.verify(ONE_REQUEST["enhanced_kyc"](id_info=info(NUMBER[:-1] + digit)), until="final")
     assert (verdict.code, verdict.decision, verdict.final) == (code, decision, True)
     assert "Not Available" not in verdict.record.values()
+
+
+async def test_an_authority_that_is_down_may_be_asked_again(running: RunningSandbox) -> None:
+    """1015 is an error, and the same person may be asked about again, as another job; 1016 is one that stays."""
+    for code, resubmit, text in (("1015", True, "unavailable"), ("1016", False, "not activated")):
+        running.sandbox.script("ada", code=code)
+        async with session_of(running) as session:
+            verdict = await session.verify(ONE_REQUEST["enhanced_kyc"]())
+        (meaning,) = [each for each in explain(code) if 5 in each.job_types]
+        assert (verdict.decision, verdict.final, verdict.approved) == (Decision.ERROR, True, False)
+        assert (meaning.decision, meaning.resubmit) == (Decision.ERROR, resubmit)
+        assert text in meaning.text
+
+
+@pytest.mark.parametrize("photo", ["no base64!", "", "Not Available", 7, ["a"], {"jpeg": "x"}, None])
+async def test_a_photo_that_is_not_base64_stays_what_it_is(
+    photo: Any, session: SmileSession, running: RunningSandbox
+) -> None:
+    """Nobody decodes it: whatever an authority calls a photo costs no verdict; words for nothing are left out."""
+    running.sandbox.fault("request", tamper=lambda body: body.update(Photo=photo))
+    verdict = await session.verify(ONE_REQUEST["enhanced_kyc"]())
+    assert verdict.approved
+    assert verdict.record.get("Photo") == (None if photo in ("", "Not Available") else photo)
 
 
 async def test_a_refusal_in_a_good_reply(session: SmileSession, running: RunningSandbox) -> None:
