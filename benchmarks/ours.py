@@ -14,7 +14,7 @@ from typing import Any
 
 from meter import Window, memory_mb, spec, tell
 
-from smile_async import Finished, Job, Limits, Pace, SmileSession
+from smile_async import Finished, IdInfo, Job, Limits, Pace, SmileSession
 
 #: Seconds: longer than any scenario, so that nobody runs out of patience.
 PATIENCE = 3600.0
@@ -34,6 +34,8 @@ def session(told: dict[str, Any], limits: Limits, pace: Pace) -> SmileSession:
 
 
 def jobs(told: dict[str, Any], count: int) -> Iterator[Job]:
+    if told.get("lookups"):
+        return (Job.enhanced_kyc(f"user-{n}", IdInfo(**told["lookups"])) for n in range(count))
     selfie, *liveness = told["images"]
     return (Job.authenticate(f"user-{n}", selfie, liveness=liveness) for n in range(count))
 

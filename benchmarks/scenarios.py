@@ -109,6 +109,32 @@ def _ratios(report: Report) -> None:
     report.told("CPU per job, httpx ÷ hand-written", report.ratio("smile_async on httpx", HANDWRITTEN.name))
 
 
+#: Whom a lookup is about.
+PERSON = {"country": "NG", "id_type": "NIN_V2", "id_number": "00000000000", "first_name": "Ada", "last_name": "Obi"}
+
+
+def enhanced_kyc(plan: Plan) -> Report:
+    """CPU per lookup, one request each: the fewer bytes a job has, the more of its cost is ours."""
+    report = Report()
+    threads = sdk(32)
+    contenders = [made for engine in ENGINES for made in (ours(engine), floor(engine, "bare"))]
+    for number in range(plan.rounds):
+        for contender in [*contenders, threads]:
+            if not contender.present:
+                continue
+            told = {"scenario": "throughput", "jobs": 4 * plan.jobs, "warm": 200, "lookups": PERSON}
+            row = once(contender, [], plan.images, **told)
+            report.add(contender.name, row)
+            plan.say(f"round {number + 1}: {contender.name}: {row['cpu_ms_per_job']:.3f} ms")
+    for engine in ENGINES:
+        name = f"smile_async on {engine}"
+        what = f"CPU per lookup ÷ bare loop, {engine}"
+        report.at_most(what, report.ratio(name, f"bare loop on {engine}"), 1.25)
+        what = f"CPU per lookup, {engine} ÷ smile-id-core (32 threads)"
+        report.told(what, report.ratio(name, threads.name))
+    return report
+
+
 def ledger(plan: Plan) -> Report:
     """What it costs to have each job on record in a SQLite file before it is sent."""
     report = Report()
@@ -274,5 +300,6 @@ def pace(plan: Plan) -> Report:
 
 
 SCENARIOS: dict[str, Callable[[Plan], Report]] = {
-    each.__name__: each for each in (throughput, ledger, pending, memory, ten_seconds, lateness, exits, pace)
+    each.__name__: each
+    for each in (throughput, enhanced_kyc, ledger, pending, memory, ten_seconds, lateness, exits, pace)
 }

@@ -56,6 +56,16 @@ _DONE = (
     b'"Available":%b,"Polls":%d},'
     b'"image_links":{},"history":[]}'
 )
+#: As long as an authority's answer without a photo.
+_FOUND = (
+    b'{"timestamp":"%b","signature":"%b","JSONVersion":"1.0.0","SmileJobID":"%b","PartnerParams":{"user_id":"%b",'
+    b'"job_id":"%b","job_type":5},"ResultType":"ID Verification","ResultText":"ID Number Validated",'
+    b'"ResultCode":"1012","IsFinalResult":"true","Actions":{"Verify_ID_Number":"Verified","Return_Personal_Info":'
+    b'"Returned"},"Country":"NG","IDType":"NIN_V2","IDNumber":"00000000000","ExpirationDate":"NaN-NaN-NaN",'
+    b'"FullName":"Ada Obi","DOB":"1990-01-31","Photo":"Not Available","Address":"Not Available","FullData":'
+    b'{"firstname":"Ada","lastname":"Obi","gender":"f","birthdate":"31-01-1990","telephoneno":"08000000000",'
+    b'"residence_address":"Not Available"},"Source":"WebAPI","Available":null,"Polls":0}'
+)
 _NOT_YET = (
     b'{"timestamp":"%b","signature":"%b","code":"2302","job_complete":false,"job_success":false,'
     b'"result":"Job is still being processed","image_links":{},"history":[]}'
@@ -103,6 +113,7 @@ class Api:
         self._decide = decide
         self._polls = polls
         self._jobs: dict[str, Record] = {}
+        self._lookups = 0
         self._signed: tuple[int, bytes, bytes] = (0, b"", b"")
         self.storage_url = b""
 
@@ -117,8 +128,15 @@ class Api:
             protocol.response_bytes(200, _JSON, self._status(asked))
         elif scope.path == "/v1/upload":
             protocol.response_bytes(200, _JSON, self._slot(asked))
+        elif scope.path == "/v1/id_verification":
+            protocol.response_bytes(200, _JSON, self._found(asked))
         else:
             protocol.response_empty(404, [])
+
+    def _found(self, asked: Any) -> bytes:
+        user, job = (asked["partner_params"][name].encode() for name in ("user_id", "job_id"))
+        self._lookups += 1
+        return _FOUND % (*self._stamp(), b"%010d" % self._lookups, user, job)
 
     def _slot(self, asked: Any) -> bytes:
         job_id = asked["partner_params"]["job_id"]
