@@ -187,7 +187,8 @@ class SmileSession:
             for http2 in (True, False):
                 await anyio.to_thread.run_sync(partial(tls_context, self._ca_file, http2=http2))
         if self._ledger is not None:
-            await self._ledger.join(f"partner {self.partner_id} at {self._settings.api_host}")
+            account = f"partner {self.partner_id} at {self._settings.api_host}"
+            await self._ledger.join(account, self._settings.signer.seals)
         # Nothing is awaited from here on: nobody leaves what was never entered, and so nothing may be left open.
         self.host.start(self.poller.run)
         return self

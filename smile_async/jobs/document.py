@@ -50,6 +50,10 @@ class Document(_Pictures):
         if why:
             raise InvalidJob(f"document: {why}")
 
+    def fields(self) -> dict[str, str | None]:
+        """What it is said to be, beside its pictures."""
+        return {"country": self.country, "id_type": self.id_type}
+
     def spent(self) -> "Document":
         """The same document without image content."""
         kept = {"front": self.front.spent(), "back": self.back and self.back.spent()}

@@ -115,7 +115,7 @@ class Job(Makers, _Sendable):
 
     def subject(self) -> bytes:
         """Whom or what it asks about, beside its pictures, as JSON: the same for the same fields; b"" for nothing."""
-        parts = [part.fields() for part in (self.id_info, self.screening) if part is not None]
+        parts = [part.fields() for part in (self.id_info, self.screening, self.document) if part is not None]
         return orjson.dumps(parts, option=orjson.OPT_SORT_KEYS) if parts else b""
 
     @property

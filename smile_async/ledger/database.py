@@ -180,6 +180,8 @@ class Database:
                 cursor.execute("PRAGMA query_only=ON")
             else:
                 cursor.execute("PRAGMA journal_mode=WAL")
+                # An id number that is deleted must not stay in a free page.
+                cursor.execute("PRAGMA secure_delete=ON")
                 # Not NORMAL: in WAL mode that may lose the last commits with the power.
                 cursor.execute("PRAGMA synchronous=FULL")
 

@@ -7,7 +7,7 @@ whose intent could not be written is not sent.
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import TracebackType
@@ -63,6 +63,7 @@ class Ledger:
         self._writer: sa.Engine | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._fences: dict[str, Fence] = {}
+        self._seals: Callable[[bytes], Sequence[bytes]] | None = None
         self._turn = asyncio.Lock()
         self._commits = GroupCommit(self._perform, self._failed, self._clock, delay=delay)
 
@@ -136,6 +137,9 @@ class Ledger:
 
         def leave() -> None:
             if writer is not None:
+                # What was deleted is not to stay behind in the log, which the last to leave removes: a reader may stay.
+                with contextlib.suppress(SQLAlchemyError), writer.connect() as connection:
+                    connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
                 writer.dispose()
             self.database.release()
 
@@ -144,11 +148,13 @@ class Ledger:
             thread.shutdown(wait=False)
         return left
 
-    async def join(self, account: str) -> None:
+    async def join(self, account: str, seals: Callable[[bytes], Sequence[bytes]] | None = None) -> None:
         """Serve a session of *account* (partner and host): open, if nobody has, and belong to it for good.
 
-        A verdict of the sandbox must never count in production. Raises BadConfiguration or LedgerFailed.
+        *seals*: how its keys seal id fields. A verdict of the sandbox must never count in production. Raises
+        BadConfiguration or LedgerFailed.
         """
+        self._seals = seals or self._seals
         opened = self.opened
         if not opened:
             await self.open()
@@ -237,15 +243,19 @@ class Ledger:
 
     # What a session tells it.
 
+    def seals(self, job: Job) -> tuple[str, ...]:
+        """What *job*'s id fields may be written down as, in hex, the present key's first; () before a session came."""
+        return () if self._seals is None else tuple(seal.hex() for seal in self._seals(job.subject()))
+
     async def begin(self, job: Job, digest: bytes) -> Begun:
         """Put on record, durably, that *job* is about to be sent: the attempt's number, and what is known of the job.
 
-        Raises InvalidJob if the job_id stands for another user, type or other pictures, LedgerFailed if it can not be
-        written, LeaseLost if it is another worker's by now; then nothing may be sent.
+        Raises InvalidJob if the job_id stands for another user, product, other pictures or id fields, LedgerFailed if
+        it can not be written, LeaseLost if it is another worker's by now; then nothing may be sent.
         """
         self._opened_engine()
         answer: asyncio.Future[Begun] = asyncio.get_running_loop().create_future()
-        self._commits.intend(Intent(job, digest.hex(), answer, self._fences.get(job.job_id)))
+        self._commits.intend(Intent(job, digest.hex(), answer, self._fences.get(job.job_id), self.seals(job)))
         failpoint("intent noted")
         return await answer
 

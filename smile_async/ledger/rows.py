@@ -4,7 +4,7 @@ Every statement says what must be true of the row for it to count, so that notes
 order and the row still only moves forward.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +19,11 @@ from smile_async.jobs.product import known_product
 from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.ticket import job_type as as_job_type
 from smile_async.jobs.verdict import Verdict
-from smile_async.ledger.schema import NOW, State, Text, jobs, storable
+from smile_async.ledger.schema import NOW, State, Text, id_info, jobs, storable
 from smile_async.protocol.steps import Reach
 
 __all__ = [
+    "FORGET",
     "MARK",
     "NOTES",
     "NO_ERROR",
@@ -33,6 +34,7 @@ __all__ = [
     "failure_note",
     "judged",
     "new_row",
+    "other_person",
     "ticket_note",
     "verdict_note",
     "verdict_of",
@@ -64,11 +66,21 @@ RESUME = (
     .values(
         state=State.SENDING,
         digest=bindparam("b_digest"),
+        id_digest=bindparam("b_seal"),
         reach=_furthest,
         attempts=_attempt,
         sent_at=sa.func.coalesce(jobs.c.sent_at, NOW),
         job_type=bindparam("b_type"),
+        product=bindparam("b_product"),
     )
+)
+
+#: After a last word, and after a failure that no later run gets over, nobody needs to know any more who it was about.
+FORGET = id_info.delete().where(
+    id_info.c.job_id == bindparam("b_job"),
+    sa.exists().where(
+        _job, (jobs.c.state == State.FINAL) | ((jobs.c.state == State.FAILED) & jobs.c.retryable.is_(False))
+    ),
 )
 
 _reaching = jobs.update().values(state=State.SENDING, reach=_furthest)
@@ -159,21 +171,25 @@ class Begun:
     since: float | None = None
 
 
-def new_row(job: Job, digest: str) -> dict[str, Any]:
-    """The row of a job that is first heard of when it is sent."""
+def new_row(job: Job, digest: str, seal: str | None) -> dict[str, Any]:
+    """The row of a job that is first heard of when it is sent; *seal*: of its id fields."""
     return {
         "job_id": job.job_id,
         "user_id": job.user_id,
         "job_type": int(job.job_type),
-        "product": job.ticket.to_dict().get("product"),
+        "product": job.product,
         "state": State.SENDING,
         "digest": digest,
+        "id_digest": seal,
         "reach": int(Reach.RESERVED),
     }
 
 
-def judged(row: Mapping[Any, Any], job: Job, digest: str) -> Begun:
-    """What *row* means for *job* with pictures of *digest*; raises InvalidJob if it is another job's."""
+def judged(row: Mapping[Any, Any], job: Job, digest: str, seals: Sequence[str]) -> Begun:
+    """What *row* means for *job* with pictures of *digest*; raises InvalidJob if it is another job's.
+
+    *seals* are those that its id fields may have been written down as, () where nobody knows.
+    """
     whose = f"job {job.job_id} of user {job.user_id}"
     fresh = row["reach"] == Reach.NOTHING
     if row["user_id"] != job.user_id:
@@ -181,6 +197,11 @@ def judged(row: Mapping[Any, Any], job: Job, digest: str) -> Begun:
     if row["job_type"] != int(job.job_type) and not fresh:
         was = row["job_type"]
         raise InvalidJob(f"{whose}: was job type {was} when it was sent: give a new job its own job_id", job=job)
+    sent_as = ticket_of(row).product
+    if not fresh and job.product is not sent_as is not None:
+        raise InvalidJob(f"{whose}: was of {sent_as} when it was sent: give a new job its own job_id", job=job)
+    if not fresh and other_person(row, seals):
+        raise InvalidJob(f"{whose}: its id fields have changed since it was sent: give a new job its own job_id", job=job)
     if not fresh and row["digest"] != digest:
         raise InvalidJob(
             f"{whose}: its pictures have changed since it was sent (sha256 {row['digest']} then, {digest} now): give a"
@@ -190,6 +211,11 @@ def judged(row: Mapping[Any, Any], job: Job, digest: str) -> Begun:
     if row["accepted_at"] is None:
         return Begun(row["attempts"] + 1, Reach(row["reach"]), since=None if fresh else row.get("sent_at"))
     return Begun(row["attempts"], Reach.UPLOADED, ticket_of(row), verdict_of(row))
+
+
+def other_person(row: Mapping[Any, Any], seals: Sequence[str]) -> bool:
+    """Whether *row* was sent with other id fields than those of *seals*; () where nobody knows."""
+    return bool(seals) and (row["id_digest"] or "") not in seals
 
 
 def ticket_of(row: Mapping[Any, Any]) -> Ticket:

@@ -25,7 +25,7 @@ from smile_async.errors import InvalidJob, LeaseLost, LedgerFailed, SmileError
 from smile_async.jobs.job import Job
 from smile_async.ledger.database import is_outage
 from smile_async.ledger.failpoints import failpoint
-from smile_async.ledger.rows import MARK, NOTES, RECALL, RESUME, TAKE_OVER, Begun, judged, new_row
+from smile_async.ledger.rows import FORGET, MARK, NOTES, RECALL, RESUME, TAKE_OVER, Begun, judged, new_row
 from smile_async.ledger.schema import NOW, chunks, events, jobs
 from smile_async.log import log
 from smile_async.protocol.steps import Reach
@@ -50,6 +50,7 @@ Answer = Begun | SmileError | None
 
 #: The parameters of RESUME, and the columns of a new row that they are.
 _AGAIN = {"b_job": "job_id", "b_digest": "digest", "b_type": "job_type", "b_attempt": "attempts", "b_reach": "reach"}
+_AGAIN |= {"b_seal": "id_digest", "b_product": "product"}
 
 
 class Fence(NamedTuple):
@@ -74,6 +75,8 @@ class Intent:
     digest: str
     answer: "asyncio.Future[Begun]"
     fence: Fence | None = None
+    #: What its id fields may have been written down as, the present key's first; () where nobody knows.
+    seals: tuple[str, ...] = ()
 
 
 @dataclass(eq=False)
@@ -102,6 +105,12 @@ class WriteBatch:
         noted = (note.fence for notes in self.notes.values() for note in notes)
         asked = (each.fence for each in self.asked())
         return {fence for fence in (*noted, *asked) if fence is not None}
+
+    def over(self) -> list[dict[str, Any]]:
+        """The jobs whose id fields may be of no use any more."""
+        noted = (note.about for notes in self.notes.values() for note in notes)
+        ended = [about for about in noted if about.get("b_final") or about.get("b_retryable") is False]
+        return [{"b_job": about["b_job"]} for about in ended]
 
     @property
     def crowd(self) -> int:
@@ -134,6 +143,7 @@ def perform(connection: Connection, group: WriteBatch, *, shared: bool, singly: 
         notes = [note.about for note in group.notes.get(kind, ()) if note.fence not in lost]
         if (unmoved := len(notes) - write.rows(statement, notes)) and kind == "failure":
             log.debug("%d failures are of attempts that others have overtaken: their rows stay as they are", unmoved)
+    write.rows(FORGET, group.over())
     begun = write.begun(group.intents, lost, shared=shared)
     sending = [
         _event(intent)
@@ -241,13 +251,14 @@ def _begun(connection: Connection, intents: list[Intent], lost: set[Fence | None
         answers.append(answer)
         if not isinstance(answer, Begun) or answer.ticket is not None:
             continue
-        created = {**new_row(intent.job, intent.digest), "attempts": answer.attempt}
+        seal = next(iter(intent.seals), "") or None
+        created = {**new_row(intent.job, intent.digest, seal), "attempts": answer.attempt}
         if row is None:
             fresh.append(created)
         else:
             created["reach"] = int(max(answer.reach, Reach.RESERVED))
             again.append({name: created[column] for name, column in _AGAIN.items()})
-        found[job_id] = {"accepted_at": None, **created}
+        found[job_id] = {"accepted_at": None, "smile_job_id": None, "api": None, **created}
     if fresh:
         connection.execute(jobs.insert().values(sent_at=NOW), fresh)
     if again:
@@ -257,7 +268,7 @@ def _begun(connection: Connection, intents: list[Intent], lost: set[Fence | None
 
 def _answer(row: Mapping[Any, Any] | None, intent: Intent) -> Answer:
     try:
-        return Begun(1, Reach.NOTHING) if row is None else judged(row, intent.job, intent.digest)
+        return Begun(1, Reach.NOTHING) if row is None else judged(row, intent.job, intent.digest, intent.seals)
     except InvalidJob as error:
         return error.with_traceback(None)
     except (ValueError, TypeError):

@@ -86,7 +86,11 @@ class Signer:
 
     def seal(self, text: bytes) -> bytes:
         """HMAC-SHA-256 of *text* by the present key, b"" for nothing: without the key nobody can try texts."""
-        return hmac.digest(self.keys[0].reveal().encode(), text, "sha256") if text else b""
+        return self.seals(text)[0]
+
+    def seals(self, text: bytes) -> tuple[bytes, ...]:
+        """The same by each key, the present one's first: what was sealed before a rotation is known again."""
+        return tuple(hmac.digest(key.reveal().encode(), text, "sha256") if text else b"" for key in self.keys)
 
     def _made_by(self, begun: hmac.HMAC, timestamp: str) -> str:
         made = begun.copy()

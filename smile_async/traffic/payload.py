@@ -26,7 +26,7 @@ HASHED_FROM = 1_000_000
 class Payload:
     """The pictures of one job, in memory; its repr shows their number and size alone.
 
-    *subject*: a digest of what the job asks about besides, that nobody can guess it from; b"" for nothing.
+    *subject*: a seal of what the job asks about besides, that nobody can guess it from; b"" for nothing.
     """
 
     __slots__ = ("_digest", "job", "pictures", "subject")
@@ -42,14 +42,18 @@ class Payload:
         return f"<Payload of {len(self.pictures)} pictures, {size:,} bytes>"
 
     def digest(self) -> bytes:
-        """SHA-256 over all pictures and the subject: whether another call is about the same person."""
+        """SHA-256 over the digests of all pictures."""
         if self._digest is None:
             whole = hashlib.sha256()
             for picture in self.pictures:
                 whole.update(hashlib.sha256(picture.content).digest())
-            whole.update(self.subject)
             self._digest = whole.digest()
         return self._digest
+
+    @property
+    def whose(self) -> tuple[bytes, bytes]:
+        """Whether another call is about the same person: the same for the same pictures and subject."""
+        return self.digest(), self.subject
 
 
 async def read_in_thread(job: Job) -> Payload:

@@ -83,7 +83,7 @@ class Sender:
         self._places = anyio.Semaphore(limits.uploads, fast_acquire=True)
         driver.legs.hold = lambda: 0.0 if len(self._sending) > limits.uploads else HOLD
         self._rate = RateLimiter(limits.jobs_per_second, clock)
-        self._unfinished: OrderedDict[Key, tuple[bytes, Reach, float | None]] = OrderedDict()
+        self._unfinished: OrderedDict[Key, tuple[tuple[bytes, bytes], Reach, float | None]] = OrderedDict()
         #: Jobs on their way, and what is set when each has come to an end.
         self._sending: dict[Key, asyncio.Event] = {}
         #: Whether somebody was told that his liveness frames prove nothing.
@@ -194,8 +194,7 @@ class Sender:
         return await self._walk(submission, payload, deadline)
 
     def _subject(self, submission: Submission) -> bytes:
-        subject = submission.job.subject()
-        return self._driver.caller.signer.seal(subject) if subject else b""
+        return self._driver.caller.signer.seal(submission.job.subject())
 
     async def _loaded(self, submission: Submission, *, again: bool) -> Payload:
         """The pictures, and a place to send them from: as many jobs again as have one may be read ahead.
@@ -291,14 +290,14 @@ class Sender:
         key = (submission.job.user_id, submission.job.job_id)
         known = self._unfinished.get(key)
         # Other pictures under the same job_id are another person's attempt: Smile ID will say 2215, and so shall we.
-        if known is not None and known[0] == payload.digest():
+        if known is not None and known[0] == payload.whose:
             submission.resume(*known[1:])
             del self._unfinished[key]
 
     def _remember(self, submission: Submission, payload: Payload) -> None:
         if submission.reach > Reach.NOTHING:
             key = (submission.job.user_id, submission.job.job_id)
-            self._unfinished[key] = (payload.digest(), submission.reach, submission.since)
+            self._unfinished[key] = (payload.whose, submission.reach, submission.since)
             if len(self._unfinished) > REMEMBERED:
                 self._unfinished.popitem(last=False)
 
