@@ -15,23 +15,30 @@ import orjson
 from smile_async.batch.encodings import SAVE
 from smile_async.batch.tables import records
 from smile_async.errors import BadConfiguration, InvalidJob
+from smile_async.jobs.checks import FLAGS
 from smile_async.jobs.image import Image, is_uri, shown
 from smile_async.jobs.job import Job
-from smile_async.jobs.ticket import JobType, encodes
+from smile_async.jobs.parts import field_flaw, field_of, parts_of
+from smile_async.jobs.product import PRODUCTS, Product, known_product, product_of
+from smile_async.jobs.ticket import encodes
 from smile_async.jobs.ticket import job_type as as_job_type
 from smile_async.traffic.fetching import matching
 
 __all__ = ["Flaw", "Row", "job_of", "read_manifest"]
 
-_TYPES = {"authenticate": 2, "register": 4, "authentication": 2, "registration": 4}
 #: What a text is refused for: nobody sees it, and it has come from a broken program or a wrong encoding.
 _DAMAGE = {"\0": "a NUL: write it anew", "\ufeff": "a byte-order mark: write it anew"}
 _DAMAGE |= {"\ufffd": f"what can not be read: {SAVE}"}
 
+_FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "": False}
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One job of a manifest; `line` counts from 1 and includes the heading. Paths are as they were written."""
+    """One job of a manifest; `line` counts from 1 and includes the heading. Paths are as they were written.
+
+    `about` are the id fields: they are no part of `spec`, nor of the repr.
+    """
 
     line: int
     key: str
@@ -42,23 +49,41 @@ class Row:
     job_id: str | None = None
     callback_url: str | None = None
     params: Mapping[str, str] = field(default_factory=dict)
+    #: Only where job_type does not tell.
+    product: Product | None = None
+    front: str | None = None
+    back: str | None = None
+    flags: Mapping[str, bool] = field(default_factory=dict)
+    consent: Mapping[str, Any] | None = field(default=None, repr=False)
+    about: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.product is None:
+            object.__setattr__(self, "product", product_of(self.job_type))
+
+    @property
+    def pictures(self) -> tuple[str | None, ...]:
+        """The cells that name its pictures."""
+        return (self.selfie, *self.liveness, *(cell for cell in (self.front, self.back) if cell is not None))
 
     def spec(self) -> str:
-        """What makes the job again, as one line of JSON: equal rows give equal texts."""
-        return orjson.dumps(
-            {
-                "selfie": self.selfie,
-                "liveness": self.liveness,
-                "job_type": int(self.job_type),
-                "callback_url": self.callback_url,
-                "params": dict(self.params),
-            },
-            option=orjson.OPT_SORT_KEYS,
-        ).decode()
+        """What makes the job again, id fields apart, as one line of JSON: equal rows give equal texts."""
+        told: dict[str, Any] = {
+            "selfie": self.selfie,
+            "liveness": self.liveness,
+            "job_type": int(self.job_type),
+            "callback_url": self.callback_url,
+            "params": dict(self.params),
+        }
+        # Left out where a row has none, as rows were written down before there were any.
+        more: dict[str, Any] = {"front": self.front, "back": self.back, "consent": self.consent, **self.flags}
+        more["product"] = self.product if product_of(self.job_type) is None else None
+        told |= {name: value for name, value in more.items() if value}
+        return orjson.dumps(told, option=orjson.OPT_SORT_KEYS).decode()
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "Row":
-        """The row that a record of the ledger was planned from, whose `spec` says how to make its job."""
+        """The row that a record of the ledger was planned from: its `spec`, and its id `fields` if they are there."""
         spec = orjson.loads(record["spec"])
         return cls(
             line=record["line"],
@@ -70,6 +95,12 @@ class Row:
             job_id=record["job_id"],
             callback_url=spec["callback_url"],
             params=spec["params"],
+            product=known_product(spec.get("product")),
+            front=spec.get("front"),
+            back=spec.get("back"),
+            flags={name: spec[name] for name in FLAGS if name in spec},
+            consent=spec.get("consent"),
+            about=orjson.loads(record.get("fields") or "{}"),
         )
 
 
@@ -82,38 +113,44 @@ class Flaw:
     user_id: str | None = None
 
 
-def read_manifest(path: Path, job_type: int = 2) -> Iterator[Row | Flaw]:
+def read_manifest(path: Path, default: int | Product = 2) -> Iterator[Row | Flaw]:
     """The rows of *path* (.csv, else JSON lines); relative pictures are looked for beside it.
 
-    *job_type*: of rows that do not say. Raises BadConfiguration.
+    *default*: product, or job type, of rows that do not say. Raises BadConfiguration.
     """
+    product = default if isinstance(default, Product) else product_of(default)
+    if product is None:
+        raise BadConfiguration(f"job_type {default} does not tell the product: give a Product")
     if not encodes(str(path)):
         raise BadConfiguration(f"the name of the manifest {str(path)!a} is not UTF-8: rename it, or its folder")
     try:
         for line, found in records(path):
-            yield Flaw(line, found) if isinstance(found, str) else _row(line, found, path.parent, job_type)
+            yield Flaw(line, found) if isinstance(found, str) else _row(line, found, path.parent, product)
     except OSError as error:
         raise BadConfiguration(f"the manifest {path} can not be read ({error.strerror}): check the path") from None
 
 
-def _row(line: int, found: Mapping[str, Any], folder: Path, job_type: int) -> Row | Flaw:
+def _row(line: int, found: Mapping[str, Any], folder: Path, default: Product) -> Row | Flaw:
     user_id = ""
     try:
         user_id = _text("user_id", found.get("user_id"))
         if not user_id:
             return Flaw(line, "has no user_id")
-        selfie = _text("selfie", found.get("selfie"))
-        kind = found.get("job_type")
+        product = _product(found, default)
         return Row(
             line=line,
             key=_text("key", found.get("key")) or user_id,
             user_id=user_id,
-            selfie=_beside("selfie", selfie, folder) if selfie else None,
             liveness=_frames(found.get("liveness"), folder),
-            job_type=job_type if kind in (None, "") else _type(kind),
+            job_type=as_job_type(product.spec.job_type),
+            product=product,
             job_id=_text("job_id", found.get("job_id")) or None,
             callback_url=_text("callback_url", found.get("callback_url")) or None,
             params=_params(found),
+            flags={name: True for name in FLAGS if _flag(name, found.get(name))},
+            consent=_consent(found.get("consent")),
+            about=_about(found),
+            **{name: _picture(name, found.get(name), folder) for name in ("selfie", "front", "back")},
         )
     except ValueError as error:
         return Flaw(line, str(error), user_id or None)
@@ -147,15 +184,64 @@ def _params(found: Mapping[str, Any]) -> dict[str, str]:
     return {_sound("param", name): text for name, value in given.items() if (text := _text(f"param.{name}", value))}
 
 
-def _type(value: object) -> int:
-    number = _TYPES.get(str(value).strip().lower())
+def _product(found: Mapping[str, Any], default: Product) -> Product:
+    """The product of a row, by its columns `product` and `job_type`."""
+    name, kind = (_text_or_none(found.get(column)) for column in ("product", "job_type"))
+    product = None if name is None else known_product(name.lower())
+    if name is not None and product is None:
+        raise ValueError(f"product is {name[:24]!r}: give one of {', '.join(PRODUCTS)}")
+    if kind is None:
+        return product or default
+    told = known_product(kind.lower()) or (product_of(int(kind)) if kind.isdecimal() and kind.isascii() else None)
+    if product is not None and kind == str(product.spec.job_type):
+        return product
+    if told is None or product not in (None, told):
+        cure = "give 2 (authenticate), 4 (register) or another product's" if product is None else f"{product} is not"
+        raise ValueError(f"job_type is {kind[:24] if kind.isdecimal() else repr(kind[:24])}: {cure}")
+    return told
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value in (None, "") else str(value).strip()
+
+
+def _flag(name: str, value: object) -> bool:
+    said = value if isinstance(value, bool) else _FLAGS.get(_text(name, value).lower())
+    if said is None:
+        raise ValueError(f"{name} is neither true nor false: give one of these")
+    return said
+
+
+def _consent(given: object) -> Mapping[str, Any] | None:
+    """A JSON object, in a cell as its text."""
     try:
-        kind = as_job_type(number or str(value))
-    except ValueError:
-        raise ValueError(f"job_type is {str(value)[:24]!r}: give 2 (authenticate) or 4 (register)") from None
-    if kind not in (JobType.SMART_SELFIE_AUTHENTICATION, JobType.SMART_SELFIE_REGISTRATION):
-        raise ValueError(f"job_type is {int(kind)}: give 2 (authenticate) or 4 (register)")
-    return int(kind)
+        found = orjson.loads(given) if isinstance(given, str) and given else given or None
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"consent is not JSON ({error}): give an object") from None
+    if not isinstance(found, dict | None):
+        raise ValueError(f"consent is {type(found).__name__}: give an object")  # noqa: TRY004
+    return found
+
+
+def _about(found: Mapping[str, Any]) -> dict[str, str]:
+    """The id fields, by the names under which they travel; no message repeats one."""
+    given = found.get("id")
+    if not isinstance(given, dict | None):
+        raise ValueError(f"id is {type(given).__name__}: give an object")  # noqa: TRY004
+    given = {**(given or {}), **{name[3:]: value for name, value in found.items() if name.startswith("id.")}}
+    about: dict[str, str] = {}
+    for word, value in given.items():
+        name, why = field_of(word), field_flaw(value)
+        if not name or why:
+            raise ValueError(f"id.{word[:24]} {why or 'is unknown: call a field of your own id.extra.NAME'}")
+        if value and value.strip():
+            about[name] = _sound(f"id.{word}", value.strip())
+    return about
+
+
+def _picture(column: str, given: object, folder: Path) -> str | None:
+    cell = _text(column, given)
+    return _beside(column, cell, folder) if cell else None
 
 
 def _frames(given: object, folder: Path) -> tuple[str, ...]:
@@ -208,30 +294,30 @@ def picture_of(cell: str) -> Image:
 
 def job_of(row: Row, job_id: str) -> Job:
     """The job of *row*; raises InvalidJob."""
-    selfie = picture_of(row.selfie) if row.selfie is not None else None
-    frames = [picture_of(cell) for cell in row.liveness]
-    if row.job_type == JobType.SMART_SELFIE_REGISTRATION:
-        if selfie is None:
-            raise InvalidJob(f"user {row.user_id}: there is no selfie: a registration needs one")
-        return Job.register(
-            row.user_id,
-            selfie,
-            liveness=frames,
-            job_id=job_id,
-            partner_params=row.params,
-            callback_url=row.callback_url,
-        )
-    if selfie is None and not frames:
+    if row.product is None:
+        raise InvalidJob(f"user {row.user_id}: job type {row.job_type} is of no product that is known here")
+    spec = row.product.spec
+    flags = dict(row.flags)
+    if row.selfie is None and row.liveness and "use_enrolled_image" in spec.takes:
+        flags["use_enrolled_image"] = True
+    if row.selfie is None and not row.liveness and not row.front and "selfie" in spec.takes:
         # Alone, `use_enrolled_image` may approve somebody whom nobody has photographed.
-        raise InvalidJob(
-            f"user {row.user_id}: there is no picture: give a selfie, or frames to compare with the enrolled face"
-        )
-    return Job.authenticate(
+        other = ", or frames to compare with the enrolled face" if "use_enrolled_image" in spec.takes else ""
+        raise InvalidJob(f"user {row.user_id}: there is no picture: {spec.title} needs a selfie{other}")
+    pictures = {name: picture_of(cell) for name in ("front", "back") if (cell := getattr(row, name)) is not None}
+    try:
+        parts = parts_of(spec, row.about, **pictures)
+    except InvalidJob as error:
+        raise InvalidJob(f"user {row.user_id}: {error}") from None
+    return Job.of(
+        row.product,
         row.user_id,
-        selfie,
-        liveness=frames,
+        selfie=None if row.selfie is None else picture_of(row.selfie),
+        liveness=tuple(map(picture_of, row.liveness)),
         job_id=job_id,
         partner_params=row.params,
         callback_url=row.callback_url,
-        use_enrolled_image=selfie is None,
+        consent=row.consent,
+        **parts,
+        **flags,
     )

@@ -20,6 +20,7 @@ import orjson
 from smile_async.batch.formulas import defused
 from smile_async.errors import BadConfiguration
 from smile_async.ledger.batches import Batches
+from smile_async.ledger.rows import product_in
 
 __all__ = ["COLUMNS", "check_out", "check_place", "render", "result_of", "write_whole"]
 
@@ -27,7 +28,7 @@ __all__ = ["COLUMNS", "check_out", "check_place", "render", "result_of", "write_
 COLUMNS = (
     *("user_id", "job_id", "decision", "code", "final"),
     *("key", "line", "job_type", "smile_job_id", "state", "text", "confidence", "attempts"),
-    *("error", "error_text", "accepted_at", "decided_at"),
+    *("error", "error_text", "accepted_at", "decided_at", "product"),
 )
 _ROWS = 2_000
 
@@ -52,6 +53,7 @@ def result_of(row: Mapping[str, Any]) -> dict[str, Any]:
         "error_text": row["error_text"] or "",
         "accepted_at": _when(row["accepted_at"]),
         "decided_at": _when(row["decided_at"]),
+        "product": str(product_in(row) or ""),
     }
 
 

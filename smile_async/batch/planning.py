@@ -13,13 +13,17 @@ from itertools import islice
 from typing import Any
 
 import anyio.to_thread
+import orjson
 
 from smile_async.batch.manifest import Flaw, Row, job_of
 from smile_async.errors import InvalidJob
+from smile_async.jobs.checks import FLAGS
 from smile_async.jobs.job import Job
+from smile_async.jobs.product import Product
 from smile_async.jobs.ticket import Ticket
 from smile_async.ledger import Ledger, State
 from smile_async.ledger.batches import Batches, Planned
+from smile_async.ledger.rows import other_person, product_in
 from smile_async.protocol.steps import Reach
 from smile_async.traffic.payload import read_in_thread
 
@@ -96,6 +100,7 @@ class Planner:
         new: list[Planned] = []
         seen: list[Planned] = []
         refused: list[Planned] = []
+        about: dict[str, str] = {}
         broken: list[tuple[Ticket, InvalidJob]] = []
         pending: list[Mapping[str, Any] | str] = []
         for row, planned in offered:
@@ -113,9 +118,12 @@ class Planner:
                 try:
                     work.send.append((row.line, job_of(row, planned.job_id)))
                 except InvalidJob as error:
-                    broken.append((Ticket(row.user_id, planned.job_id, row.job_type), error.with_traceback(None)))
+                    ticket = Ticket(row.user_id, planned.job_id, row.job_type, product=row.product)
+                    broken.append((ticket, error.with_traceback(None)))
                     work.flaws.append(Flaw(row.line, str(error)))
                     continue
+                if row.about:
+                    about[planned.job_id] = orjson.dumps(dict(row.about)).decode()
             pending.append(planned.job_id if before is None else before)
         flaws = [(flaw.line, flaw.why, flaw.user_id) for flaw in work.problems]
         work.chunks = await self._batches.plan(
@@ -123,6 +131,7 @@ class Planner:
             refused=refused,
             flaws=flaws,
             pending=pending,
+            about=about,
             at_once=self.chunk_jobs,
         )
         for ticket, flaw in broken:
@@ -142,7 +151,17 @@ class Planner:
         changed = _changed(row, planned, before)
         if changed:
             return f"key {row.key!r} was sent with another {', '.join(changed)}: {_cure(row)}"
-        return await _other_pictures(row, planned, before)
+        return self._other_person(row, planned, before) or await _other_pictures(row, planned, before)
+
+    def _other_person(self, row: Row, planned: Planned, before: Mapping[str, Any]) -> str:
+        """What is wrong with the id fields of a row that was sent already; "" if they are those it was sent with."""
+        if not row.about and before["id_digest"] is None:
+            return ""
+        try:
+            changed = other_person(before, self._ledger.seals(job_of(row, planned.job_id)))
+        except InvalidJob:
+            changed = before["id_digest"] is not None
+        return f"key {row.key!r}: its id fields have changed since it was sent: {_cure(row)}" if changed else ""
 
     def _is_over(self, before: Mapping[str, Any]) -> bool:
         if before["state"] != State.FAILED or before["accepted_at"] is not None:
@@ -150,14 +169,14 @@ class Planner:
         return not (self._retry == "all" or (self._retry == "passing" and before["retryable"]))
 
 
-async def sent_otherwise(batches: Batches, batch: str, rows: Iterator[Row | Flaw], was: int) -> Row | None:
-    """The first of *rows* that was sent as job type *was* and is another one's now; None if there is none."""
+async def sent_otherwise(batches: Batches, batch: str, rows: Iterator[Row | Flaw], was: Product) -> Row | None:
+    """The first of *rows* that was sent as a job of *was* and is another product's now; None if there is none."""
     while page := await anyio.to_thread.run_sync(_read, rows):
         wanted = {row.job_id or job_id_of(batch, row.key): row for row in page if isinstance(row, Row)}
         for job_id, before in (await batches.known(list(wanted))).items():
             row = wanted[job_id]
             sent = before["batch"] == batch and before["reach"] > Reach.NOTHING
-            if sent and before["job_type"] == was != row.job_type:
+            if sent and product_in(before) is was is not row.product:
                 return row
     return None
 
@@ -177,6 +196,7 @@ def _planned(row: Row, batch: str) -> Planned:
         job_id=row.job_id or job_id_of(batch, row.key),
         user_id=row.user_id,
         job_type=row.job_type,
+        product=row.product,
         spec=row.spec(),
         marks=_marks(row),
     )
@@ -186,6 +206,8 @@ def _changed(row: Row, planned: Planned, before: Mapping[str, Any]) -> list[str]
     """What *row* says otherwise than the job that was sent for it; its pictures are looked at elsewhere."""
     kind = before["job_type"]
     changed = [] if kind == row.job_type else [f"job_type ({kind} then, {row.job_type} now)"]
+    if not changed and product_in(before) is not row.product:
+        changed = [f"product ({product_in(before)} then, {row.product} now)"]
     # A job that a program sent without a manifest has no spec.
     if before["spec"] in (None, planned.spec):
         return changed
@@ -193,8 +215,10 @@ def _changed(row: Row, planned: Planned, before: Mapping[str, Any]) -> list[str]
     if was.callback_url != row.callback_url:
         changed.append("callback_url")
     # The same pictures, but with one of them as the selfie, or against the one on file.
-    if (was.selfie is None) != (row.selfie is None):
-        changed.append("selfie")
+    changed += [
+        name for name in ("selfie", "front", "back") if (getattr(was, name) is None) != (getattr(row, name) is None)
+    ]
+    changed += [name for name in FLAGS if was.flags.get(name) != row.flags.get(name)]
     return changed + [f"param.{name}" for name in sorted({name for name, _ in was.params.items() ^ row.params.items()})]
 
 
@@ -224,7 +248,7 @@ def _cure(row: Row) -> str:
 def _marks(row: Row) -> str:
     """Size and age of a row's files: reading all of them in every run would take as long as sending them."""
     marks = blake2b(digest_size=12)
-    for path in (row.selfie, *row.liveness):
+    for path in row.pictures:
         try:
             about = os.stat(path or "")  # noqa: PTH116 - a Path for each of nine million files costs more than the look
             marks.update(b"%d:%d;" % (about.st_size, about.st_mtime_ns))

@@ -18,13 +18,19 @@ import orjson
 from smile_async.batch.encodings import SAVE, encoding_of
 from smile_async.batch.formulas import restored
 from smile_async.errors import BadConfiguration
+from smile_async.jobs.parts import field_of
 
 __all__ = ["records"]
 
 #: Characters; a line that is longer is not one of a manifest (a missing quote swallows the rest of the file).
 LONGEST_LINE = 1_000_000
-_PLAIN = {"key", "user_id", "selfie", "liveness", "job_type", "job_id", "callback_url"}
-_REQUIRED = ("user_id", "selfie")
+_PLAIN = {"key", "user_id", "selfie", "liveness", "product", "job_type", "job_id", "callback_url"}
+_PLAIN |= {"front", "back", "use_enrolled_image", "allow_new_enroll"}
+#: Columns that hold fields of their own; a JSON line may have an object under the plural, or under the very name.
+_PREFIXES = ("param.", "id.")
+_OBJECTS = ("params", "id", "consent")
+#: One of these says what is to be looked at: a face, a card, or what an authority is to find.
+_SUBJECTS = ("selfie", "front")
 #: What a result holds too, so that one's cells may have come back as the other's.
 _IDS = ("user_id", "key", "job_id")
 _SEPARATORS = ",;\t|"
@@ -104,8 +110,9 @@ def _columns(heading: list[str], line: int, path: Path) -> list[str]:
     if not heading:
         raise BadConfiguration(f"the manifest {path} is empty: name the columns in its first line")
     names = [name.lower() if name.lower() in _PLAIN else name for name in heading]
-    names = [f"param.{name[6:]}" if name[:6].lower() == "param." else name for name in names]
-    for name in _REQUIRED:
+    names = [_prefixed(name) for name in names]
+    subjects = [name for name in names if name in _SUBJECTS or name.startswith("id.")]
+    for name in ("user_id", *(() if subjects else ("selfie",))):
         if name not in names:
             # No more of it: a manifest without a heading begins with somebody's data.
             there = ", ".join(repr(each) for each in names[:9] if each.isprintable() and 0 < len(each) <= 24)
@@ -119,8 +126,20 @@ def _columns(heading: list[str], line: int, path: Path) -> list[str]:
     return names
 
 
+def _prefixed(name: str) -> str:
+    prefix, dot, rest = name.partition(".")
+    prefix = f"{prefix.lower()}{dot}"
+    return f"{prefix}{rest.lower() if prefix == 'id.' else rest}" if prefix in _PREFIXES else name
+
+
 def _known(name: str) -> bool:
-    return name in _PLAIN or (name.startswith("param.") and len(name) > len("param."))
+    return (
+        name in _PLAIN or name == "consent" or (name.startswith("param.") and len(name) > len("param.")) or _is_id(name)
+    )
+
+
+def _is_id(name: str) -> bool:
+    return name.startswith("id.") and field_of(name.removeprefix("id.")) != ""
 
 
 def _fields(names: list[str], cells: list[str], separator: str) -> dict[str, Any] | str:
@@ -132,19 +151,20 @@ def _fields(names: list[str], cells: list[str], separator: str) -> dict[str, Any
         elif cell:
             break
     else:
-        if len(cells) > max(map(names.index, _REQUIRED)):
+        if len(cells) > max(names.index(name) for name in ("user_id", "selfie") if name in names):
             return _unspoilt(found)
     return f"has {len(cells)} cells, the heading {len(names)}: quote cells that hold a {separator!r}"
 
 
 def _unspoilt(found: dict[str, Any]) -> dict[str, Any] | str:
     """The fields with their ids as they were before a spreadsheet, or which of them are lost."""
-    for name in _IDS:
-        cell = found.get(name)
-        if cell:
+    for name, cell in found.items():
+        if cell and (name in _IDS or name.startswith("id.")):
             found[name] = restored(cell)
             if _SPOILT.fullmatch(cell):
-                return f"{name} is {cell}, not what it was before a spreadsheet: format the column as text"
+                # Who somebody is stays out of every message.
+                shown = cell if name in _IDS else "a number in short"
+                return f"{name} is {shown}, not what it was before a spreadsheet: format the column as text"
     return found
 
 
@@ -165,5 +185,5 @@ def _json_rows(lines: _Lines, path: Path) -> Iterator[tuple[int, dict[str, Any] 
         if not isinstance(found, dict):
             yield lines.number, f"is a {type(found).__name__}: give one object a line"
             continue
-        strange = [name for name in found if name != "params" and not _known(name)]
+        strange = [name for name in found if name not in _OBJECTS and not _known(name)]
         yield lines.number, f"has an unknown field {strange[0][:24]!r}" if strange else found

@@ -10,7 +10,7 @@ import smile_async
 from smile_async.cli.batch import batch
 from smile_async.cli.demo import demo
 from smile_async.cli.explain import explain
-from smile_async.cli.jobs import status, submit, verify
+from smile_async.cli.jobs import status, submit, verify, wait
 from smile_async.cli.output import ExitCode, aside, code_of, error_document, plain
 from smile_async.cli.sandbox import sandbox
 from smile_async.cli.services import services
@@ -22,14 +22,14 @@ __all__ = ["app", "run"]
 
 app = typer.Typer(
     name="smile-async",
-    help="SmartSelfie jobs from a shell. Exit codes: 0 approved or done, 1 rejected, 2 provisional or pending, 3 error,"
+    help="Smile ID's jobs from a shell. Exit codes: 0 approved or done, 1 rejected, 2 provisional or pending, 3 error,"
     " foreseen or not, 4 bad input, 5 for a person to look at.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     # In tables, names of options are cut on a narrow terminal.
     rich_markup_mode=None,
 )
-for command in (demo, sandbox, verify, submit, status, services, explain, worker):
+for command in (demo, sandbox, verify, submit, wait, status, services, explain, worker):
     app.command()(command)
 app.add_typer(batch, name="batch")
 

@@ -39,7 +39,7 @@ Drain = Annotated[float, typer.Option(help="Seconds that jobs under way get afte
 @batch.command()
 @options.with_account
 def run(
-    manifest: Annotated[Path, typer.Argument(help="CSV or JSON lines: user_id, selfie, liveness, …")],
+    manifest: Annotated[Path, typer.Argument(help="CSV or JSON lines: user_id, product, selfie, id.number, …")],
     ledger: LedgerAt = None,
     out: Out = None,
     name: Annotated[
@@ -49,6 +49,7 @@ def run(
     rate: Rate = None,
     patience: Patience = 300.0,
     until: options.UntilWhat = options.Wanted.DECISION,
+    product: options.WhichProduct = None,
     register: options.Register = False,
     drain: Drain = 30.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check every row and picture; send nothing.")] = False,
@@ -66,8 +67,9 @@ def run(
     However often this is run: what was sent is on record, and goes on from there.
     """
     told = {"manifest": str(manifest.absolute()), "out": None if out is None else str(out.absolute()), "rate": rate}
-    told |= {"patience": patience, "until": until.value, "job_type": 4 if register else 2, "drain": drain}
-    told |= {"chunk": chunk}
+    kind = options.product_from(product, register=register)
+    told |= {"patience": patience, "until": until.value, "job_type": kind.spec.job_type, "product": str(kind)}
+    told |= {"drain": drain, "chunk": chunk}
     where = ledger or f"{manifest}.ledger"
     if dry_run:
         return _check(where, name or manifest.stem, told, account, as_json=json)
@@ -210,10 +212,11 @@ def _ended(end: "Standing", ledger: str, name: str | None, account: options.Acco
 def _check(ledger: str, name: str, told: dict[str, Any], account: options.Account, *, as_json: bool) -> int:
     from smile_async.batch import read_manifest  # noqa: PLC0415 - another extra
     from smile_async.batch.dry_run import check  # noqa: PLC0415
+    from smile_async.cli.batch_run import default_of  # noqa: PLC0415
     from smile_async.cli.places import check_places  # noqa: PLC0415
 
     check_places(ledger, told)
-    rows, flaws = asyncio.run(check(read_manifest(Path(told["manifest"]), told["job_type"]), name, account))
+    rows, flaws = asyncio.run(check(read_manifest(Path(told["manifest"]), default_of(told)), name, account))
     if as_json:
         print_document({"rows": rows, "problems": [{"line": flaw.line, "why": flaw.why} for flaw in flaws]})
     for flaw in flaws:

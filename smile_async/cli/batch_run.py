@@ -18,14 +18,14 @@ from smile_async.cli.places import check_places
 from smile_async.cli.progress import interruptible, shown
 from smile_async.cli.standing import SHOWN, Standing
 from smile_async.errors import BadConfiguration, SmileError
-from smile_async.jobs.ticket import JobType
+from smile_async.jobs.product import Product, known_product, product_of
 from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
 from smile_async.ledger.chunks import CHUNK_JOBS
 from smile_async.limits import Limits
 from smile_async.session import SmileSession
 
-__all__ = ["PENDING", "check_account", "drive", "enqueue", "forget"]
+__all__ = ["PENDING", "check_account", "default_of", "drive", "enqueue", "forget"]
 
 #: Jobs that wait for a verdict in one process: each keeps its paths in memory, about 2 kB.
 PENDING = 20_000
@@ -101,24 +101,33 @@ async def _meant(where: str, name: str | None, told: dict[str, Any] | None) -> A
             yield _Meant(ledger, name, told, rows)
 
 
+def default_of(told: Mapping[str, Any]) -> Product:
+    """The product of rows that do not say; runs of an older version told its job type."""
+    product = known_product(told.get("product")) or product_of(told["job_type"])
+    if product is None:
+        raise BadConfiguration(f"the batch is of product {told.get('product')!r}, which is not known here")
+    return product
+
+
 def _opened(told: Mapping[str, Any]) -> Iterator[Row | Flaw]:
     """The manifest; what is wrong with the whole of it is raised here."""
-    rows = read_manifest(Path(told["manifest"]), told["job_type"])
+    rows = read_manifest(Path(told["manifest"]), default_of(told))
     return itertools.chain(list(itertools.islice(rows, 1)), rows)
 
 
 async def _refuse_other_default(batches: Batches, name: str, told: Mapping[str, Any]) -> None:
-    """Raise BadConfiguration if --register was given for rows that were sent without it, or the other way round."""
-    was = (await batches.options(name)).get("job_type", told["job_type"])
-    if was == told["job_type"]:
+    """Raise BadConfiguration if rows that do not say were sent as jobs of another product than is told now."""
+    was, now = default_of({**told, **await batches.options(name)}), default_of(told)
+    if was is now:
         return
     row = await sent_otherwise(batches, name, _opened(told), was)
     if row is not None:
-        how, cure = (
-            ("with", "give it again") if was == JobType.SMART_SELFIE_REGISTRATION else ("without", "leave it out")
-        )
+        words = {Product.REGISTRATION: "--register"}
+        how, cure = f"with {words.get(was, f'--product {was}')}", "give it again"
+        if was is Product.AUTHENTICATION:
+            how, cure = f"without {words.get(now, '--product')}", "leave it out"
         raise BadConfiguration(
-            f"batch {name} was sent {how} --register (line {row.line}: user {row.user_id}, job type {was}): {cure};"
+            f"batch {name} was sent {how} (line {row.line}: user {row.user_id}, job type {was.spec.job_type}): {cure};"
             " nothing was changed"
         )
 
@@ -157,6 +166,7 @@ async def _end(meant: _Meant, run: Run, *, rendered: bool) -> Standing:
         end.problems = await batches.problems(name, number)
         end.failures = await batches.failures(name, SHOWN)
         end.used_before = await batches.used_before(name, number)
+        end.kept = await batches.kept(name)
         if out is not None:
             await render(batches, name, Path(out))
     except (SmileError, OSError) as error:

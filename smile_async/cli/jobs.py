@@ -1,4 +1,4 @@
-"""`verify`, `submit`, `status`: one job from a shell, with the account in SMILE_* variables.
+"""`verify`, `submit`, `wait`, `status`: one job from a shell, with the account in SMILE_* variables.
 
 The key is read from the environment only: what stands on a command line stands in the process list.
 """
@@ -25,44 +25,32 @@ from smile_async.cli.output import (
 )
 from smile_async.cli.streams import print_document
 from smile_async.errors import Refused, SmileError
+from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, Ticket
 from smile_async.jobs.verdict import JobStatus, Verdict
 from smile_async.session import SmileSession
 
-__all__ = ["status", "submit", "verify"]
+__all__ = ["status", "submit", "verify", "wait"]
 
 _Answer = TypeVar("_Answer")
+GivenTicket = Annotated[
+    str | None, typer.Argument(help="A ticket as `submit` prints it; '-': read it from standard input.")
+]
+GivenUser = Annotated[str | None, typer.Option("--user-id", help="Instead of a ticket.", show_default=False)]
+GivenJob = Annotated[str | None, typer.Option("--job-id", help="Instead of a ticket.", show_default=False)]
 _Work = Callable[[SmileSession], Coroutine[Any, Any, _Answer]]
 
 
 @options.with_account
+@options.with_job
 def verify(
-    user_id: options.UserId,
-    selfie: options.Selfie = None,
-    job_id: options.JobId = None,
-    liveness: options.Liveness = None,
-    register: options.Register = False,
+    job: Job,
     until: options.UntilWhat = options.Wanted.DECISION,
     patience: options.Patience = 120.0,
-    param: options.Param = None,
-    callback_url: options.CallbackUrl = None,
-    use_enrolled_image: options.UseEnrolledImage = False,
-    allow_new_enroll: options.AllowNewEnroll = False,
     account: options.Account = options.NO_ACCOUNT,
     json: options.Json = False,
 ) -> int:
-    """Submit a selfie and wait for the verdict."""
-    job = options.job_from(
-        user_id,
-        selfie,
-        job_id=job_id,
-        liveness=liveness,
-        register=register,
-        param=param,
-        callback_url=callback_url,
-        use_enrolled_image=use_enrolled_image,
-        allow_new_enroll=allow_new_enroll,
-    )
+    """Submit a job and wait for the verdict."""
 
     async def wait(session: SmileSession) -> Verdict:
         async with _under_way(session, job.ticket, "verifying", account):
@@ -74,35 +62,17 @@ def verify(
 
 
 @options.with_account
+@options.with_job
 def submit(
-    user_id: options.UserId,
-    selfie: options.Selfie = None,
-    job_id: options.JobId = None,
-    liveness: options.Liveness = None,
-    register: options.Register = False,
+    job: Job,
     patience: options.Patience = 120.0,
-    param: options.Param = None,
-    callback_url: options.CallbackUrl = None,
-    use_enrolled_image: options.UseEnrolledImage = False,
-    allow_new_enroll: options.AllowNewEnroll = False,
     account: options.Account = options.NO_ACCOUNT,
     json: options.Json = False,  # noqa: ARG001 - a ticket is JSON for everybody
 ) -> int:
-    """Submit a selfie and print its ticket.
+    """Submit a job and print its ticket.
 
-    Returns at once; `status` takes the ticket and asks for the verdict.
+    Returns at once; `status` and `wait` take the ticket and ask for the verdict.
     """
-    job = options.job_from(
-        user_id,
-        selfie,
-        job_id=job_id,
-        liveness=liveness,
-        register=register,
-        param=param,
-        callback_url=callback_url,
-        use_enrolled_image=use_enrolled_image,
-        allow_new_enroll=allow_new_enroll,
-    )
 
     async def send(session: SmileSession) -> Ticket:
         async with _under_way(session, job.ticket, "submitting", account):
@@ -117,11 +87,9 @@ def submit(
 
 @options.with_account
 def status(
-    ticket: Annotated[
-        str | None, typer.Argument(help="A ticket as `submit` prints it; '-': read it from standard input.")
-    ] = None,
-    user_id: Annotated[str | None, typer.Option(help="Instead of a ticket.", show_default=False)] = None,
-    job_id: Annotated[str | None, typer.Option(help="Instead of a ticket.", show_default=False)] = None,
+    ticket: GivenTicket = None,
+    user_id: GivenUser = None,
+    job_id: GivenJob = None,
     history: Annotated[bool, typer.Option("--history", help="Every earlier result too.")] = False,
     image_links: Annotated[
         bool, typer.Option("--image-links", help="Links to the pictures: whoever has one sees the face.")
@@ -138,6 +106,27 @@ def status(
     found = _in_session(ask, account)
     print_document(_status_document(found, history, image_links)) if json else _show_status(found, account)
     return code_of(found.verdict)
+
+
+@options.with_account
+def wait(
+    ticket: GivenTicket = None,
+    user_id: GivenUser = None,
+    job_id: GivenJob = None,
+    until: options.UntilWhat = options.Wanted.DECISION,
+    patience: options.Patience = 120.0,
+    account: options.Account = options.NO_ACCOUNT,
+    json: options.Json = False,
+) -> int:
+    """Wait for the verdict of a job that was submitted before."""
+    wanted = _ticket(ticket, user_id, job_id)
+
+    async def ask(session: SmileSession) -> Verdict:
+        return await session.wait(wanted, until.value, patience)
+
+    verdict = _in_session(ask, account)
+    print_document(verdict_document(verdict)) if json else show_verdict(verdict, account)
+    return code_of(verdict)
 
 
 def _ticket(text: str | None, user_id: str | None, job_id: str | None) -> Ticket:

@@ -10,9 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
+from smile_async.cli.id_fields import id_fields
 from smile_async.cli.output import aside, plain
 from smile_async.jobs.image import Image
 from smile_async.jobs.job import Job
+from smile_async.jobs.parts import parts_of
+from smile_async.jobs.product import PRODUCTS, Product, known_product
 from smile_async.session import SmileSession
 from smile_async.traffic.fetching import by_number, matching
 
@@ -32,10 +35,13 @@ __all__ = [
     "UseEnrolledImage",
     "UserId",
     "Wanted",
+    "WhichProduct",
     "frames_of",
     "job_from",
+    "product_from",
     "session_of",
     "with_account",
+    "with_job",
 ]
 
 
@@ -70,9 +76,38 @@ UseEnrolledImage = Annotated[
     bool, typer.Option("--use-enrolled-image", help="Compare the picture on file; no selfie needed.")
 ]
 AllowNewEnroll = Annotated[
-    bool, typer.Option("--allow-new-enroll", help="With --register: replace a user who is on file.")
+    bool, typer.Option("--allow-new-enroll", help="With --register and the like: replace a user who is on file.")
+]
+WhichProduct = Annotated[
+    str | None,
+    typer.Option("--product", metavar="NAME", help="Such as enhanced_kyc or doc_verification.", show_default=False),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One line of JSON on standard output, and nothing else there.")]
+
+
+def _told(help_text: str) -> Any:
+    return Annotated[str | None, typer.Option(help=help_text, show_default=False)]
+
+
+#: What a job is made of, beside whose it is.
+_JOB: Mapping[str, tuple[Any, Any]] = {
+    "user_id": (UserId, Parameter.empty),
+    "selfie": (Selfie, None),
+    "job_id": (JobId, None),
+    "liveness": (Liveness, None),
+    "product": (WhichProduct, None),
+    "register": (Register, False),
+    "country": (_told("Of the id, or of the card: two letters, such as NG."), None),
+    "id_type": (_told("As Smile ID calls it, such as NIN_V2 or PASSPORT: `smile-async services`."), None),
+    "id_number": (_told("'-': read from standard input; @FILE: from a file; else SMILE_ID_NUMBER."), None),
+    "id_info": (_told("'-' or @FILE: a JSON object of further id fields, such as first_name."), None),
+    "front": (_told("The picture of a card's front."), None),
+    "back": (_told("The picture of its back."), None),
+    "param": (Param, None),
+    "callback_url": (CallbackUrl, None),
+    "use_enrolled_image": (UseEnrolledImage, False),
+    "allow_new_enroll": (AllowNewEnroll, False),
+}
 
 _PICTURES = (".jpg", ".jpeg", ".png")
 
@@ -108,6 +143,24 @@ def with_account(command: Callable[..., int]) -> Callable[..., int]:
     return wrapped
 
 
+def with_job(command: Callable[..., int]) -> Callable[..., int]:
+    """Give *command* the options of `_JOB`; the job they describe reaches it as one argument, `job`."""
+
+    @wraps(command)
+    def wrapped(**told: Any) -> int:
+        return command(job=job_from(**{name: told.pop(name) for name in _JOB}), **told)
+
+    own = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in _JOB.items()
+    ]
+    told = [each for name, each in signature(command).parameters.items() if name != "job"]
+    parameters = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in (*own, *told)]
+    wrapped.__signature__ = Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {each.name: each.annotation for each in parameters}
+    return wrapped
+
+
 def session_of(account: Account, **more: Any) -> SmileSession:
     """The session that a command is to open; whose it is and which server is meant stands on standard error."""
     session = SmileSession.from_env(**more, **account)
@@ -119,35 +172,60 @@ def _shown(help_text: str) -> Any:
     return typer.Option(help=help_text, show_default=False)
 
 
+def product_from(name: str | None, *, register: bool) -> Product:
+    """The product that --product or --register names; raises typer.BadParameter."""
+    if name is None:
+        return Product.REGISTRATION if register else Product.AUTHENTICATION
+    product = known_product(name.lower().replace("-", "_"))
+    if product is None:
+        raise typer.BadParameter(f"--product {name!r} is not known: give one of {', '.join(PRODUCTS)}")
+    if register and product is not Product.REGISTRATION:
+        raise typer.BadParameter(f"--register does not go with --product {product}")
+    return product
+
+
 def job_from(
     user_id: str,
     selfie: str | None,
     *,
     job_id: str | None,
     liveness: Sequence[str] | None,
+    product: str | None,
     register: bool,
     param: Sequence[str] | None,
     callback_url: str | None,
     use_enrolled_image: bool,
     allow_new_enroll: bool,
+    country: str | None,
+    id_type: str | None,
+    id_number: str | None,
+    id_info: str | None,
+    front: str | None,
+    back: str | None,
 ) -> Job:
     """The job that the options describe; raises InvalidJob, or typer.BadParameter for what no job can say."""
-    if allow_new_enroll and not register:
-        raise typer.BadParameter("--allow-new-enroll goes with --register")
-    if use_enrolled_image and register:
-        raise typer.BadParameter("--use-enrolled-image does not go with --register")
-    if selfie is None and not use_enrolled_image:
+    kind = product_from(product, register=register)
+    flags = {"use_enrolled_image": use_enrolled_image, "allow_new_enroll": allow_new_enroll}
+    for name, given in flags.items():
+        if given and name not in kind.spec.takes:
+            option = name.replace("_", "-")
+            raise typer.BadParameter(f"--{option} does not go with {kind.spec.title}: see --register and --product")
+    if selfie is None and not use_enrolled_image and "selfie" in kind.spec.takes:
         raise typer.BadParameter("there is no selfie: give the path of a picture")
-    face = None if selfie is None else Image.from_path(selfie)
-    about: dict[str, Any] = {
-        "job_id": job_id,
-        "liveness": [frame for given in liveness or () for frame in frames_of(given)],
-        "partner_params": dict(_pair(text) for text in param or ()),
-        "callback_url": callback_url,
-    }
-    if register and face is not None:
-        return Job.register(user_id, face, allow_new_enroll=allow_new_enroll, **about)
-    return Job.authenticate(user_id, face, use_enrolled_image=use_enrolled_image, **about)
+    said = id_fields(id_number, id_info, looked_up="id_info" in kind.spec.takes)
+    said |= {name: text for name, text in (("country", country), ("id_type", id_type)) if text is not None}
+    card = {name: Image.from_path(path) for name, path in (("front", front), ("back", back)) if path is not None}
+    return Job.of(
+        kind,
+        user_id,
+        selfie=None if selfie is None else Image.from_path(selfie),
+        liveness=tuple(Image.from_path(frame) for given in liveness or () for frame in frames_of(given)),
+        job_id=job_id,
+        partner_params=dict(_pair(text) for text in param or ()),
+        callback_url=callback_url,
+        **parts_of(kind.spec, said, **card),
+        **{name: given for name, given in flags.items() if given},
+    )
 
 
 def frames_of(given: str) -> list[str]:

@@ -147,6 +147,8 @@ def show_verdict(verdict: Verdict, account: Mapping[str, Any]) -> None:
     finality = "final" if verdict.final else "not final: a human review may overturn it"
     people().print(f"{paint(verdict.decision)}  {plain(f'{verdict.code} {verdict.text}')}  [dim]({finality})[/dim]")
     found: list[tuple[str, object]] = [("user", verdict.ticket.user_id), ("job", verdict.ticket.job_id)]
+    if verdict.ticket.product is not None:
+        found.append(("product", verdict.ticket.product.spec.title))
     if verdict.confidence is not None:
         found.append(("confidence", f"{verdict.confidence:g}"))
     said = verdict.actions.items()

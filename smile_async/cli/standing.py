@@ -29,6 +29,8 @@ class Standing:
     gone: int = 0
     #: Failed rows whose job_ids Smile ID knew already: sending them again would end likewise.
     used_before: int = 0
+    #: Rows whose id fields are kept, because they are not over or may be tried again.
+    kept: int = 0
     #: Why the run ended before its rows did.
     trouble: SmileError | None = None
     unread: bool = False
@@ -70,6 +72,7 @@ class Standing:
             "problems": [{"line": line, "why": why} for line, why in self.problems],
             "failures": self.failures,
             "gone": self.gone,
+            "id_fields_kept": self.kept,
             "read_whole": not self.unread,
             "trouble": None if self.trouble is None else str(self.trouble),
         }
@@ -88,6 +91,7 @@ async def standing(where: str, name: str | None, shown: int | None = SHOWN) -> S
             await batches.problems(name, run),
             await batches.failures(name, shown),
             gone=await batches.gone(name, run) if whole else 0,
+            kept=await batches.kept(name),
             unread=not whole,
         )
 
@@ -133,6 +137,8 @@ def show_standing(found: Standing) -> None:
 def _table(found: Standing) -> str:
     waiting = found.pending - found.states.get(State.PROVISIONAL, 0)
     counts = [("rows", found.rows), *sorted(found.decisions.items()), ("failed", found.failed), ("no verdict", waiting)]
+    if found.kept:
+        counts.append(("id fields kept", found.kept))
     if found.problems:
         counts.append(("bad lines", len(found.problems)))
     return facts([("batch", found.name), *((name, f"{count:,}") for name, count in counts)])

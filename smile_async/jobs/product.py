@@ -57,8 +57,9 @@ class Product(StrEnum):
         return PRODUCTS[self]
 
 
-#: Parts that a job with pictures of a face may have.
-FACE = frozenset({"selfie", "liveness", "use_enrolled_image", "allow_new_enroll"})
+#: Parts that a job with pictures of a face may have, and may say of the user's enrolment.
+FACE = frozenset({"selfie", "liveness"})
+_OLD, _NEW = frozenset({"use_enrolled_image"}), frozenset({"allow_new_enroll"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,17 +119,17 @@ def known_product(value: object) -> Product | None:
 
 
 for _spec in (
-    ProductSpec("authentication", 2, "SmartSelfie Authentication", _A_FACE, also=("authenticate",)),
-    ProductSpec("smartselfie", 4, "SmartSelfie Registration", _A_FACE, also=("register",)),
+    ProductSpec("authentication", 2, "SmartSelfie Authentication", _A_FACE, FACE | _OLD, also=("authenticate",)),
+    ProductSpec("smartselfie", 4, "SmartSelfie Registration", ("selfie",), FACE | _NEW, also=("register",)),
     ProductSpec(
         *("biometric_kyc", 1, "Biometric KYC", ("selfie", "id_info", "id_info.id_number|document")),
-        takes=FACE | {"id_info", "document"},
+        takes=FACE | _NEW | {"id_info", "document"},
     ),
-    ProductSpec("doc_verification", 6, "Document Verification", _A_DOCUMENT, takes=FACE | {"document"}),
+    ProductSpec("doc_verification", 6, "Document Verification", _A_DOCUMENT, FACE | _OLD | _NEW | {"document"}),
     ProductSpec(
         *("enhanced_document_verification", 11, "Enhanced Document Verification"),
         needs=(*_A_DOCUMENT, "document.id_type"),
-        takes=FACE | {"document"},
+        takes=FACE | _OLD | _NEW | {"document"},
     ),
     ProductSpec("update_photo", 8, "Update Photo", ("selfie",)),
     ProductSpec(

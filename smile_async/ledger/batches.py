@@ -6,6 +6,7 @@ A row is planned once and keeps its job_id for good, so that the same manifest, 
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -17,7 +18,7 @@ from smile_async.ledger.chunks import CHUNK_JOBS, chunked
 from smile_async.ledger.database import dialect_insert
 from smile_async.ledger.failpoints import failpoint
 from smile_async.ledger.ledger import Ledger
-from smile_async.ledger.schema import NOW, State, batches, chunks, events, id_info, jobs, meta, problems
+from smile_async.ledger.schema import NOW, State, Text, batches, chunks, events, id_info, jobs, meta, problems
 from smile_async.protocol.steps import Reach
 
 __all__ = ["Batches", "Planned"]
@@ -39,6 +40,7 @@ _SEEN = (
         job_type=sa.case(
             (jobs.c.reach == int(Reach.NOTHING), bindparam("b_type", type_=sa.Integer)), else_=jobs.c.job_type
         ),
+        product=sa.case((jobs.c.reach == int(Reach.NOTHING), bindparam("b_product", type_=Text)), else_=jobs.c.product),
         spec=bindparam("b_spec"),
         marks=bindparam("b_marks"),
         batch=bindparam("b_batch"),
@@ -65,6 +67,19 @@ class Planned:
     job_type: int
     spec: str
     marks: str
+    product: str | None = None
+
+
+#: After rows and chunks: only of rows of this batch that are still to be sent, and in place of what was there.
+_FORGET_OLD = id_info.delete().where(id_info.c.job_id == bindparam("b_job"))
+_KEEP = id_info.insert().from_select(
+    ["job_id", "fields"],
+    sa.select(jobs.c.job_id, bindparam("b_fields", type_=Text)).where(
+        jobs.c.job_id == bindparam("b_job"),
+        jobs.c.batch == bindparam("b_batch"),
+        jobs.c.state.not_in((State.FINAL, State.FAILED)),
+    ),
+)
 
 
 class Batches:
@@ -153,13 +168,14 @@ class Batches:
         refused: Sequence[Planned],
         flaws: Sequence[tuple[int, str, str | None]] = (),
         pending: Sequence[Mapping[str, Any] | str] = (),
+        about: Mapping[str, str] = MappingProxyType({}),
         at_once: int = CHUNK_JOBS,
     ) -> list[int]:
         """Write *new* rows down, and note that *seen* ones are still in the manifest.
 
         *refused*: so are these, but what they say does not count. *flaws*: lines that became no job, why, and whose
         they were. *pending*: what is to be sent or asked about, as job_ids or rows that are there already: goes into
-        chunks of *at_once*, whose numbers are returned. All in one transaction.
+        chunks of *at_once*, whose numbers are returned. *about*: id fields, as JSON by job_id. All in one transaction.
         """
         failpoint("planning")
         async with self._ledger.writing() as connection:
@@ -175,6 +191,10 @@ class Batches:
                 found = [{"batch": name, "run": run, **dict(zip(names, flaw, strict=True))} for flaw in flaws]
                 await connection.execute(problems.insert(), found)
             made = await chunked(connection, name, pending, at_once) if pending else []
+            if about:
+                fields = [{"b_job": job_id, "b_batch": name, "b_fields": text} for job_id, text in about.items()]
+                await connection.execute(_FORGET_OLD, [{"b_job": job_id} for job_id in about])
+                await connection.execute(_KEEP, fields)
         failpoint("planned")
         return made
 
@@ -232,6 +252,12 @@ class Batches:
         async with self._ledger.reading() as connection:
             return {row[0]: row[1] for row in await connection.execute(query.group_by(jobs.c.decision))}
 
+    async def kept(self, name: str) -> int:
+        """Of how many rows the id fields are kept: of those that are not over, or that may be tried again."""
+        query = sa.select(sa.func.count()).select_from(id_info.join(jobs, id_info.c.job_id == jobs.c.job_id))
+        async with self._ledger.reading() as connection:
+            return int((await connection.execute(query.where(jobs.c.batch == name))).scalar_one())
+
     async def rows(self, name: str) -> AsyncIterator[Mapping[str, Any]]:
         """Every row in the order of the manifest, a page at a time."""
         last = 0
@@ -280,6 +306,7 @@ def _row_of(row: Planned, name: str, run: int) -> dict[str, Any]:
         "job_id": row.job_id,
         "user_id": row.user_id,
         "job_type": row.job_type,
+        "product": row.product,
         "state": State.PLANNED,
         "reach": int(Reach.NOTHING),
         "attempts": 0,
@@ -300,6 +327,7 @@ def _seen_of(row: Planned, name: str, run: int) -> dict[str, Any]:
     return {
         **_place_of(row, name, run),
         "b_type": row.job_type,
+        "b_product": row.product,
         "b_spec": row.spec,
         "b_marks": row.marks,
         "b_key": row.key,

@@ -16,7 +16,7 @@ from smile_async.errors import Unavailable
 from smile_async.ledger.failpoints import failpoint
 from smile_async.ledger.ledger import Ledger
 from smile_async.ledger.rows import NO_ERROR
-from smile_async.ledger.schema import NOW, OPEN_STATES, State, batches, chunks, jobs
+from smile_async.ledger.schema import NOW, OPEN_STATES, State, batches, chunks, id_info, jobs
 from smile_async.ledger.write_batch import Fence
 from smile_async.protocol.steps import Reach
 
@@ -151,8 +151,9 @@ class Chunks:
         return int(found.rowcount)
 
     async def rows(self, chunk: int) -> list[dict[str, Any]]:
-        """The jobs of a chunk, in the order of the manifest."""
-        query = sa.select(jobs).where(jobs.c.chunk == chunk).order_by(jobs.c.seq)
+        """The jobs of a chunk, with the id `fields` that are kept of them, in the order of the manifest."""
+        whole = jobs.outerjoin(id_info, id_info.c.job_id == jobs.c.job_id)
+        query = sa.select(jobs, id_info.c.fields).select_from(whole).where(jobs.c.chunk == chunk).order_by(jobs.c.seq)
         async with self._ledger.reading() as connection:
             return [dict(row) for row in (await connection.execute(query)).mappings()]
 

@@ -15,7 +15,7 @@ from sqlalchemy import bindparam
 from smile_async.errors import InvalidJob, SmileError
 from smile_async.jobs.codes import Decision
 from smile_async.jobs.job import Job
-from smile_async.jobs.product import known_product
+from smile_async.jobs.product import Product, known_product, product_of
 from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.ticket import job_type as as_job_type
 from smile_async.jobs.verdict import Verdict
@@ -35,6 +35,7 @@ __all__ = [
     "judged",
     "new_row",
     "other_person",
+    "product_in",
     "ticket_note",
     "verdict_note",
     "verdict_of",
@@ -201,7 +202,9 @@ def judged(row: Mapping[Any, Any], job: Job, digest: str, seals: Sequence[str]) 
     if not fresh and job.product is not sent_as is not None:
         raise InvalidJob(f"{whose}: was of {sent_as} when it was sent: give a new job its own job_id", job=job)
     if not fresh and other_person(row, seals):
-        raise InvalidJob(f"{whose}: its id fields have changed since it was sent: give a new job its own job_id", job=job)
+        raise InvalidJob(
+            f"{whose}: its id fields have changed since it was sent: give a new job its own job_id", job=job
+        )
     if not fresh and row["digest"] != digest:
         raise InvalidJob(
             f"{whose}: its pictures have changed since it was sent (sha256 {row['digest']} then, {digest} now): give a"
@@ -221,7 +224,14 @@ def other_person(row: Mapping[Any, Any], seals: Sequence[str]) -> bool:
 def ticket_of(row: Mapping[Any, Any]) -> Ticket:
     """The ticket of *row*."""
     ids = (row["user_id"], row["job_id"], as_job_type(row["job_type"]), row["smile_job_id"])
-    return Ticket(*ids, known_product(row["product"]), row["api"])
+    return Ticket(*ids, product_in(row), row["api"])
+
+
+def product_in(row: Mapping[Any, Any]) -> Product | None:
+    """The product of *row*, None if it is not known here."""
+    product = known_product(row["product"])
+    # A product's number may have changed hands, among those that are registered by others.
+    return product if product is not None and product.spec.job_type == row["job_type"] else product_of(row["job_type"])
 
 
 def verdict_of(row: Mapping[Any, Any]) -> Verdict | None:
