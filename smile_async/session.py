@@ -5,7 +5,7 @@ long it waits the poller's.
 """
 
 import os
-from collections.abc import AsyncIterable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack
@@ -291,6 +291,20 @@ class SmileSession:
             limits=self.limits,
             note=self.note,
         )
+
+    def pending(self) -> AsyncIterator[Ticket]:
+        """From the ledger, the tickets of jobs that wait for their last word, after a restart too, the oldest first.
+
+        A source for a stream: `async with session.stream(session.pending(), until="final") as outcomes:`. Among them
+        are those of a SubmissionUnknown and of uploads that were cut short. Of jobs that may not have arrived
+        `/job_status` may know nothing (JobNotFound), or tell of another job of that id: before such a verdict counts,
+        compare it with what you sent, or call `verify` with the same job, which does that and settles it in the ledger.
+        Raises BadConfiguration for a session without a ledger; reading raises LedgerFailed.
+        """
+        self.host.check()
+        if self._ledger is None:
+            raise BadConfiguration("pending() reads a ledger and the session has none: give it ledger=")
+        return self._ledger.pending()
 
     def follow(self, ticket: Ticket, patience: float | None = None) -> Follow:
         """Each new verdict of one job: `async with session.follow(ticket) as verdicts: async for verdict in verdicts:`.

@@ -1,4 +1,4 @@
-"""Id fields from standard input, a file or the environment: what stands on a command line, everybody on the machine reads."""
+"""Id fields from standard input, a file or the environment: a command line is read by everybody on the machine."""
 
 import os
 import sys

@@ -18,13 +18,11 @@ from smile_async.ledger.chunks import CHUNK_JOBS, chunked
 from smile_async.ledger.database import dialect_insert
 from smile_async.ledger.failpoints import failpoint
 from smile_async.ledger.ledger import Ledger
+from smile_async.ledger.rows import PAGE
 from smile_async.ledger.schema import NOW, State, Text, batches, chunks, events, id_info, jobs, meta, problems
 from smile_async.protocol.steps import Reach
 
 __all__ = ["Batches", "Planned"]
-
-#: Rows of one page when all are read.
-PAGE = 2_000
 
 _SEEN = (
     jobs.update()

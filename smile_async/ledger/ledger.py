@@ -20,12 +20,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from smile_async.errors import BadConfiguration, LeaseLost, LedgerFailed, SmileError
 from smile_async.jobs.job import Job
+from smile_async.jobs.product import Family
 from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import Verdict
 from smile_async.ledger.database import Database, dialect_insert, words_of
 from smile_async.ledger.failpoints import failpoint
 from smile_async.ledger.group_commit import DELAY, GroupCommit
-from smile_async.ledger.rows import Begun, failure_note, ticket_note, verdict_note
+from smile_async.ledger.rows import PAGE, WAITING, Begun, failure_note, ticket_note, ticket_of, verdict_note
 from smile_async.ledger.schema import meta, prepare
 from smile_async.ledger.write_batch import Answer, Fence, Intent, Mark, WriteBatch, commit, perform
 from smile_async.protocol.steps import Reach
@@ -294,6 +295,23 @@ class Ledger:
             self._commits.note("verdict", verdict_note(verdict))
             self._happened(verdict.ticket, str(verdict.decision), verdict.code)
             failpoint("verdict noted")
+
+    async def pending(self) -> AsyncIterator[Ticket]:
+        """The tickets of jobs that may be with Smile ID and are without a last word, the oldest first."""
+        await self.flush()
+        last = 0
+        while True:
+            async with self.reading() as connection:
+                page = (await connection.execute(WAITING, {"last": last})).mappings().all()
+            for row in page:
+                ticket = ticket_of(row)
+                # Where an upload was only announced, no picture has left; one request may have been answered.
+                asked = ticket.product is not None and ticket.product.spec.family is Family.REQUEST
+                if asked or row["accepted_at"] is not None or row["reach"] == Reach.UPLOADED:
+                    yield ticket
+            if len(page) < PAGE:
+                return
+            last = page[-1]["seq"]
 
     async def flush(self) -> None:
         """Wait until everything noted so far is durable. Raises LedgerFailed."""

@@ -27,9 +27,11 @@ __all__ = [
     "MARK",
     "NOTES",
     "NO_ERROR",
+    "PAGE",
     "RECALL",
     "RESUME",
     "TAKE_OVER",
+    "WAITING",
     "Begun",
     "failure_note",
     "judged",
@@ -56,6 +58,16 @@ def _in(*states: State) -> sa.ColumnElement[bool]:
     # Not IN: a list of parameters can not be part of a statement that is performed for many jobs at once.
     return sa.or_(*(jobs.c.state == state for state in states))
 
+
+#: Rows of one page when many are read.
+PAGE = 2_000
+#: What may be with Smile ID and has no last word, a page at a time.
+WAITING = (
+    sa.select(jobs)
+    .where(jobs.c.seq > bindparam("last"), jobs.c.state != State.FINAL, jobs.c.reach > int(Reach.NOTHING))
+    .order_by(jobs.c.seq)
+    .limit(PAGE)
+)
 
 #: What `begin` looks at.
 RECALL = sa.select(jobs).where(jobs.c.job_id.in_(bindparam("ids", expanding=True)))
