@@ -75,7 +75,9 @@ _KEEP = id_info.insert().from_select(
     sa.select(jobs.c.job_id, bindparam("b_fields", type_=Text)).where(
         jobs.c.job_id == bindparam("b_job"),
         jobs.c.batch == bindparam("b_batch"),
-        jobs.c.state.not_in((State.FINAL, State.FAILED)),
+        # Not NOT IN: a list of parameters can not be part of a statement that is performed for many jobs at once.
+        jobs.c.state != State.FINAL,
+        jobs.c.state != State.FAILED,
     ),
 )
 

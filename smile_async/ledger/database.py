@@ -139,20 +139,22 @@ class Database:
             return None
         url = sa.URL.create("sqlite", database=str(self.path))
         connect_args = {"timeout": WRITER_BUSY_SECONDS, "check_same_thread": False}
-        engine = sa.create_engine(url, connect_args=connect_args, poolclass=sa.StaticPool)
+        engine = sa.create_engine(url, connect_args=connect_args, poolclass=sa.StaticPool, hide_parameters=True)
         sa.event.listen(engine, "connect", self._tune)
         return engine
 
     def engine(self) -> AsyncEngine:
-        """An engine on this place, durable at every commit."""
+        """An engine on this place, durable at every commit; its errors do not repeat what was to be written."""
         try:
             if self.path is None:
                 # What the URL says of itself counts.
                 reachable = {name: value for name, value in REACHABLE.items() if name not in self._url.query}
-                engine = create_async_engine(self._url, pool_pre_ping=True, pool_size=4, connect_args=reachable)
+                engine = create_async_engine(
+                    self._url, pool_pre_ping=True, pool_size=4, connect_args=reachable, hide_parameters=True
+                )
                 sa.event.listen(engine.sync_engine, "connect", self._bound)
                 return engine
-            engine = create_async_engine(self._url, connect_args={"timeout": BUSY_SECONDS})
+            engine = create_async_engine(self._url, connect_args={"timeout": BUSY_SECONDS}, hide_parameters=True)
         except ImportError as missing:
             raise BadConfiguration(
                 f"the package {missing.name} is missing: run  pip install 'smile-async[batch]'"
