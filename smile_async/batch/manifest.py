@@ -303,7 +303,7 @@ def job_of(row: Row, job_id: str) -> Job:
     if row.selfie is None and not row.liveness and not row.front and "selfie" in spec.takes:
         # Alone, `use_enrolled_image` may approve somebody whom nobody has photographed.
         other = ", or frames to compare with the enrolled face" if "use_enrolled_image" in spec.takes else ""
-        raise InvalidJob(f"user {row.user_id}: there is no picture: {spec.title} needs a selfie{other}")
+        raise InvalidJob(f"user {row.user_id}: there is no picture: give a selfie{other}")
     pictures = {name: picture_of(cell) for name in ("front", "back") if (cell := getattr(row, name)) is not None}
     try:
         parts = parts_of(spec, row.about, **pictures)

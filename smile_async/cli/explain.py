@@ -7,24 +7,26 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from smile_async.cli.options import Json
+from smile_async.cli.options import Json, WhichProduct, product_from
 from smile_async.cli.output import ExitCode, aside, paint, people, plain
 from smile_async.cli.streams import print_document
 from smile_async.jobs.codes import CodeMeaning
 from smile_async.jobs.codes import explain as meanings_of
-from smile_async.jobs.ticket import JobType
+from smile_async.jobs.product import PRODUCTS
 
 __all__ = ["explain"]
 
 
 def explain(
-    code: Annotated[str, typer.Argument(help="A result code such as 0812.", show_default=False)], json: Json = False
+    code: Annotated[str, typer.Argument(help="A result code such as 0812.", show_default=False)],
+    product: WhichProduct = None,
+    json: Json = False,
 ) -> int:
     """Say what a result code means.
 
     And what to do about it, and where that is documented.
     """
-    meanings = meanings_of(code)
+    meanings = meanings_of(code, None if product is None else product_from(product, register=False))
     if json:
         print_document({"code": code.strip().zfill(4), "meanings": [_document(meaning) for meaning in meanings]})
     elif meanings:
@@ -37,7 +39,8 @@ def explain(
 
 def _document(meaning: CodeMeaning) -> dict[str, Any]:
     types = None if meaning.job_types is None else sorted(meaning.job_types)
-    return {**asdict(meaning), "job_types": types}
+    products = None if meaning.products is None else sorted(meaning.products)
+    return {**asdict(meaning), "job_types": types, "products": products}
 
 
 def _table(meanings: list[CodeMeaning]) -> Table:
@@ -47,15 +50,19 @@ def _table(meanings: list[CodeMeaning]) -> Table:
     table.add_column("meaning, and for which jobs")
     for meaning in meanings:
         facts = f"final: {_said(meaning.final)}, try again: {_said(meaning.resubmit)}"
-        about = f"{_named(meaning.job_types)}\n{facts}, source: {', '.join(meaning.sources)}"
+        about = f"{_named(meaning)}\n{facts}, source: {', '.join(meaning.sources)}"
         table.add_row(meaning.code, paint(meaning.decision), f"{plain(meaning.text)}\n[dim]{about}[/dim]")
     return table
 
 
-def _named(types: frozenset[int] | None) -> str:
-    if types is None:
+def _named(meaning: CodeMeaning) -> str:
+    if meaning.job_types is None:
         return "any job type"
-    return "\n".join(f"{number} {JobType(number).name.lower().replace('_', ' ')}" for number in sorted(types))
+    of_types = [product for product, spec in PRODUCTS.items() if spec.job_type in meaning.job_types]
+    meant = of_types if meaning.products is None else meaning.products
+    titles = sorted((PRODUCTS[product].job_type, PRODUCTS[product].title) for product in meant)
+    known = {number for number, _ in titles}
+    return "\n".join(f"{number} {title}" for number, title in [*titles, *((n, "") for n in meaning.job_types - known)])
 
 
 def _said(known: bool | None) -> str:

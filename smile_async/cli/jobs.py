@@ -118,7 +118,10 @@ def wait(
     account: options.Account = options.NO_ACCOUNT,
     json: options.Json = False,
 ) -> int:
-    """Wait for the verdict of a job that was submitted before."""
+    """Wait for a verdict.
+
+    Of a job that was submitted before, here or elsewhere.
+    """
     wanted = _ticket(ticket, user_id, job_id)
 
     async def ask(session: SmileSession) -> Verdict:

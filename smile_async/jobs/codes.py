@@ -19,7 +19,7 @@ what a product shares with another (wire.md §13).
 from dataclasses import dataclass
 from enum import StrEnum
 
-from smile_async.jobs.product import Product, known_product, product_of
+from smile_async.jobs.product import PRODUCTS, Product, known_product, product_of
 from smile_async.jobs.ticket import known_job_type
 
 __all__ = ["IMAGE_JOB_TYPES", "MEANINGS", "CodeMeaning", "Decision", "classify", "explain", "meaning_of"]
@@ -195,9 +195,16 @@ for _meaning in MEANINGS:
     _BY_CODE.setdefault(_meaning.code, []).append(_meaning)
 
 
-def explain(code: str | int) -> list[CodeMeaning]:
-    """Everything known of *code*, a meaning for each group of job types; empty for an unknown code."""
-    return list(_BY_CODE.get(_normal(code), ()))
+def explain(code: str | int, about: int | str | None = None) -> list[CodeMeaning]:
+    """Everything known of *code*, a meaning for each group of job types; empty for an unknown code.
+
+    *about*: only for this product or job type.
+    """
+    if about is not None:
+        meaning = meaning_of(code, about)
+        return [] if meaning is None else [meaning]
+    code = _normal(code)
+    return [*_BY_CODE.get(code, ()), *(row for product in PRODUCTS for row in _own(code, product))]
 
 
 def classify(code: str | int, about: int | str) -> Decision:

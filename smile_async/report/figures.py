@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from smile_async.jobs.codes import Decision
+from smile_async.jobs.product import Product
 from smile_async.ledger.schema import State
-from smile_async.report.words import failure
+from smile_async.report.words import about, failure
 
 __all__ = ["ORDER", "Figures", "end_of", "human_seconds"]
 
@@ -32,7 +33,7 @@ class Figures:
     rows: int = 0
     ends: Counter[str] = field(default_factory=Counter)
     final: int = 0
-    reasons: Counter[tuple[str, int]] = field(default_factory=Counter)
+    reasons: Counter[tuple[str, int | Product]] = field(default_factory=Counter)
     causes: Counter[str] = field(default_factory=Counter)
     times: Counter[int] = field(default_factory=Counter)
     #: Seconds from an accepted upload to the first verdict, 8 bytes each: a median needs them all.
@@ -54,7 +55,7 @@ class Figures:
         if end == "failed":
             self.causes[failure(row)] += 1
         elif end not in (Decision.APPROVED, "pending"):
-            self.reasons[row["code"], row["job_type"]] += 1
+            self.reasons[row["code"], about(row)] += 1
         self._time(row, end)
         # What went wrong is what somebody looks for in a table that can not hold everything.
         kept = self.others if end == Decision.APPROVED else self.notable

@@ -15,7 +15,7 @@ from smile_async.jobs.codes import meaning_of
 from smile_async.jobs.image import shown
 from smile_async.settings import environment_of
 
-__all__ = ["ENDS", "environment", "failure", "public", "reason"]
+__all__ = ["ENDS", "about", "environment", "failure", "public", "reason"]
 
 #: What became of rows, for who reads it the first time.
 ENDS: Mapping[str, str] = {
@@ -68,16 +68,21 @@ def public(text: str, paths: Iterable[str] = ()) -> str:
     return _FOLDERS.sub("", text)
 
 
-def reason(code: str, job_type: int) -> str:
+def about(row: Mapping[str, Any]) -> int | Product:
+    """What the meaning of a code of *row* depends on: its product, if that is known, else its job type."""
+    return product_in(row) or int(row["job_type"])
+
+
+def reason(code: str, kind: int | Product) -> str:
     """What *code* says of a job."""
-    meaning = meaning_of(code, job_type)
+    meaning = meaning_of(code, kind)
     return "a code that is not documented" if meaning is None else meaning.text
 
 
 def failure(row: Mapping[str, Any]) -> str:
     """Why the job of *row* has failed, so that equal causes have equal words."""
-    if meaning_of(row["error_code"] or "", row["job_type"]) is not None:
-        return reason(row["error_code"], row["job_type"])
+    if meaning_of(row["error_code"] or "", about(row)) is not None:
+        return reason(row["error_code"], about(row))
     if row["error"] != "InvalidJob" or not row["error_text"]:
         return _ERRORS.get(row["error"] or "", f"another error ({row['error']})")
     user = row["user_id"]
