@@ -13,6 +13,8 @@ import orjson
 
 from smile_async.jobs.codes import meaning_of
 from smile_async.jobs.image import shown
+from smile_async.jobs.product import Product
+from smile_async.ledger.rows import product_in
 from smile_async.settings import environment_of
 
 __all__ = ["ENDS", "about", "environment", "failure", "public", "reason"]
@@ -98,4 +100,4 @@ def failure(row: Mapping[str, Any]) -> str:
 
 def _pictures(row: Mapping[str, Any]) -> list[str]:
     spec = orjson.loads(row["spec"] or "{}")
-    return [path for path in (spec.get("selfie"), *spec.get("liveness", ())) if path]
+    return [path for path in (*map(spec.get, ("selfie", "front", "back")), *spec.get("liveness", ())) if path]

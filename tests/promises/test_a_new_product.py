@@ -5,7 +5,6 @@ Each of them asks the product; nothing but what is registered here knows of it.
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,7 +28,7 @@ from smile_async.sandbox.authorities import person
 NUMBER, OTHER = "90817263540", "90817263541"
 CODES = (
     "7101 | address_check | approved | yes | no  | ours | the person lives there",
-    "7102 | address_check | rejected | yes | yes | ours | nobody of that number lives there",
+    "1013 | address_check | rejected | yes | yes | ours | nobody of that number lives there",
 )
 SPEC = ProductSpec(
     "address_check",
@@ -44,7 +43,7 @@ SPEC = ProductSpec(
 
 
 @pytest.fixture
-def address_check(monkeypatch: pytest.MonkeyPatch) -> Iterator[Product]:
+def address_check(monkeypatch: pytest.MonkeyPatch) -> Product:
     """The made-up product, at ours and at the sandbox, for one test."""
     for name in ("PRODUCTS", "_BY_NAME", "_BY_TYPE"):
         monkeypatch.setattr(products, name, dict(getattr(products, name)))
@@ -56,14 +55,14 @@ def address_check(monkeypatch: pytest.MonkeyPatch) -> Iterator[Product]:
         job_type=72,
         result_type="Address",
         approved="7101",
-        rejected="7102",
+        rejected="1013",
         needed=(("country",), ("id_type",), ("id_number",)),
         answer=person,
         path="/v1/address",
         later_path="/v1/async_address",
     )
     monkeypatch.setitem(desk.PRODUCTS, "address_check", offered)
-    yield kind
+    return kind
 
 
 def job_of(kind: Product, number: str = NUMBER, job_id: str = "j1") -> Job:
@@ -110,7 +109,7 @@ async def test_batch(
     assert (code, said["decisions"], said["id_fields_kept"]) == (0, {"approved": 1, "rejected": 1}, 0)
     told = [json.loads(line) for line in out.read_text().splitlines()]
     assert [(line["product"], line["job_type"], line["code"]) for line in told] == [
-        *(("address_check", 72, "7101"), ("address_check", 72, "7102")),
+        *(("address_check", 72, "7101"), ("address_check", 72, "1013")),
     ]
     async with Ledger(f"{manifest}.ledger", read_only=True) as ledger, ledger.reading() as connection:
         assert (await connection.execute(sa.select(id_info))).all() == []
@@ -141,7 +140,7 @@ async def test_command_line(
         ticket = capsys.readouterr().out
         assert await asyncio.to_thread(main, ["wait", ticket, "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["code"] == "7101"
-    assert main(["explain", "7102", "--product", "address_check", "--json"]) == 0
+    assert main(["explain", "1013", "--product", "address_check", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["meanings"][0]["decision"] == "rejected"
-    assert [meaning.text for meaning in explain("7102", address_check)] == ["nobody of that number lives there"]
-    assert (classify("7102", address_check), explain("7102", 2)) == (Decision.REJECTED, [])
+    assert [meaning.text for meaning in explain("1013", address_check)] == ["nobody of that number lives there"]
+    assert (classify("1013", address_check), explain("1013", 2)) == (Decision.REJECTED, [])
