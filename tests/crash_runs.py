@@ -6,7 +6,7 @@ interpreter would spend most of the test importing. Reads the plan from standard
 A step: `arguments` of the command line; `point` where the child kills itself, after passing it `passes` times; `after`
 so many seconds it is killed; `beside` the steps that follow, until the last of those has ended, at most `share` chunks
 for each of them, so that on any machine something is left for the last; `defaults` of Worker and constants of
-`chunk_run` that would take minutes.
+`chunk_run` and `one_request` that would take minutes.
 """
 
 import json
@@ -55,17 +55,18 @@ def run(step: dict[str, Any]) -> None:
     os._exit(main(step["arguments"]))
 
 
-def hasten(defaults: dict[str, float]) -> None:
+def hasten(defaults: dict[str, Any]) -> None:
     """Let a worker do in a second what it does in a minute."""
     from smile_async.batch import chunk_run  # noqa: PLC0415
     from smile_async.batch.worker import Worker  # noqa: PLC0415
+    from smile_async.protocol.v1 import one_request  # noqa: PLC0415
 
     known = Worker.__init__.__kwdefaults__ or {}
     for name, value in defaults.items():
         if name in known:
             known[name] = value
         else:
-            setattr(chunk_run, name, value)
+            setattr(one_request if hasattr(one_request, name) else chunk_run, name, value)
 
 
 def ended(child: int, patience: float = 3.0) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from batch_support import write_csv
+from product_rows import PRODUCTS, rows_of
 from street import Pictures
 
 from smile_async.cli.demo import neighbour
@@ -24,6 +25,8 @@ from smile_async.transport.tls import tls_context
 RANDOM_KILLS = int(os.environ.get("SMILE_RANDOM_KILLS", "5"))
 #: A lease and a park that a test can wait for.
 HASTY = {"lease": 1.0, "park_after": 0.3, "FIRST_PARK": 0.5}
+#: And a lookup that an authority is no longer at work on.
+SHORT: dict[str, Any] = {**HASTY, "INSISTED_GAPS": [0.05, 0.1], "FORGETFUL_GAPS": [0.05, 0.1]}
 
 
 def manifest_of(folder: Path, pictures: Pictures, rows: int) -> Path:
@@ -38,6 +41,25 @@ def manifest_of(folder: Path, pictures: Pictures, rows: int) -> Path:
         for number in range(rows)
     ]
     return write_csv(folder / "campaign.csv", found)
+
+
+def mixed_manifest_of(folder: Path, pictures: Pictures, rows: int) -> Path:
+    """Strangers, of each product in turn; of those with a number every fifth is found nowhere."""
+    path = folder / "mixed.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows_of(pictures, rows)))
+    return path
+
+
+def check_mixed(folder: Path, created: Counter[str], rows: int) -> int:
+    """One outcome a row and at most one provider job; how many rows nobody can tell of: they are never sent again."""
+    lines = [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
+    assert len(lines) == len({line["job_id"] for line in lines}) == rows
+    unknown = [line for line in lines if line["error"] == "SubmissionUnknown"]
+    assert all(line["final"] for line in lines if line not in unknown)
+    assert set(created.values()) == {1}
+    assert {line["job_id"] for line in lines if line["final"]} <= {*created} <= {line["job_id"] for line in lines}
+    assert {PRODUCTS.index(line["product"]) - int(line["key"][1:]) % len(PRODUCTS) for line in lines} == {0}
+    return len(unknown)
 
 
 def warm_up(folder: Path) -> None:

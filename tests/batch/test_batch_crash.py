@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from batch_support import write_csv
-from crash_support import HASTY, RANDOM_KILLS, check, manifest_of, perform
+from crash_support import HASTY, RANDOM_KILLS, SHORT, check, check_mixed, manifest_of, mixed_manifest_of, perform
+from product_rows import number_of
 from street import Pictures
 
 from smile_async.ledger.failpoints import POINTS
@@ -57,3 +58,22 @@ async def test_kills_at_random_moments_lose_nothing_and_double_nothing(tmp_path:
     assert -9 in statuses
     assert statuses[-1] == 0
     check(tmp_path, created, rows)
+
+
+async def test_kills_in_a_batch_of_every_product(tmp_path: Path, pictures: Pictures) -> None:
+    """Whoever may have been looked up is not looked up again, and of nobody an id number is left in the ledger."""
+    luck = random.Random(20261127)
+    rows, kept = 32, tmp_path / "kept"
+    kept.mkdir()
+    manifest = mixed_manifest_of(tmp_path, pictures, rows)
+    arguments = ["batch", "run", str(manifest), "--ledger", str(kept / "l.db"), "--out", str(tmp_path / "out.jsonl")]
+    run = {"arguments": arguments, "defaults": SHORT}
+    kills = [{**run, "point": point} for point in ("intent committed", "put answered", "verdict noted")]
+    plan = [*kills, {**run, "after": luck.uniform(0.05, 0.2)}, run]
+    statuses, created = await perform(plan, tmp_path, 0.02)
+    assert (statuses[:3], statuses[-1] in (0, 3)) == ([-9] * 3, True)
+    unknown = check_mixed(tmp_path, created, rows)
+    assert (statuses[-1] == 0) == (unknown == 0)
+    left = b"".join(path.read_bytes() for path in kept.iterdir())
+    assert not [number for number in range(rows) if number_of(number).encode() in left]
+    assert b"Canarina" not in left

@@ -8,11 +8,22 @@ from pathlib import Path
 
 import pytest
 from batch_support import write_csv
-from crash_support import RANDOM_KILLS, batch_run, check, manifest_of, perform, worker
+from crash_support import (
+    RANDOM_KILLS,
+    SHORT,
+    batch_run,
+    check,
+    check_mixed,
+    manifest_of,
+    mixed_manifest_of,
+    perform,
+    worker,
+)
 from postgres import Postgres
 from street import Pictures
-from workers_support import fresh
+from workers_support import fresh, run_sql
 
+from smile_async.ledger import Ledger
 from smile_async.ledger.failpoints import CHUNK_POINTS, POINTS
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -63,3 +74,18 @@ async def test_kills_at_random_moments_of_two_workers(server: Postgres, tmp_path
     assert -9 in statuses
     assert set(statuses[1:-1]) <= {-9, 0}
     check(tmp_path, created, rows)
+
+
+async def test_kills_in_a_batch_of_every_product(server: Postgres, tmp_path: Path, pictures: Pictures) -> None:
+    """Of two workers on lookups and uploads one dies: one outcome, at most one provider job, and no id field a row."""
+    luck = random.Random(20261127)
+    url = fresh(server)
+    manifest = mixed_manifest_of(tmp_path, pictures, 40)
+    plan = [batch_run(manifest, tmp_path, url, "--enqueue"), worker(url, beside=True, share=2)]
+    plan += [worker(url, point=point) for point in ("intent committed", "verdict noted")]
+    plan += [worker(url, after=luck.uniform(0.1, 0.4)), batch_run(manifest, tmp_path, url)]
+    statuses, created = await perform([{**step, "defaults": SHORT} for step in plan], tmp_path, 0.05)
+    assert (statuses[0], statuses[2:4], statuses[-1] in (0, 3)) == (2, [-9, -9], True)
+    assert (check_mixed(tmp_path, created, 40) == 0) == (statuses[-1] == 0)
+    async with Ledger(url) as ledger:
+        assert (await run_sql(ledger, "SELECT * FROM smile_id_info")) == []
