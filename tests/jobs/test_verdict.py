@@ -136,6 +136,9 @@ def test_a_code_is_explained_by_all_its_rows() -> None:
     assert [row.job_types for row in explain("0812")] == [frozenset({1}), frozenset({6, 11})]
     assert explain(1) == [row for row in MEANINGS if row.code == "0001"]
     assert explain("9999") == explain(None) == []  # type: ignore[arg-type]
+    assert [row.decision for row in explain("0812", 6)] == [Decision.REJECTED]
+    assert explain("0812", "biometric_kyc") == [explain("0812")[0]]
+    assert explain("0812", 2) == []
     explain("0820").clear()
     assert explain("0820")
 
