@@ -174,7 +174,8 @@ class ChunkRun:
         try:
             job = job_of(Row.of(row), row["job_id"])
         except InvalidJob as error:
-            self._ledger.failed(ticket_of(row), error.with_traceback(None), Reach.NOTHING)
+            attempt = row["attempts"] if row["reach"] > Reach.NOTHING else None
+            self._ledger.failed(ticket_of(row), error.with_traceback(None), Reach(row["reach"]), attempt=attempt)
             return None
         if row["reach"] > Reach.NOTHING:
             self._begun[job.job_id] = {"reach": Reach(row["reach"]), "attempt": row["attempts"]}

@@ -41,7 +41,7 @@ async def check(rows: Iterator[Row | Flaw], name: str, account: Mapping[str, Any
     with tempfile.TemporaryDirectory(prefix="smile-dry-run-") as folder:
         async with Ledger(Path(folder) / "ledger") as ledger:
             run = await Batches(ledger).start(name, {})
-            planner = Planner(ledger, name, run)
+            planner = Planner(ledger, name, run, dry=True)
             while (work := await planner.next(rows)) is not None:
                 total += work.rows + len(work.problems)
                 found += [*work.problems, *work.flaws, *await _unusable(work, plain)]

@@ -60,16 +60,26 @@ class Work:
 class Planner:
     """Plans run number *run* of *batch*; *retry*: "passing" failures, "all" of them or "none".
 
-    *chunk_jobs*: how many jobs make a chunk.
+    *chunk_jobs*: how many jobs make a chunk. *dry*: nobody will drive them, and no id field is written down.
     """
 
-    def __init__(self, ledger: Ledger, batch: str, run: int, retry: str = "passing", *, chunk_jobs: int = PAGE) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        batch: str,
+        run: int,
+        retry: str = "passing",
+        *,
+        chunk_jobs: int = PAGE,
+        dry: bool = False,
+    ) -> None:
         self.batch = batch
         self.chunk_jobs = chunk_jobs
         self._ledger = ledger
         self._batches = Batches(ledger)
         self._run = run
         self._retry = retry
+        self._dry = dry
 
     async def next(self, rows: Iterator[Row | Flaw]) -> Work | None:
         """What the next rows ask for; None after the last."""
@@ -122,7 +132,7 @@ class Planner:
                     broken.append((ticket, error.with_traceback(None)))
                     work.flaws.append(Flaw(row.line, str(error)))
                     continue
-                if row.about:
+                if row.about and not self._dry:
                     about[planned.job_id] = orjson.dumps(dict(row.about)).decode()
             pending.append(planned.job_id if before is None else before)
         flaws = [(flaw.line, flaw.why, flaw.user_id) for flaw in work.problems]

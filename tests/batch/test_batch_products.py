@@ -2,22 +2,27 @@
 
 import asyncio
 import csv
+import hashlib
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 import sqlalchemy as sa
 from batch_support import command
 from product_rows import NAMES, PRODUCTS, number_of, row_of, rows_of
-from street import Pictures
+from street import Pictures, session_of
 
 from smile_async import IdInfo, Job, Product
-from smile_async.batch import Flaw, Row, job_of, read_manifest
+from smile_async.batch import Flaw, Planner, Row, Run, job_of, read_manifest
+from smile_async.batch.dry_run import check
 from smile_async.cli import main
 from smile_async.errors import BadConfiguration, InvalidJob
 from smile_async.ledger import Ledger
+from smile_async.ledger.batches import Batches
 from smile_async.ledger.schema import id_info, jobs
 from smile_async.sandbox import RunningSandbox
 
@@ -222,3 +227,44 @@ async def test_a_product_for_all_rows(tell: Tell, pictures: Pictures, tmp_path: 
     assert (code, "'kyc' is not known: give one of" in said["message"]) == (4, True)
     with pytest.raises(BadConfiguration, match="does not tell the product"):
         list(read_manifest(manifest, 5))
+
+
+async def test_a_dry_run_writes_nobody_down(
+    pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its temporary ledger holds no id field, while it is there."""
+    seen: list[bytes] = []
+    removed = tempfile.TemporaryDirectory.cleanup
+
+    def looked_at(folder: tempfile.TemporaryDirectory[str]) -> None:
+        seen.append(left_behind(Path(folder.name)))
+        removed(folder)
+
+    monkeypatch.setattr(tempfile.TemporaryDirectory, "__exit__", lambda folder, *_: looked_at(folder))
+    rows = [row_of("basic_kyc", n, pictures) for n in range(3)]
+    assert await check(read_manifest(lines(tmp_path / "m.jsonl", rows)), "b") == (3, [])
+    (found,) = seen
+    assert (b"smile_id_info" in found, b"Canarina" in found) == (True, False)
+
+
+async def test_a_row_whose_fields_are_gone_comes_to_an_end(
+    running: RunningSandbox, pictures: Pictures, tmp_path: Path
+) -> None:
+    """Without the fields no job can be made of a row that may have been sent: it fails, and is not tried for ever."""
+    manifest = lines(tmp_path / "m.jsonl", [row_of("basic_kyc", 2, pictures)])
+    async with Ledger(tmp_path / "l.db", delay=0.0) as ledger, session_of(running, ledger=ledger) as session:
+        batches = Batches(ledger)
+        planner = Planner(ledger, "b", await batches.start("b", {}))
+        work = await planner.next(read_manifest(manifest))
+        assert work is not None
+        ((_, job),) = work.send
+        await ledger.begin(job, hashlib.sha256().digest())
+        async with ledger.writing() as connection:
+            await connection.execute(id_info.delete())
+        run = Run(session, ledger, Planner(ledger, "b", 1))
+        await run._queue.put(work.chunks)
+        with anyio.fail_after(20):
+            await run.go(iter(()))
+        (row,) = [row async for row in batches.rows("b")]
+        assert (row["state"], row["error"]) == ("failed", "InvalidJob")
+    assert not running.sandbox.jobs
