@@ -5,6 +5,7 @@ import os
 import random
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from batch_support import write_csv
@@ -67,7 +68,7 @@ async def test_kills_in_a_batch_of_every_product(tmp_path: Path, pictures: Pictu
     kept.mkdir()
     manifest = mixed_manifest_of(tmp_path, pictures, rows)
     arguments = ["batch", "run", str(manifest), "--ledger", str(kept / "l.db"), "--out", str(tmp_path / "out.jsonl")]
-    run = {"arguments": arguments, "defaults": SHORT}
+    run: dict[str, Any] = {"arguments": arguments, "defaults": SHORT}
     kills = [{**run, "point": point} for point in ("intent committed", "verdict noted")]
     plan = [*kills, {**run, "after": luck.uniform(0.05, 0.2)}, run]
     statuses, created = await perform(plan, tmp_path, 0.02)

@@ -10,7 +10,7 @@ from smile_async.errors import InvalidJob
 from smile_async.jobs.parts import field_flaw, field_of, parts_of
 from smile_async.jobs.screening import Screening
 
-ABOUT = {"country": "NG", "id_type": "NIN_V2", "id_number": "00123456780"}
+ABOUT: dict[str, Any] = {"country": "NG", "id_type": "NIN_V2", "id_number": "00123456780"}
 
 
 @pytest.mark.parametrize(
