@@ -50,7 +50,7 @@ def sandbox(
     until_eof: Annotated[bool, typer.Option("--until-eof", hidden=True)] = False,
     json: Annotated[bool, typer.Option("--json", help="One line of JSON instead of export lines.")] = False,
 ) -> int:
-    """Serve Smile ID's APIs on your desk, v1 and V3 of one account.
+    """Serve Smile ID's APIs on your desk.
 
     Prints `export NAME=value` lines for SMILE_PARTNER_ID, SMILE_API_KEY, SMILE_BASE_URL and SMILE_CA_FILE once it
     accepts connections, and serves until interrupted; a second shell that reads them talks to it. With --api v3 the URL
