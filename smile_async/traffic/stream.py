@@ -205,8 +205,10 @@ class Stream:
                 await self._send(self._begun(item))
             else:
                 # An authority takes its time, and no memory for pictures: the next job need not wait for it.
+                submission = self._begun(item)
                 await self._asking.acquire()
-                tasks.start_soon(self._ask, self._begun(item))
+                tasks.start_soon(self._ask, submission)
+                del submission
             # Neither the job nor its story outlives its upload: they may hold image bytes.
             del item
 
