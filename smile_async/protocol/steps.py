@@ -22,6 +22,7 @@ __all__ = [
     "Attempts",
     "Call",
     "Conversation",
+    "Dated",
     "Fault",
     "Now",
     "Pause",
@@ -112,7 +113,17 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """Ask for the server's time; answered by seconds since 1970."""
+    """Ask for this moment; answered by seconds of a scale that nobody sets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dated:
+    """Ask what the server's clock showed at *moment*, by all that is known of it now; answered by seconds since 1970.
+
+    A clock that is a day off is noticed by the first reply, which may come after the moment.
+    """
+
+    moment: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +163,7 @@ class Wait:
     seconds: float
 
 
-Step = Prepare | Put | Request | Now | Ask | Call | Pause | Wait
+Step = Prepare | Put | Request | Now | Dated | Ask | Call | Pause | Wait
 Answer = TypeVar("Answer")
 Conversation = Generator[Step, Any, Answer]
 

@@ -19,6 +19,7 @@ from smile_async.protocol.steps import (
     Ask,
     Call,
     Conversation,
+    Dated,
     Fault,
     Now,
     Pause,
@@ -67,6 +68,15 @@ class Driver:
     def retries(self) -> int:
         """Attempts beyond the first, so far."""
         return self._retries + self.legs.repeats
+
+    @property
+    def _epoch(self) -> float:
+        """When the server's clock showed 1970, by the scale of moments, negated."""
+        return self.caller.server_clock.now() - self._clock.monotonic()
+
+    def moment(self, dated: float) -> float:
+        """The moment at which the server's clock showed *dated* (seconds since 1970)."""
+        return dated - self._epoch
 
     def check(self, job: Job) -> None:
         """Raise InvalidJob for a callback_url over which this session lets no result travel."""
@@ -143,7 +153,9 @@ class Driver:
                 elif isinstance(step, Wait):
                     answer = await self._wait(step.seconds, deadline)
                 elif isinstance(step, Now):
-                    answer = self.caller.server_clock.now()
+                    answer = self._clock.monotonic()
+                elif isinstance(step, Dated):
+                    answer = step.moment + self._epoch
                 else:
                     answer = await self._perform(step, whose, payload, deadline, before_put)
             except Fault as told:
@@ -159,7 +171,8 @@ class Driver:
     ) -> Slot | JobStatus | Verdict | dict[str, Any] | None:
         try:
             if isinstance(step, Ask):
-                return await self.legs.ask(step, deadline, float("inf") if payload is None else self.legs.hold())
+                pictures = payload is not None and payload.pictures
+                return await self.legs.ask(step, deadline, self.legs.hold() if pictures else float("inf"))
             if isinstance(step, Call):
                 return await self.legs.look_up(step, deadline)
             assert payload is not None  # noqa: S101 - queries alone need none

@@ -236,7 +236,7 @@ class Sender:
         submission.attempt = known.attempt
         if known.ticket is not None:
             submission.ticket, submission.known, submission.recalled = known.ticket, known.verdict, True
-        submission.resume(known.reach, known.since)
+        submission.resume(known.reach, None if known.since is None else self._driver.moment(known.since))
         return known.ticket is not None
 
     async def _walk(self, submission: Submission, payload: Payload, deadline: float) -> Ticket | Parked:

@@ -25,7 +25,7 @@ from smile_async.errors import (
 from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE
 from smile_async.jobs.verdict import JobStatus
 from smile_async.protocol.signature import Secret, SignedStamp, Signer
-from smile_async.protocol.steps import ATTEMPTS, Ask, Fault, Now, Pause, Reach, Request, Sent, Wait
+from smile_async.protocol.steps import ATTEMPTS, Ask, Dated, Fault, Now, Pause, Reach, Request, Sent, Wait
 from smile_async.protocol.v1.endpoints import ENDPOINTS, request_body
 from smile_async.protocol.v1.judging import judge_reply
 from smile_async.protocol.v1.one_request import INSISTED_FOR, OneRequest, submission_of
@@ -83,6 +83,10 @@ WORKING = JobStatus(Ticket("ada", "j", 5), "2302", complete=False)
 REPLY = Verdict(Decision.APPROVED, True, "1012", "", Ticket("ada", "j", 5, "9", Product.ENHANCED_KYC), "reply", True)
 
 
+#: A moment of the driver's scale at which it is NOW.
+BEGUN = 40.0
+
+
 class Played:
     """A story played to its end: its requests, questions and pauses, the seconds that passed, and how it ended."""
 
@@ -96,7 +100,9 @@ class Played:
             while True:
                 answer = None
                 if isinstance(step, Now):
-                    answer = NOW
+                    answer = BEGUN
+                elif isinstance(step, Dated):
+                    answer = step.moment - BEGUN + NOW
                 elif isinstance(step, Wait):
                     answer = self.passed + step.seconds < patience
                     self.passed += step.seconds if answer else 0

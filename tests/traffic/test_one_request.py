@@ -3,11 +3,24 @@
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 import pytest
 from ground_support import png
 from street import ENGINES, Pictures, session_of
 
-from smile_async import Decision, Document, Failed, Finished, IdInfo, Job, Product, SmileSession, Ticket, explain
+from smile_async import (
+    Decision,
+    Document,
+    Failed,
+    Finished,
+    IdInfo,
+    Job,
+    Limits,
+    Product,
+    SmileSession,
+    Ticket,
+    explain,
+)
 from smile_async.errors import (
     ForgedReply,
     IdNumberBlocked,
@@ -412,3 +425,70 @@ def test_what_travels_inline(pictures: Pictures) -> None:
     """A document's pictures keep their order beside the face's."""
     job = Job.document_verification("ada", pictures.selfie, Document("NG", png(), png()))
     assert [name for name, _ in job.named_images()] == ["selfie", "front", "back"]
+
+
+# --- what an attacker, or bad weather, would like
+
+
+@pytest.mark.parametrize("off", [-86_400.0, 86_400.0], ids=["slow", "fast"])
+@pytest.mark.parametrize("name", ["aml_check", "enhanced_kyc"])
+async def test_a_wrong_clock_inherits_no_old_verdict(
+    name: str, off: float, sandbox: Sandbox, smile_settings: Any, smile_clock: Any
+) -> None:
+    """The first attempt is dated by the clock that its own refusal corrected: what is older is another's all the same,
+    and what is not is ours.
+    """
+
+    class Off:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(smile_clock, name)
+
+        def time(self) -> float:
+            return float(smile_clock.time() + off)
+
+    async with SmileSession(**smile_settings) as session:
+        assert (await session.verify(ONE_REQUEST[name](job_id="old"))).approved
+    await smile_clock.sleep(60)
+    for job_id, ours in (("old", False), ("new", True)):
+        async with SmileSession(**{**smile_settings, "clock": Off()}) as session:
+            # It is refused for its clock and sent again at once; the answer to that is lost.
+            sandbox.fault("request", headers={"Server": "as it is"})
+            sandbox.fault("request", cut=True, effect=True)
+            submitted = session.verify(ONE_REQUEST[name](job_id=job_id))
+            if ours:
+                assert (await submitted).approved
+            else:
+                with pytest.raises(JobExists):
+                    await submitted
+    assert (sandbox.count("old"), sandbox.count("new")) == (1, 1)
+
+
+async def test_a_stream_with_fewer_places_than_jobs_loses_none(sandbox: Sandbox, smile_settings: Any) -> None:
+    """A job that waits for its place after the source's end is not forgotten by a quick reader."""
+    del sandbox
+    async with SmileSession(**smile_settings, limits=Limits(requests=1, uploads=3)) as session:
+        jobs = [ONE_REQUEST["enhanced_kyc"](job_id=str(number)) for number in range(5)]
+        async with session.stream(jobs) as outcomes:
+            got = {outcome.ticket.job_id async for outcome in outcomes if outcome.ticket}
+    assert got == {"0", "1", "2", "3", "4"}
+
+
+async def test_an_outage_of_status_makes_nobody_give_up(
+    sandbox: Sandbox, smile_settings: Any, smile_clock: Any
+) -> None:
+    """Nothing is kept in memory for a request without pictures: it waits for the outage's end like anybody else."""
+    sandbox.fault("request", cut=True, effect=True, times=12)
+    sandbox.fault("job_status", status=503, times=None)
+    async with SmileSession(**smile_settings) as session, anyio.create_task_group() as tasks:
+        jobs = [Job.enhanced_kyc(f"user{number}", info()) for number in range(12)]
+        approved: list[bool] = []
+
+        async def verify(job: Job) -> None:
+            approved.append((await session.verify(job)).approved)
+
+        for job in jobs:
+            tasks.start_soon(verify, job)
+        await smile_clock.sleep(20)
+        sandbox.mend("job_status")
+    assert approved == [True] * 12
+    assert {sandbox.count(job.job_id) for job in jobs} == {1}

@@ -26,6 +26,7 @@ from smile_async.protocol.steps import (
     Ask,
     Attempts,
     Conversation,
+    Dated,
     Fault,
     Now,
     Reach,
@@ -131,18 +132,19 @@ class OneRequest(Submission):
                 continue
             if found is None or rejudged(found, self.ticket).on_the_way:
                 continue
-            if not self._is_ours(found):
+            since = None if self.since is None else (yield Dated(self.since))
+            if not self._is_ours(found, since):
                 raise self._exists()
             self._keep(rejudged(found, self.ticket))
             return
         raise self._unknown(transient=self.may_repeat if transient is None else transient)
 
-    def _is_ours(self, found: Verdict) -> bool:
+    def _is_ours(self, found: Verdict, since: float | None) -> bool:
         kind, said = found.ticket.job_type, parse_timestamp(found.timestamp)
-        if kind not in (UNKNOWN_JOB_TYPE, self.ticket.job_type) or said is None or self.since is None:
+        if kind not in (UNKNOWN_JOB_TYPE, self.ticket.job_type) or said is None or since is None:
             return False
         # Timestamps have milliseconds.
-        if said < math.floor(self.since * 1_000) / 1_000:
+        if said < math.floor(since * 1_000) / 1_000:
             return False
         sent = {} if self.job.id_info is None else self.job.id_info.fields()
         pairs = ((sent.get(ours), found.record.get(theirs)) for theirs, ours in _NAMED.items())

@@ -48,7 +48,7 @@ class Submission:
         self.reach = Reach.NOTHING
         #: Whether any request about this job may have left.
         self.left = False
-        #: When the first attempt to send it was made (seconds since 1970, the server's), None if none was.
+        #: When the first attempt to send it was made, by the scale of `Now`; None if none was.
         self.since: float | None = None
         #: The number that a ledger gave it.
         self.attempt: int | None = None
