@@ -69,14 +69,14 @@ class PendingJob:
         if self.ours and not (self.verdict is not None and self.verdict.final):
             self._teach(None if status.verdict and status.verdict.on_the_way else status.verdict, asked_at, rhythm)
         self.seen = asked_at
-        if status.verdict is None or status.verdict.on_the_way or not self.advance(status.verdict):
+        if status.verdict is None or not self.advance(status.verdict):
             return None
         self.reviewed = not status.verdict.final
         return status.verdict
 
     def told(self, verdict: Verdict, now: float, rhythm: Rhythm) -> bool:
         """Take in a verdict that came unasked at *now*; False if it is old news, or only on the way."""
-        if verdict.on_the_way or not self.advance(verdict):
+        if not self.advance(verdict):
             return False
         # Were only polls to teach, the rhythm would hear of none but the slow jobs.
         if self.ours:
@@ -86,8 +86,13 @@ class PendingJob:
         return True
 
     def advance(self, verdict: Verdict) -> bool:
-        """Move forward to *verdict*; False if it is old news: a final word stays, and the same word counts once."""
+        """Move forward to *verdict*; False if it is no news: a final word stays, and the same word counts once.
+
+        A message on the way is no word at all.
+        """
         known = self.verdict
+        if verdict.on_the_way:
+            return False
         if known is not None and (known.final or (not verdict.final and known.code == verdict.code)):
             return False
         self.verdict = verdict if verdict.final else _brief(verdict)
@@ -96,6 +101,8 @@ class PendingJob:
     def whole(self, status: JobStatus) -> Verdict | None:
         """The latest word, with the history and the links that came with *status*."""
         known, said = self.verdict, status.verdict
+        if said is not None and said.on_the_way:
+            said = None
         if known is None or (said is not None and (said.code, said.final) == (known.code, known.final)):
             return said
         return replace(known, history=status.history, image_links=status.image_links)

@@ -150,6 +150,8 @@ class Poller:
             # Asked about without what is known of it here: our own question decides.
             self.hurry(verdict.ticket)
             return
+        if verdict.on_the_way:
+            return
         self._given_up.pop(_key(verdict.ticket), None)
         quietly(self.on_news, verdict)
         if watch is None:

@@ -492,3 +492,24 @@ async def test_an_outage_of_status_makes_nobody_give_up(
         sandbox.mend("job_status")
     assert approved == [True] * 12
     assert {sandbox.count(job.job_id) for job in jobs} == {1}
+
+
+@pytest.mark.parametrize("wish", [{}, {"history": True}, {"image_links": True}])
+async def test_a_message_on_the_way_wakes_nobody(
+    wish: dict[str, bool], sandbox: Sandbox, smile_session: SmileSession, smile_clock: Any, pictures: Pictures
+) -> None:
+    """1012 of a Biometric KYC is progress, whatever is wanted beside the verdict, and whoever delivers it."""
+    sandbox.script("ada", code="1012", after=1, then=[(30, "0810")])
+    job = Job.biometric_kyc("ada", pictures.selfie, info())
+    ticket = await smile_session.submit(job)
+    await smile_clock.sleep(5)
+    said = (await smile_session.status(ticket)).verdict
+    assert said is not None
+    assert (said.code, said.on_the_way, said.confirmed) == ("1012", True, True)
+    written: list[Any] = []
+    smile_session.poller.on_news = written.append
+    await smile_session.deliver(said)
+    assert written == []
+    another = Job.biometric_kyc("eve", pictures.selfie, info())
+    sandbox.script("eve", code="1012", after=1, then=[(30, "0810")])
+    assert (await smile_session.verify(another, **wish)).code == "0810"
