@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 
 from smile_async.errors import ForgedReply, SmileError, StaleReply, UnreadableReply
 from smile_async.jobs.codes import MEANINGS, Decision, classify, explain
+from smile_async.jobs.product import Product
 from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, JobType, Ticket
 from smile_async.jobs.verdict import JobStatus, Verdict
 from smile_async.protocol.signature import Secret, Signer
@@ -141,6 +142,9 @@ def test_a_code_is_explained_by_all_its_rows() -> None:
     assert explain("0812", 2) == []
     explain("0820").clear()
     assert explain("0820")
+    assert [row.text for row in explain("1012", Product.ENHANCED_KYC)] == ["id number valid"]
+    assert [row.text for row in explain(1012, 7)] == ["business verified"]
+    assert explain("1012", "basic_kyc") == explain("1012", 2) == []
 
 
 # -- what a status reply says -----------------------------------------------------------------------------------------
