@@ -12,7 +12,7 @@ from typing import Any, NoReturn, Self
 import orjson
 
 from smile_async.errors import InvalidJob
-from smile_async.jobs.checks import FLAGS, job_flaw, params_flaw
+from smile_async.jobs.checks import FLAGS, KINDS, job_flaw, params_flaw
 from smile_async.jobs.document import Document
 from smile_async.jobs.id_info import IdInfo
 from smile_async.jobs.image import Image
@@ -25,18 +25,18 @@ from smile_async.jobs.ticket import Ticket, id_flaw, job_type, known_job_type
 __all__ = ["ImageSource", "Job"]
 
 
-class _Params(dict[str, str]):
-    """Partner parameters that stay as they are; a dict, so that what takes dataclasses apart can take them too."""
+class _Params(dict[str, Any]):
+    """What was said by name, and stays as it is; a dict, so that what takes dataclasses apart can take it too."""
 
     __slots__ = ()
 
     def _fixed(self, *_args: object, **_more: object) -> NoReturn:
-        raise TypeError("partner_params of a job can not be changed: make another job")
+        raise TypeError("partner_params and consent of a job can not be changed: make another job")
 
     __setitem__ = __delitem__ = __ior__ = _fixed
     clear = pop = popitem = setdefault = update = _fixed
 
-    def __reduce__(self) -> tuple[type, tuple[dict[str, str]]]:
+    def __reduce__(self) -> tuple[type, tuple[dict[str, Any]]]:
         return _Params, (dict(self),)
 
 
@@ -90,9 +90,15 @@ class Job(Makers, _Sendable):
                 raise InvalidJob(f"{name} {why}", job=self)
         why = self._params_flaw() or job_flaw(self)
         if why:
+            for name, kind in KINDS.items():
+                # A dict that came in the place of an IdInfo would show itself in this job's repr.
+                if not isinstance(getattr(self, name), kind):
+                    object.__setattr__(self, name, None)
             raise InvalidJob(f"job {self.job_id} of user {self.user_id}: {why}", job=self)
         params = _Params(self.partner_params) if self.partner_params else _NO_PARAMS
         object.__setattr__(self, "partner_params", params)
+        if self.consent is not None:
+            object.__setattr__(self, "consent", _Params(orjson.loads(orjson.dumps(dict(self.consent)))))
 
     def _params_flaw(self) -> str:
         return params_flaw(self.partner_params)

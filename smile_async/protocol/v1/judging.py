@@ -71,11 +71,11 @@ def judge_reply(found: Mapping[str, Any], ticket: Ticket, signer: Signer, now: f
 
     Not confirmed if it carries no signature at all. Raises as `judge_status` does.
     """
-    if found.get("signature") or found.get("timestamp"):
+    confirmed = bool(found.get("signature"))
+    if confirmed:
         _believe(found, signer, now, FRESH_FOR)
     result = read_result(found, "the reply")
     ticket = _same_job(result, ticket)
-    confirmed = bool(found.get("signature"))
     return _verdict(result, ticket, complete=True, confirmed=confirmed, source="reply", raw=found)
 
 
