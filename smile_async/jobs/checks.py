@@ -8,7 +8,7 @@ import orjson
 from smile_async.jobs.document import Document
 from smile_async.jobs.id_info import IdInfo
 from smile_async.jobs.image import flaw
-from smile_async.jobs.product import Product
+from smile_async.jobs.product import Product, products_of
 from smile_async.jobs.screening import Screening
 from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, encodes, job_type_flaw
 from smile_async.urls import url_flaw
@@ -16,14 +16,14 @@ from smile_async.urls import url_flaw
 if TYPE_CHECKING:
     from smile_async.jobs.job import Job
 
-__all__ = ["FLAGS", "job_flaw", "params_flaw"]
+__all__ = ["FLAGS", "KINDS", "job_flaw", "params_flaw"]
 
 _RESERVED = ("user_id", "job_id", "job_type")
 FLAGS = ("use_enrolled_image", "allow_new_enroll")
 #: What a part is, if it is there.
-_KINDS: Mapping[str, type] = {"id_info": IdInfo, "document": Document, "screening": Screening}
+KINDS: Mapping[str, type] = {"id_info": IdInfo, "document": Document, "screening": Screening}
 #: All that only some products take; a job has it if it is neither None, False nor empty.
-_PARTS = ("selfie", "liveness", *FLAGS, *_KINDS)
+_PARTS = ("selfie", "liveness", *FLAGS, *KINDS)
 
 
 def params_flaw(params: object) -> str:
@@ -52,7 +52,9 @@ def _type_flaw(job: "Job") -> str:
         return f"job_type {why}"
     product: object = job.product
     if product is None:
-        return ""
+        # A single one would have been taken.
+        several = " and of ".join(products_of(job.job_type))
+        return several and f"job_type is {int(job.job_type)}, which is that of {several}: say which product"
     if not isinstance(product, Product):
         return f"product is {type(product).__name__}: give a Product"
     wanted = product.spec.job_type
@@ -65,7 +67,7 @@ def _kinds_flaw(job: "Job") -> str:
         # The text "false" of a form counts as true, and would put a stranger's face in the place of an enrolled one.
         if not isinstance(flag, bool):
             return f"{name} is {type(flag).__name__}: give True or False"
-    for name, kind in _KINDS.items():
+    for name, kind in KINDS.items():
         part: object = getattr(job, name)
         if part is not None and not isinstance(part, kind):
             return f"{name} is {type(part).__name__}: give {'an' if kind is IdInfo else 'a'} {kind.__name__}"

@@ -133,7 +133,7 @@ def _extra(given: object) -> tuple[Mapping[str, Any], str]:
         copied = None
     if copied is None:
         return _NOTHING, "extra is no mapping of names to JSON values: give a dict"
-    doubled = sorted({*_NAMES} & {*copied})
+    doubled = sorted({*_NAMES, "callback_url"} & {*copied})
     if doubled:
         return _NOTHING, f"extra holds {doubled[0]}: give it as {doubled[0]}="
     return MappingProxyType(copied), ""

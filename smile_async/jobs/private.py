@@ -6,6 +6,7 @@ What may be seen are the dataclass's fields; the rest stands in slots of a base 
 
 import re
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 from smile_async.jobs.ticket import encodes
@@ -28,7 +29,7 @@ class Private:
 
     def _keep(self, values: dict[str, Any]) -> Self:
         for name, value in values.items():
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, name, MappingProxyType(value) if isinstance(value, dict) else value)
         return self
 
     def _values(self) -> dict[str, Any]:

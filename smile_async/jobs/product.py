@@ -7,7 +7,17 @@ Whoever carries, keeps or shows a job asks its product, so one more product is o
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["PRODUCTS", "AfterSilence", "Family", "Product", "ProductSpec", "known_product", "product_of", "register"]
+__all__ = [
+    "PRODUCTS",
+    "AfterSilence",
+    "Family",
+    "Product",
+    "ProductSpec",
+    "known_product",
+    "product_of",
+    "products_of",
+    "register",
+]
 
 
 class Family(StrEnum):
@@ -109,8 +119,13 @@ def register(spec: ProductSpec) -> Product:
 
 def product_of(job_type: int) -> Product | None:
     """The product whose jobs are of *job_type*; None if there is none, or the type does not tell which."""
-    found = _BY_TYPE.get(job_type, ())
+    found = products_of(job_type)
     return found[0] if len(found) == 1 else None
+
+
+def products_of(job_type: int) -> tuple[Product, ...]:
+    """All products whose jobs are of *job_type*."""
+    return _BY_TYPE.get(job_type, ())
 
 
 def known_product(value: object) -> Product | None:

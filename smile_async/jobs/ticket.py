@@ -77,6 +77,8 @@ class Ticket:
             raise InvalidJob(f"job_type {why}")
         if self.product is None:
             object.__setattr__(self, "product", product_of(self.job_type))
+        elif not isinstance(self.product, Product):
+            raise InvalidJob(f"product is {type(self.product).__name__}: give a Product")
         elif self.product.spec.job_type != self.job_type:
             raise InvalidJob(f"job_type is {int(self.job_type)}, which is not that of {self.product}")
 
@@ -97,7 +99,7 @@ class Ticket:
             "job_type": int(self.job_type),
             "smile_job_id": self.smile_job_id,
         }
-        if self.product is not product_of(self.job_type):
+        if self.product is not None and self.product is not product_of(self.job_type):
             told["product"] = str(self.product)
         return told if self.api is None else {**told, "api": self.api}
 

@@ -71,8 +71,11 @@ def test_only_what_is_not_personal_shows(value: Any, shown: dict[str, Any]) -> N
     ],
 )
 def test_it_pickles_whole(value: Any, shown: dict[str, Any], again: Callable[[Any], Any]) -> None:
-    """A copy, also in another process, holds all of it and is equal; another value is not."""
+    """A copy, also in another process, holds all of it, is equal, and as fixed; another value is not."""
     copied = again(value)
+    if isinstance(value, IdInfo):
+        with pytest.raises(TypeError):
+            copied.extra["x"] = 1
     assert copied == value
     assert hash(copied) == hash(value)
     assert {name: getattr(copied, name) for name in value.WHOLE} == {name: getattr(value, name) for name in value.WHOLE}
@@ -123,6 +126,8 @@ FLAWS: list[tuple[dict[str, Any], str]] = [
     ({"country": ""}, "country is ''"),
     ({"country": "N1"}, "country is 'N1'"),
     ({"country": "ÄÖ"}, "country is 'ÄÖ'"),
+    ({"country": "12345678901"}, f"country is none: {CAPITALS}"),
+    ({"extra": {"callback_url": "http://x"}}, "extra holds callback_url: give it as callback_url="),
     ({"country": "NG\n"}, "country is 'NG\\n'"),
     ({"country": "Nigeria"}, f"country is none: {CAPITALS}"),
     ({"country": None}, f"country is NoneType: {CAPITALS}"),

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -94,6 +95,8 @@ NEEDS: list[tuple[Any, str]] = [
     (lambda: Job.enhanced_document_verification("ada", jpeg(), Document("NG", png())), "there is no id_type"),
     (lambda: Job.update_photo("ada", None), "there is no selfie: give one"),  # type: ignore[arg-type]
     (lambda: Job("ada", 10), "there is no screening: give one"),
+    (lambda: Job("ada", 5, id_info=INFO), "job_type is 5, which is that of enhanced_kyc and of basic_kyc: say which"),
+    (lambda: Ticket("ada", "x", 5, product="basic_kyc"), "product is str: give a Product"),  # type: ignore[arg-type]
     (lambda: Job("ada", 2, JOBS["authentication"][0].selfie, id_info=INFO), "takes no id_info: leave it out"),
     (lambda: Job.of("basic_kyc", "ada", id_info=INFO, document=CARD), "Basic KYC takes no document: leave it out"),
     (lambda: Job("ada", 7, product=Product.BASIC_KYC, id_info=INFO), "job_type is 7: basic_kyc jobs are of type 5"),
@@ -138,3 +141,33 @@ def test_the_subject_tells_two_people_apart() -> None:
     assert one == same != other
     assert JOBS["aml_check"][0].subject()
     assert JOBS["authentication"][0].subject() == b""
+
+
+def test_a_dict_in_the_place_of_an_id_info_is_not_shown() -> None:
+    """The error carries the job, whose repr is without what came in the place of its parts."""
+    for make in (
+        lambda: Job.enhanced_kyc("ada", {"id_number": "90817263540"}),  # type: ignore[arg-type]
+        lambda: Job("ada", 10, screening={"full_name": "90817263540"}),  # type: ignore[arg-type]
+        lambda: Job("ada", 6, JOBS["authentication"][0].selfie, document={"x": "90817263540"}),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(InvalidJob) as caught:
+            make()
+        assert "90817263540" not in f"{caught.value} {caught.value.job!r}"
+
+
+def test_consent_is_the_job_s_own() -> None:
+    """What its giver does with it afterwards changes nothing, nor can it be changed, and it travels like the rest."""
+    given: dict[str, Any] = {"consented": {"personal_details": True}}
+    job = Job.enhanced_kyc("ada", INFO, consent=MappingProxyType(given))
+    given["consented"] = object()
+    again = pickle.loads(pickle.dumps(job))
+    assert again.consent == job.consent == copy.deepcopy(job).consent == {"consented": {"personal_details": True}}
+    with pytest.raises(TypeError, match="make another job"):
+        again.consent["consented"] = None
+
+
+def test_a_ticket_from_before_its_product_was_known_travels() -> None:
+    """A type that has got a product since then does not make it unreadable."""
+    ticket = Ticket("ada", "x", 10)
+    object.__setattr__(ticket, "product", None)
+    assert Ticket.from_json(ticket.to_json()).product is Product.AML_CHECK
