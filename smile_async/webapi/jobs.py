@@ -70,6 +70,9 @@ def product_of(partner_params: Mapping[str, Any]) -> Product:
 
 def lookup_flaw(product: Product, id_info: Mapping[str, Any]) -> str:
     """What *id_info* lacks for *product*, as the SDK judges it; "" if nothing."""
+    given: object = id_info
+    if not isinstance(given, Mapping):
+        return f"id_info_params is {type(id_info).__name__}: give a dict"
     documents = (Product.DOCUMENT_VERIFICATION, Product.ENHANCED_DOCUMENT_VERIFICATION)
     entered = _entered(id_info)
     if product not in documents and not entered:
@@ -105,6 +108,10 @@ def _job(
     options: Mapping[str, Any],
 ) -> Job:
     product = product_of(partner_params)
+    if not isinstance(id_info, Mapping):
+        raise ValueError(f"id_info_params is {type(id_info).__name__}: give a dict")  # noqa: TRY004 - the SDK's
+    if not isinstance(images, Sequence) or not all(isinstance(given, Mapping) for given in images):
+        raise ValueError("images_params is no list of dicts: give one")
     about = {
         **checked_ids(partner_params),
         "partner_params": _as_json(partner_params),

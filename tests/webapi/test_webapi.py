@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import smile_id_core
+from ground_support import frames_holding
 from smile_id_core.constants import ImageTypes, JobType
 from smile_id_core.types import ImageParams, OptionsParams
 from street import MARKER, QUICK, Pictures
@@ -21,7 +22,7 @@ from smile_async.errors import (
     UserNotEnrolled,
 )
 from smile_async.sandbox import RunningSandbox
-from smile_async.webapi import WebApi
+from smile_async.webapi import Utilities, WebApi
 
 ANSWERED = {"return_job_status": True, "return_history": False, "return_images": False, "use_enrolled_image": False}
 SENT = {**ANSWERED, "return_job_status": False}
@@ -204,6 +205,8 @@ async def test_refusals_are_typed(connection: WebApi, pictures: Pictures) -> Non
         ({}, [], ANSWERED, "there is no selfie"),
         ({}, [{"image_type_id": 8, "file_name": "card.jpg"}], ANSWERED, "image_type_id 8"),
         ({}, [{"image_type_id": 0}], ANSWERED, "path"),
+        ({}, [None], ANSWERED, "no list of dicts"),
+        ({}, {"image_type_id": 0, "image": "selfie.jpg"}, ANSWERED, "no list of dicts"),
         ({}, [{"image_type_id": 2, "image": "no base64!"}], ANSWERED, "base64"),
         ({}, None, {**ANSWERED, "return_history": "yes"}, "return_history"),
         ({}, None, {**ANSWERED, "optional_callback": "http://shop.example"}, "https"),
@@ -225,6 +228,15 @@ async def test_bad_input(
             {**params(), **partner_params}, selfie(pictures) if images is None else images, {}, options
         )
     assert not running.sandbox.jobs
+
+
+async def test_id_fields_that_are_no_dict(connection: WebApi) -> None:
+    """They are refused in words, and no frame shows them."""
+    with pytest.raises(ValueError, match="id_info_params is list: give a dict") as caught:
+        await connection.submit_job({**params(), "job_type": 5}, None, ["90817263540"])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="id_info_params is str"):
+        Utilities.validate_id_params(0, "90817263540", {"job_type": 5})  # type: ignore[arg-type]
+    assert frames_holding(caught.value, "90817263540") == []
 
 
 async def test_no_picture_in_tracebacks(connection: WebApi, pictures: Pictures) -> None:
