@@ -206,6 +206,7 @@ def test_a_document_by_path_and_spent() -> None:
     assert spent.back is not None
     assert (spent.front.path, spent.back.content, spent.back.size) == ("front.jpg", None, len(png()))
     assert Document("KE", jpeg()).spent().back is None
+    assert spent.fields() == {"country": "KE", "id_type": None}
 
 
 SCREENING_FLAWS: list[tuple[dict[str, Any], str]] = [

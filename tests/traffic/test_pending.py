@@ -3,9 +3,10 @@
 import pytest
 from ledger_support import job_of, verdict_of
 
+from smile_async.jobs.codes import Decision
 from smile_async.jobs.product import Product
 from smile_async.jobs.ticket import Ticket
-from smile_async.jobs.verdict import JobStatus
+from smile_async.jobs.verdict import JobStatus, Verdict
 from smile_async.timing.pacing import Pace
 from smile_async.traffic.pending import PendingJob
 
@@ -47,6 +48,15 @@ def test_the_latest_word_has_the_history_of_the_reply() -> None:
     whole = pending_job.whole(late)
     assert whole is not None
     assert (whole.code, whole.final, whole.history) == ("0820", True, (provisional,))
+
+
+def test_a_message_on_the_way_is_no_word() -> None:
+    """1012 of a Biometric KYC is neither news nor what a reply said, whatever else came with it."""
+    ticket = Ticket("ada", "j1", 1, "1")
+    message = Verdict(Decision.APPROVED, False, "1012", "said", ticket, confirmed=True)
+    pending_job = PendingJob(ticket, 0.0, ours=True)
+    assert not pending_job.advance(message)
+    assert pending_job.whole(JobStatus(ticket, "2302", False, verdict=message, history=(message,))) is None
 
 
 def test_a_query_that_fails_puts_the_next_one_off() -> None:
