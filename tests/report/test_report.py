@@ -13,6 +13,7 @@ from batch_support import command, write_csv
 from street import Pictures
 
 from smile_async.jobs.codes import Decision
+from smile_async.jobs.product import Product
 from smile_async.ledger import State
 from smile_async.report import figures as counting
 from smile_async.report.charts import over_time, share, waits
@@ -26,7 +27,14 @@ BEGAN = 1_767_322_000.0
 
 def row_of(number: int = 0, code: str = "0820", decision: str | None = "approved", **more: Any) -> dict[str, Any]:
     """A row of a ledger, a second a number."""
-    row = {"user_id": f"u{number}", "job_id": f"j{number}", "job_type": 2, "row_key": "k", "line": number + 2}
+    row = {
+        "user_id": f"u{number}",
+        "job_id": f"j{number}",
+        "job_type": 2,
+        "product": None,
+        "row_key": "k",
+        "line": number + 2,
+    }
     row |= {"spec": '{"selfie":"/bank/a b/ada.jpg","liveness":["/bank/f1.jpg","s3://b/f2.jpg"]}'}
     row |= {"state": State.FINAL, "decision": decision, "code": code, "final": True, "text": "said", "attempts": 1}
     row |= {"error": None, "error_code": None, "error_text": None, "smile_job_id": "1", "confidence": 99.0}
@@ -71,7 +79,7 @@ def test_every_row_is_counted_once() -> None:
     figures = counted(*(row_of(n) for n in range(20)), row_of(30, "0821", "rejected"), failed(), failed("InvalidJob"))
     assert (figures.rows, figures.final, sum(figures.ends.values())) == (23, 21, 23)
     assert figures.ends == {"approved": 20, "rejected": 1, "failed": 2}
-    assert figures.reasons == {("0821", 2): 1}
+    assert figures.reasons == {("0821", Product.AUTHENTICATION): 1}
     assert figures.causes == {"Smile ID could not be reached, or did not answer": 1, "no answer": 1}
     assert max(figures.slowest)[0] == 30
     assert len(figures.slowest) == 10

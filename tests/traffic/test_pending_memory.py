@@ -19,7 +19,7 @@ from smile_async.testing import API_KEY, PARTNER_ID, SELFIE, status_reply, uploa
 
 #: As many bytes a pending job may take, half of it the job's own nine paths and pictures.
 MOST = 3_000
-FEW, MANY = 50, 200
+FEW, MANY = 100, 600
 FAR = 1e6
 #: What a status reply holds of a job under review.
 ACTIONS = dict.fromkeys(
