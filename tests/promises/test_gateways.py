@@ -12,7 +12,7 @@ from street import ENGINES
 pytestmark = pytest.mark.usefixtures("tidy")
 
 #: Jobs of each row, of all engines together.
-JOBS = 99
+JOBS = 201
 #: Seconds; a request that nobody answers takes 30.
 NO_WAIT = 25.0
 
