@@ -21,11 +21,11 @@ NO_WAIT = 25.0
 async def test_every_job_comes_through(row: Row, tmp_path: Path) -> None:
     """Every job is approved and one provider job, with few retries, and no request waits for its deadline.
 
-    With so few jobs an outage is seldom one of five on one leg at once: some may use up their attempts before that.
+    But where a gateway cuts connections and then refuses, a few may use up their attempts before that is an outage.
     """
     report = await run(row, tmp_path, JOBS, *ENGINES, often=5)
     assert report.doubled == 0, report
     assert report.approved + sum(report.failures.values()) == JOBS, report
-    assert row.outage or report.approved == JOBS, report
+    assert row.cuts or report.approved == JOBS, report
     assert report.slowest < NO_WAIT
     assert row.outage or report.retries < JOBS / 5
