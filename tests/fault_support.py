@@ -281,7 +281,7 @@ H2 = (
     spoken("stream limit of 1 from the start", None, streams=1),
     spoken("zero window on the first connection", None, warm=True, window=lambda number: 0 if number == 1 else 65_535),
     spoken("window of 100 bytes", None, warm=True, window=lambda _number: 100),
-    spoken("body that never ends, dripping", h2_server.drip_body),
+    spoken("body that never ends, dripping", h2_server.drips(0.05)),
     spoken("body that never ends, full speed", h2_server.endless_body, heavy=True),
     spoken("headers, then silence", h2_server.headers_only),
     spoken("200 without a body", h2_server.empty_reply),

@@ -312,13 +312,17 @@ def lower_streams(limit: int) -> Antic:
     return antic
 
 
-async def drip_body(asking: Asking) -> None:
-    """Headers, then a byte now and then, for ever."""
-    asking.line.h2.send_headers(asking.stream, [(b":status", b"200"), (b"content-type", b"application/json")])
-    while True:
-        asking.line.h2.send_data(asking.stream, b" ")
-        asking.line.flush()
-        await asyncio.sleep(0.05)
+def drips(gap: float) -> Antic:
+    """Headers, then a byte every *gap* seconds, for ever."""
+
+    async def antic(asking: Asking) -> None:
+        asking.line.h2.send_headers(asking.stream, [(b":status", b"200"), (b"content-type", b"application/json")])
+        while True:
+            asking.line.h2.send_data(asking.stream, b" ")
+            asking.line.flush()
+            await asyncio.sleep(gap)
+
+    return antic
 
 
 async def endless_body(asking: Asking) -> None:

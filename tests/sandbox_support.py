@@ -1,5 +1,6 @@
 """A plain Smile ID client for the sandbox's own tests, written from wire.md with the stdlib and httpx only."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -7,7 +8,7 @@ import io
 import json
 import ssl
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +21,17 @@ from PIL import Image as Picture
 from smile_async.sandbox import RunningSandbox, Sandbox
 
 KEY = "test-api-key"
+
+
+async def told_by(command: Sequence[str], said: Any, env: Mapping[str, str], calls: int) -> list[dict[str, Any]]:
+    """What *command*, which drives an official SDK, answers to *said* on its standard input: a line for each call."""
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=env
+    )
+    lines, _ = await asyncio.wait_for(process.communicate(json.dumps(said).encode()), 60)
+    answers = [json.loads(line) for line in lines.splitlines()]
+    assert (process.returncode, len(answers)) == (0, calls)
+    return answers
 
 
 class HandClock:

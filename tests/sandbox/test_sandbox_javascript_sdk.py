@@ -3,7 +3,6 @@
 Skipped without node and the package, which `make test` puts into .node-sdk where there is npm, as `.ci/run` sees to.
 """
 
-import asyncio
 import base64
 import json
 import os
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sandbox_support import jpeg, sign
+from sandbox_support import jpeg, sign, told_by
 from sdk_cases import BVN, CASES, FIRM, Case
 
 from smile_async.sandbox import RunningSandbox, Sandbox
@@ -41,16 +40,7 @@ async def run(running: RunningSandbox, calls: list[Call]) -> list[dict[str, Any]
     """What the SDK made of each call."""
     assert NODE is not None
     env = {"PATH": os.environ["PATH"], "NODE_PATH": str(MODULES), "NODE_EXTRA_CA_CERTS": running.ca_file}
-    process = await asyncio.create_subprocess_exec(
-        *(NODE, str(HOME / "tests" / "official_sdk.js")),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        env=env,
-    )
-    said, _ = await asyncio.wait_for(process.communicate(json.dumps(calls).encode()), 60)
-    answers = [json.loads(line) for line in said.splitlines()]
-    assert (process.returncode, len(answers)) == (0, len(calls))
-    return answers
+    return await told_by([NODE, str(HOME / "tests" / "official_sdk.js")], calls, env, len(calls))
 
 
 def ids(running: RunningSandbox) -> list[Any]:

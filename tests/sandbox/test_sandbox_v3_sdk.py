@@ -3,16 +3,14 @@
 Skipped without the package, which `make test` puts into .venv-v3-sdk: a venv of its own, with nothing of ours in it.
 """
 
-import asyncio
 import base64
-import json
 import resource
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sandbox_support import KEY, jpeg, png
+from sandbox_support import KEY, jpeg, png, told_by
 from v3_sandbox_support import AMINA, NIN, Receiver, person, verify
 
 from smile_async.sandbox import RunningSandbox, Sandbox
@@ -43,17 +41,8 @@ async def run(running: RunningSandbox, calls: list[Call]) -> list[dict[str, Any]
         "pictures": {name: base64.b64encode(content).decode() for name, content in PICTURES.items()},
         "calls": calls,
     }
-    env = {"SSL_CERT_FILE": running.ca_file}
-    process = await asyncio.create_subprocess_exec(
-        *(str(PYTHON), str(HOME / "tests" / "official_v3_sdk.py")),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        env=env,
-    )
-    said, _ = await asyncio.wait_for(process.communicate(json.dumps(whole).encode()), 60)
-    answers = [json.loads(line) for line in said.splitlines()]
-    assert (process.returncode, len(answers)) == (0, len(calls))
-    return answers
+    command = [str(PYTHON), str(HOME / "tests" / "official_v3_sdk.py")]
+    return await told_by(command, whole, {"SSL_CERT_FILE": running.ca_file}, len(calls))
 
 
 PICTURES = {"face": jpeg(), "card": png(), "no_picture": b"not a picture", "huge": jpeg() + b"\x00" * 4_500_000}

@@ -11,6 +11,7 @@ from h2_server import (
     Antic,
     Asking,
     cut_connection,
+    drips,
     empty_reply,
     fall_silent,
     goaway,
@@ -68,14 +69,6 @@ def _coded(status: int, code: str) -> Antic:
     return antic
 
 
-async def _drops(asking: Asking) -> None:
-    asking.line.h2.send_headers(asking.stream, [(b":status", b"200"), (b"content-type", b"application/json")])
-    while True:
-        asking.line.h2.send_data(asking.stream, b" ")
-        asking.line.flush()
-        await asyncio.sleep(1.0)
-
-
 async def _lost(asking: Asking) -> None:
     asking.line.drop()
 
@@ -121,7 +114,7 @@ DEEDS: dict[str, Made] = {
     "its reply is lost": lambda _: cut_connection,
     "silence": lambda _: fall_silent,
     "headers, then silence": lambda _: headers_only,
-    "a reply in drops": lambda _: _drops,
+    "a reply in drops": lambda _: drips(1.0),
     "slow": _slow,
     "500": lambda weather: _status(weather.choice((500, 502, 504)), b"<html>oops</html>"),
     "500 after all": lambda weather: _status(weather.choice((500, 502, 504)), b"", work=True),
