@@ -22,6 +22,8 @@ LOOPS = {("concurrent.futures.thread", "_worker"), ("smile_async.traffic.readers
 TASKS = Path("/proc/self/task")
 #: The system call in which a thread waits for a lock; Linux, arch/x86/entry/syscalls and scripts/syscall.tbl.
 FUTEX = {"x86_64": "202", "aarch64": "98"}.get(platform.machine(), "")
+#: Where Python code waits for others.
+WAITING = (threading.__file__, queue.__file__)
 #: Real seconds for which a thread may be silent in another call, such as one that writes to a disk, before it counts
 #: as one that waits for the world, as servers do.
 SILENT = 0.25
@@ -59,7 +61,9 @@ class Threads:
             frame = frames.get(thread.ident or 0)
             # It has an event loop of its own, as one that serves has.
             serving = frame is not None and frame.f_globals.get("__name__") == "selectors"
-            rest = self._threshold if call == FUTEX or serving else SILENT
+            # Elsewhere in Python code the lock it waits for may be Python's own, which we hold.
+            parked = call == FUTEX and (frame is None or frame.f_code.co_filename in WAITING or _is_loop(frame))
+            rest = self._threshold if parked or serving else SILENT
             if greedy or still < rest or (_on_errand(thread, frame) and not serving):
                 found = f"thread {thread.name!r} at {place(frame)}"
         return found
@@ -97,14 +101,18 @@ def _numbers() -> list[int]:
         return []
 
 
+def _is_loop(frame: FrameType) -> bool:
+    return (frame.f_globals.get("__name__"), frame.f_code.co_name) in LOOPS
+
+
 def _on_errand(thread: threading.Thread, frame: FrameType | None) -> bool:
     # A thread of anyio's pool.
     if getattr(getattr(thread, "queue", None), "unfinished_tasks", 0):
         return True
     below = False
     while frame is not None:
-        if (frame.f_globals.get("__name__"), frame.f_code.co_name) in LOOPS:
+        if _is_loop(frame):
             return below
-        below = below or frame.f_code.co_filename not in (threading.__file__, queue.__file__)
+        below = below or frame.f_code.co_filename not in WAITING
         frame = frame.f_back
     return False
