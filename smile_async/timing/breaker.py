@@ -35,8 +35,9 @@ class Breaker:
     )
 
     def __init__(self) -> None:
-        #: The last second's answers, from the first failure on, and how many, and how many failures, each leg has.
-        self._answers: deque[tuple[float, Asker, bool]] = deque()
+        #: The last second's answers, from the first failure on: when each came and its request left, for whom, and
+        #: whether it is a failure. And how many answers, and how many failures, each leg has.
+        self._answers: deque[tuple[float, float, Asker, bool]] = deque()
         self._tally: Counter[tuple[str, bool]] = Counter()
         #: The two users who were answered last, and when.
         self._well = [("", float("-inf"))] * 2
@@ -73,8 +74,9 @@ class Breaker:
             self._well[1] = self._well[0]
         self._well[0] = (asker.user_id, now)
         if self.opened_at is None:
-            if self._answers:
-                self._note(asker, now, failed=False)
+            # What left before the first that failed tells of a time when somebody was home.
+            if self._answers and left_at >= self._answers[0][1]:
+                self._note(asker, left_at, now, failed=False)
             return False
         # What left before says nothing of now; what is not held says nothing of what is.
         if left_at < self.opened_at or not (asker == self._prober or self.holds(asker)):
@@ -84,11 +86,11 @@ class Breaker:
         self._users.clear()
         return True
 
-    def missed(self, asker: Asker, now: float, *, away: bool = True) -> bool:
-        """A request failed; whether an outage begins. Not *away*: nobody knows whose fault it was."""
+    def missed(self, asker: Asker, left_at: float, now: float, *, away: bool = True) -> bool:
+        """A request that *left_at* failed; whether an outage begins. Not *away*: nobody knows whose fault it was."""
         if self.opened_at is None:
             if away:
-                self._note(asker, now, failed=True)
+                self._note(asker, left_at, now, failed=True)
             return away and self._opens(now)
         if asker == self._prober:
             self._pause = min(LONGEST_PAUSE, 2 * self._pause)
@@ -104,11 +106,11 @@ class Breaker:
         if asker == self._prober:
             self._prober, self.probe_at = None, now + self._pause
 
-    def _note(self, asker: Asker, now: float, *, failed: bool) -> None:
-        self._answers.append((now, asker, failed))
+    def _note(self, asker: Asker, left_at: float, now: float, *, failed: bool) -> None:
+        self._answers.append((now, left_at, asker, failed))
         self._tally[asker.leg, failed] += 1
-        while self._answers[0][0] <= now - WINDOW or not self._answers[0][2]:
-            _, old, was_failed = self._answers.popleft()
+        while self._answers[0][0] <= now - WINDOW or not self._answers[0][3]:
+            _, _, old, was_failed = self._answers.popleft()
             self._tally[old.leg, was_failed] -= 1
             if not self._answers:
                 break
@@ -119,7 +121,7 @@ class Breaker:
         answers = failures + sum(self._tally[leg, False] for leg in legs)
         if failures < FAILURES or failures < SHARE * answers:
             return False
-        failed = [asker for _, asker, failed in self._answers if failed]
+        failed = [asker for _, _, asker, failed in self._answers if failed]
         users = {asker.user_id for asker in failed}
         others_are_well = any(user not in users and when > now - WINDOW for user, when in self._well)
         if len({asker[1:] for asker in failed}) < JOBS or (len(users) == 1 and others_are_well):

@@ -103,7 +103,7 @@ class Origin:
             note = partial(self._heard, reply.status, left_at)
             return reply
         except NoReply as told:
-            note = partial(self._unheard, told)
+            note = partial(self._unheard, told, left_at)
             raise _fault_of(told, errand.about) from None
         finally:
             note(asker, self._clock.monotonic())
@@ -119,21 +119,21 @@ class Origin:
 
     def _heard(self, status: int, left_at: float, asker: Asker, now: float) -> None:
         if status in NOBODY_HOME:
-            self._missed(f"HTTP {status}", asker, now)
+            self._missed(f"HTTP {status}", left_at, asker, now)
         else:
             since = self._breaker.opened_at
             if self._breaker.answered(asker, left_at, now) and since is not None:
                 log.warning("%s answers again after %.3g s", self._name, now - since)
 
-    def _unheard(self, told: NoReply, asker: Asker, now: float) -> None:
+    def _unheard(self, told: NoReply, left_at: float, asker: Asker, now: float) -> None:
         # A certificate that is not trusted is no outage, and the failures of one connection are one.
         away = told.silent or (told.sent is Sent.UNSENT and not told.echo and not _is_certificate(told))
-        self._missed(told.why, asker, now, away=away)
+        self._missed(told.why, left_at, asker, now, away=away)
 
-    def _missed(self, why: str, asker: Asker, now: float, *, away: bool = True) -> None:
+    def _missed(self, why: str, left_at: float, asker: Asker, now: float, *, away: bool = True) -> None:
         if away:
             self._why = why
-        if self._breaker.missed(asker, now, away=away):
+        if self._breaker.missed(asker, left_at, now, away=away):
             log.warning("%s is away (%s): everybody waits, one request at a time tries again", self._name, why)
 
 

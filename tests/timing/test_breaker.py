@@ -15,7 +15,7 @@ def asker(number: int, leg: str = "upload", user: str | None = None) -> Asker:
 def opened(now: float = 0.0, *, leg: str = "upload", user: str | None = None) -> Breaker:
     """A breaker that eight failures at *now* have opened."""
     breaker = Breaker()
-    assert [breaker.missed(asker(n, leg, user), now) for n in range(8)] == [*[False] * 7, True]
+    assert [breaker.missed(asker(n, leg, user), now, now) for n in range(8)] == [*[False] * 7, True]
     return breaker
 
 
@@ -23,9 +23,9 @@ def test_eight_failures_on_five_jobs_are_an_outage() -> None:
     """The eighth failure in a second opens it; four jobs, however often they fail, or seven failures, do not."""
     assert opened().opened_at == 0.0
     four = Breaker()
-    assert not any(four.missed(asker(n % 4), 0.0) for n in range(100))
+    assert not any(four.missed(asker(n % 4), 0.0, 0.0) for n in range(100))
     slow = Breaker()
-    assert not any(slow.missed(asker(n), n / 6.9) for n in range(100))
+    assert not any(slow.missed(asker(n), n / 6.9, n / 6.9) for n in range(100))
 
 
 def test_one_user_is_no_outage_while_others_are_answered() -> None:
@@ -33,11 +33,11 @@ def test_one_user_is_no_outage_while_others_are_answered() -> None:
     breaker = Breaker()
     breaker.answered(asker(0, user="ada"), 0.0, 0.0)
     for n in range(50):
-        assert not breaker.missed(asker(n, user="eve"), n / 60)
+        assert not breaker.missed(asker(n, user="eve"), n / 60, n / 60)
         breaker.answered(asker(99, user="eve"), 0.0, 0.0)
     alone = Breaker()
     alone.answered(asker(0, user="ada"), 0.0, 0.0)
-    assert any(alone.missed(asker(n, user="eve"), 2.0) for n in range(8))
+    assert any(alone.missed(asker(n, user="eve"), 2.0, 2.0) for n in range(8))
 
 
 def test_who_is_not_suspect_goes_on() -> None:
@@ -47,9 +47,9 @@ def test_who_is_not_suspect_goes_on() -> None:
     assert not breaker.holds(asker(1, user="ada"))
     assert not breaker.holds(asker(1, "job_status", "eve"))
     assert not breaker.answered(asker(1, user="ada"), 1.0, 1.0)
-    assert not breaker.missed(asker(1, "job_status", "ada"), 1.0, away=False)
+    assert not breaker.missed(asker(1, "job_status", "ada"), 1.0, 1.0, away=False)
     assert not breaker.holds(asker(2, user="ada"))
-    assert not breaker.missed(asker(1, "job_status", "ada"), 1.0)
+    assert not breaker.missed(asker(1, "job_status", "ada"), 1.0, 1.0)
     assert breaker.holds(asker(2, user="bob"))
     assert breaker.holds(asker(2, "job_status", "eve"))
 
@@ -58,7 +58,7 @@ def test_pauses_grow_and_one_probe_goes_at_a_time() -> None:
     """After 0.1, 0.2, 0.4 … at most 5 s one request goes; what left before the outage counts for nothing."""
     breaker, now, pauses = opened(10.0), 10.0, []
     for n in range(9):
-        breaker.missed(asker(90 + n), now)
+        breaker.missed(asker(90 + n), now, now)
         breaker.answered(asker(90 + n), 9.9, now)
         pauses.append(breaker.probe_at - now)
         now = breaker.probe_at
@@ -66,7 +66,7 @@ def test_pauses_grow_and_one_probe_goes_at_a_time() -> None:
         assert not breaker.holds(asker(n))
         assert breaker.holds(asker(n + 1))
         assert breaker.probe_at == now + LONGEST_PAUSE
-        breaker.missed(asker(n), now, away=bool(n % 2))
+        breaker.missed(asker(n), now, now, away=bool(n % 2))
     assert pauses == pytest.approx([FIRST_PAUSE * 2**n for n in range(6)] + [LONGEST_PAUSE] * 3)
     breaker.let(asker(7), now)
     assert breaker.answered(asker(7), now, now + 1)
@@ -91,10 +91,10 @@ def test_the_least_suspect_probes() -> None:
     breaker = opened()
     for n in range(3):
         # What was not held when it left is news, but no probe.
-        breaker.missed(asker(n, "job_status"), 1.0)
+        breaker.missed(asker(n, "job_status"), 1.0, 1.0)
     assert breaker.probe_at == FIRST_PAUSE
     breaker.let(asker(1), 1.2)
-    breaker.missed(asker(1), 1.2)
+    breaker.missed(asker(1), 1.2, 1.2)
     waiting = [asker(1), asker(9), asker(0, "job_status"), asker(9, "job_status")]
     assert sorted(waiting, key=breaker.doubt) == [waiting[3], waiting[2], waiting[1], waiting[0]]
 
@@ -104,11 +104,11 @@ def test_an_outage_that_comes_back_at_once_is_asked_more_seldom() -> None:
     breaker = opened()
     assert breaker.answered(asker(1), 0.5, 0.5)
     for n in range(8):
-        breaker.missed(asker(n), 0.6)
+        breaker.missed(asker(n), 0.6, 0.6)
     assert breaker.probe_at == pytest.approx(0.6 + 2 * FIRST_PAUSE)
     assert breaker.answered(asker(1), 2.0, 2.0)
     for n in range(8):
-        breaker.missed(asker(n), 9.0)
+        breaker.missed(asker(n), 9.0, 9.0)
     assert breaker.probe_at == 9.0 + FIRST_PAUSE
 
 
@@ -117,21 +117,31 @@ def test_it_is_noticed_at_once_in_a_busy_stream() -> None:
     breaker = Breaker()
     for n in range(1000):
         breaker.answered(asker(n), 0.0, n / 1000)
-    assert [breaker.missed(asker(n), 1.0) for n in range(8)][-1]
+    assert [breaker.missed(asker(n), 1.0, 1.0) for n in range(8)][-1]
+
+
+def test_answers_that_were_on_their_way_do_not_hide_it() -> None:
+    """Good answers that come after the first failure count only if their requests left after that which failed."""
+    for left_at, opens in ((0.99, True), (1.0, False)):
+        breaker = Breaker()
+        breaker.missed(asker(0), 1.0, 1.01)
+        for n in range(64):
+            breaker.answered(asker(100 + n), left_at, 1.02)
+        assert [breaker.missed(asker(n), 1.0, 1.03) for n in range(1, 8)][-1] is opens
 
 
 @given(st.integers(0, 2**32), st.floats(0.0, 0.7))
 def test_a_server_that_answers_often_is_home(seed: int, share: float) -> None:
     """While at most seven in ten of a leg's answers fail, evenly mixed, it never opens; other legs do not count."""
-    breaker, dice, debt = Breaker(), random.Random(seed), 0.0
+    breaker, dice, debt, now = Breaker(), random.Random(seed), 0.0, 400.0
     for n in range(400):
         debt += share
-        now = n / dice.choice([50, 100, 200])
+        now += 1 / dice.choice([50, 100, 200])
         if debt >= 1:
             debt -= 1
-            assert not breaker.missed(asker(n), 400.0 + now)
+            assert not breaker.missed(asker(n), now, now)
         else:
-            breaker.answered(asker(n), now, 400.0 + now)
+            breaker.answered(asker(n), now, now)
 
 
 @given(
@@ -163,7 +173,7 @@ def test_whatever_happens_there_is_hope(story: list[tuple[float, int, str, str]]
         else:
             if what == "away":
                 recent.append((now, who))
-            if breaker.missed(who, now, away=what == "away"):
+            if breaker.missed(who, now, now, away=what == "away"):
                 last = [failed for when, failed in recent if when > now - 1.0]
                 assert before is None
                 assert len(last) >= 8
