@@ -30,7 +30,7 @@ class Report:
     """What came of a run; seconds."""
 
     approved: int = 0
-    #: Jobs that the provider has not exactly once.
+    #: Jobs that the provider has more than once.
     doubled: int = 0
     seconds: float = 0.0
     requests: int = 0
@@ -188,7 +188,7 @@ async def run(row: Row, folder: Path, jobs: int, *engines: str, often: int = 1) 
         each = [_stream(running, jobs // len(engines), report, http=http, **settings) for http in engines]
         ids = await asyncio.gather(*each)
         report.seconds = time.monotonic() - began
-        report.doubled = sum(running.sandbox.count(job_id) != 1 for job_id in chain(*ids))
+        report.doubled = sum(running.sandbox.count(job_id) > 1 for job_id in chain(*ids))
     return report
 
 
