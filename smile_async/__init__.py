@@ -6,7 +6,7 @@ Where things live, from the ground up; a file imports from its own storey and fr
     log contained               one logger, and what keeps foreign code from costing more than its own call
     timing/                     when: clocks, the poller's pace, back-off, what is due
     jobs/                       what is said: products, jobs, pictures, tickets, verdicts, result codes
-    protocol/                   how it is said: signatures, steps, and v1/, the wire of the provider's API
+    protocol/                   how it is said: signatures, steps, and v1/ and v3/, the wires of the provider's APIs
     settings                    which account, at which server
     transport/                  over what: HTTP engines, sockets, the connection pool, the limiter of requests
     ledger/                     what survives: one row a job, in SQLite or PostgreSQL
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from smile_async.jobs.id_info import IdInfo
     from smile_async.jobs.image import Image
     from smile_async.jobs.job import Job
+    from smile_async.jobs.person import Consent, Person
     from smile_async.jobs.product import Product
     from smile_async.jobs.ticket import JobType, Ticket
     from smile_async.jobs.verdict import JobStatus, Verdict
@@ -56,6 +57,8 @@ __all__ = [  # noqa: RUF022 - a table of contents, in the order a reader meets t
     "Image",
     "IdInfo",
     "Document",
+    "Person",
+    "Consent",
     "Ticket",
     # what comes back
     "Verdict",
@@ -76,7 +79,16 @@ __all__ = [  # noqa: RUF022 - a table of contents, in the order a reader meets t
 
 #: Where they are, from the ground up: whoever wants a `Job` waits for no session.
 _HOMES = (
-    *("jobs.product", "jobs.ticket", "jobs.codes", "jobs.image", "jobs.id_info", "jobs.document", "jobs.job"),
+    *(
+        "jobs.product",
+        "jobs.ticket",
+        "jobs.codes",
+        "jobs.image",
+        "jobs.id_info",
+        "jobs.document",
+        "jobs.person",
+        "jobs.job",
+    ),
     *("jobs.verdict", "timing.pacing", "limits"),
     *("traffic.outcomes", "session", "callbacks"),
 )

@@ -9,7 +9,7 @@ import sys
 
 #: Design contract, section 1: these paths and names are the library.
 CORE = {
-    "smile_async": "SmileSession Limits Pace Stats Job Product JobType Image IdInfo Document Ticket"
+    "smile_async": "SmileSession Limits Pace Stats Job Product JobType Image IdInfo Document Person Consent Ticket"
     " Verdict Decision JobStatus Finished Failed"
     " classify explain CodeMeaning CallbackReceiver verify_callback SmileError",
     "smile_async.errors": "SmileError BadConfiguration InvalidJob Refused NotAuthorized RateLimited IdNumberBlocked"

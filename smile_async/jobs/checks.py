@@ -7,7 +7,8 @@ import orjson
 
 from smile_async.jobs.document import Document
 from smile_async.jobs.id_info import IdInfo
-from smile_async.jobs.image import flaw
+from smile_async.jobs.image import Image, flaw
+from smile_async.jobs.person import Consent, Person
 from smile_async.jobs.product import Product, products_of
 from smile_async.jobs.screening import Screening
 from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, encodes, job_type_flaw
@@ -16,14 +17,17 @@ from smile_async.urls import url_flaw
 if TYPE_CHECKING:
     from smile_async.jobs.job import Job
 
-__all__ = ["FLAGS", "KINDS", "job_flaw", "params_flaw"]
+__all__ = ["COMPARISON_TYPES", "FLAGS", "KINDS", "job_flaw", "params_flaw"]
 
 _RESERVED = ("user_id", "job_id", "job_type")
 FLAGS = ("use_enrolled_image", "allow_new_enroll")
 #: What a part is, if it is there.
 KINDS: Mapping[str, type] = {"id_info": IdInfo, "document": Document, "screening": Screening}
+_KINDS: Mapping[str, type] = {**KINDS, "person": Person, "comparison": Image}
+#: What a selfie may be compared with (v3/wire.md §4).
+COMPARISON_TYPES = ("DOCUMENT", "ID_PHOTO", "PORTRAIT")
 #: All that only some products take; a job has it if it is neither None, False nor empty.
-_PARTS = ("selfie", "liveness", *FLAGS, *KINDS)
+_PARTS = ("selfie", "liveness", *FLAGS, *KINDS, "comparison", "comparison_type")
 
 
 def params_flaw(params: object) -> str:
@@ -67,10 +71,10 @@ def _kinds_flaw(job: "Job") -> str:
         # The text "false" of a form counts as true, and would put a stranger's face in the place of an enrolled one.
         if not isinstance(flag, bool):
             return f"{name} is {type(flag).__name__}: give True or False"
-    for name, kind in KINDS.items():
+    for name, kind in _KINDS.items():
         part: object = getattr(job, name)
         if part is not None and not isinstance(part, kind):
-            return f"{name} is {type(part).__name__}: give {'an' if kind is IdInfo else 'a'} {kind.__name__}"
+            return f"{name} is {type(part).__name__}: give {'an' if kind in (IdInfo, Image) else 'a'} {kind.__name__}"
     return ""
 
 
@@ -107,11 +111,13 @@ def _options_flaw(job: "Job") -> str:
         why = url_flaw(job.callback_url, plain=True)
         if why:
             return f"callback_url {why}"
+    if job.comparison_type is not None and job.comparison_type not in COMPARISON_TYPES:
+        return f"comparison_type is none of {', '.join(COMPARISON_TYPES)}: give one"
     consent: object = job.consent
-    if consent is None:
+    if consent is None or isinstance(consent, Consent):
         return ""
     if not isinstance(consent, Mapping):
-        return f"consent is {type(consent).__name__}: give a dict"
+        return f"consent is {type(consent).__name__}: give a dict, or a Consent"
     try:
         orjson.dumps(dict(consent))
     except TypeError:

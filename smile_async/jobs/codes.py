@@ -160,6 +160,36 @@ _TABLE = """
 2415 | any          | error       | ?   | ?   | partners        | unverified: one partner takes it for a duplicate
 """
 
+#: V3's words: four statuses, and the reasons that webhooks give for them (v3/wire.md §8). A v1 code is never one of
+#: them, so `classify` does not look here.
+_WORDS = """
+clear                          | any    | approved  | yes | no  | v3       | verified
+attention                      | any    | attention | yes | no  | v3       | finished, and for a person to look at
+block                          | any    | rejected  | yes | no  | v3       | not verified; a webhook tells the reason
+error                          | any    | error     | yes | ?   | v3       | no result; a webhook tells the reason
+medium_risk                    | any    | attention | yes | no  | partners | passed, with a sign of fraud
+document_expired               | 6,11   | attention | yes | no  | partners | passed, but the document has expired
+document_copy_detected         | 6,11   | attention | yes | no  | partners | passed, but it may be a copy
+news_media_match               | 10     | attention | yes | no  | v3       | found in the news only
+age_requirement_not_met        | any    | attention | yes | no  | partners | under the age that the account asks for
+age_requirement_not_met        | any    | rejected  | yes | no  | partners | under the age that the account asks for
+high_risk                      | any    | rejected  | yes | no  | v3       | signs of fraud overrule the result
+account_locked_fraud           | 2      | rejected  | yes | no  | partners | user locked for fraud
+account_locked                 | 2      | rejected  | yes | no  | docs     | user locked for fraud (until July 2026)
+face_verification_failed       | any    | rejected  | yes | ?   | partners | the faces differ
+spoof_detected                 | any    | rejected  | yes | ?   | partners | not a living person before the camera
+identifier_not_found           | 1,5,11 | rejected  | yes | ?   | partners | id not found
+document_check_failed          | 6,11   | rejected  | yes | ?   | partners | document is not genuine
+unsupported_document           | 6,11   | rejected  | yes | no  | partners | document is not supported
+aml_match_found                | 10     | rejected  | yes | no  | v3       | found on a list
+image_unavailable_or_invalid   | any    | error     | yes | yes | partners | image unusable: take it again
+internal_error                 | any    | error     | yes | yes | partners | failed at the provider: try again
+service_unavailable            | any    | error     | yes | yes | v3       | source unavailable: try again later
+document_unclassifiable        | 6,11   | error     | yes | yes | partners | kind of document not recognised
+content_policy_violated        | any    | error     | yes | ?   | partners | picture is not decent
+invalid_id_number              | 11     | error     | yes | ?   | partners | number on the document is none
+"""
+
 
 def _row(line: str) -> CodeMeaning:
     code, types, decision, final, resubmit, sources, text = (cell.strip() for cell in line.split("|"))
@@ -193,18 +223,22 @@ MEANINGS: tuple[CodeMeaning, ...] = tuple(_row(line) for line in _TABLE.strip().
 _BY_CODE: dict[str, list[CodeMeaning]] = {}
 for _meaning in MEANINGS:
     _BY_CODE.setdefault(_meaning.code, []).append(_meaning)
+_BY_WORD: dict[str, list[CodeMeaning]] = {}
+for _meaning in map(_row, _WORDS.strip().splitlines()):
+    _BY_WORD.setdefault(_meaning.code, []).append(_meaning)
 
 
 def explain(code: str | int, about: int | str | None = None) -> list[CodeMeaning]:
-    """Everything known of *code*, a meaning for each group of job types; empty for an unknown code.
+    """Everything known of *code*, or of a status or reason of V3, a meaning for each group of job types; else empty.
 
     *about*: only for this product or job type.
     """
     if about is not None:
         meaning = meaning_of(code, about)
         return [] if meaning is None else [meaning]
+    word = _BY_WORD.get(str(code).strip().lower(), ())
     code = _normal(code)
-    return [*_BY_CODE.get(code, ()), *(row for product in PRODUCTS for row in _own(code, product))]
+    return [*_BY_CODE.get(code, ()), *(row for product in PRODUCTS for row in _own(code, product)), *word]
 
 
 def classify(code: str | int, about: int | str) -> Decision:

@@ -17,6 +17,7 @@ from smile_async.jobs.document import Document
 from smile_async.jobs.id_info import IdInfo
 from smile_async.jobs.image import Image
 from smile_async.jobs.makers import Makers
+from smile_async.jobs.person import Consent, Person
 from smile_async.jobs.pictures import ImageSource
 from smile_async.jobs.product import Family, Product, product_of
 from smile_async.jobs.screening import Screening
@@ -58,10 +59,10 @@ class Job(Makers, _Sendable):
 
     Immutable, and cheap to keep: a path is read only when the upload starts. All constructors take job_id (default: a
     fresh UUID; never one that was used before), partner_params (text to text, which come back with the verdict),
-    callback_url, and consent (a dict, as some authorities want it). Raises InvalidJob at once for ids that are empty,
-    longer than 255 characters or hold line breaks or other controls, for partner_params that are not text, for flags
-    that are not bool, for a callback_url that is not a URL, for bytes that are not a colour JPEG or PNG, and for what
-    the product needs or does not take.
+    callback_url, person, and consent (a Consent as V3 needs it, a dict as some authorities want it in v1). Raises
+    InvalidJob at once for ids that are empty, longer than 255 characters or hold line breaks or other controls, for
+    partner_params that are not text, for flags that are not bool, for a callback_url that is not a URL, for bytes that
+    are not a colour JPEG or PNG, and for what the product needs or does not take.
     """
 
     user_id: str
@@ -79,7 +80,11 @@ class Job(Makers, _Sendable):
     #: A Biometric KYC's id card too.
     document: Document | None = None
     screening: Screening | None = None
-    consent: Mapping[str, Any] | None = field(default=None, repr=False)
+    consent: Consent | Mapping[str, Any] | None = field(default=None, repr=False)
+    person: Person | None = None
+    #: What a compare job holds the selfie against, and what that is: DOCUMENT, ID_PHOTO or PORTRAIT.
+    comparison: Image | None = None
+    comparison_type: str | None = None
 
     def __post_init__(self) -> None:
         if self.product is None and known_job_type(self.job_type) is not None:
@@ -121,7 +126,9 @@ class Job(Makers, _Sendable):
 
     def subject(self) -> bytes:
         """Whom or what it asks about, beside its pictures, as JSON: the same for the same fields; b"" for nothing."""
-        parts = [part.fields() for part in (self.id_info, self.screening, self.document) if part is not None]
+        asked = (self.id_info, self.screening, self.document, self.person)
+        parts: list[Any] = [part.fields() for part in asked if part is not None]
+        parts += [self.comparison_type] if self.comparison_type else []
         return orjson.dumps(parts, option=orjson.OPT_SORT_KEYS) if parts else b""
 
     @property
@@ -140,11 +147,11 @@ class Job(Makers, _Sendable):
 
     @property
     def images(self) -> tuple[Image, ...]:
-        """The selfie, if there is one, the liveness frames, front and back of a document."""
+        """The selfie, if there is one, the liveness frames, front and back of a document, what it is compared with."""
         return tuple(image for _, image in self.named_images())
 
     def named_images(self) -> Iterator[tuple[str, Image]]:
-        """Each picture with the name a message gives it: `selfie`, `liveness[0]`, …, `front`, `back`."""
+        """Each picture with the name a message gives it: `selfie`, `liveness[0]`, …, `front`, `back`, `comparison`."""
         if self.selfie:
             yield "selfie", self.selfie
         for number, frame in enumerate(self.liveness):
@@ -153,6 +160,8 @@ class Job(Makers, _Sendable):
             yield "front", self.document.front
             if self.document.back:
                 yield "back", self.document.back
+        if self.comparison:
+            yield "comparison", self.comparison
 
     def spent(self) -> "Job":
         """The same job without image content: what outcomes and errors carry once it is accepted."""
@@ -163,4 +172,5 @@ class Job(Makers, _Sendable):
             selfie=self.selfie and self.selfie.spent(),
             liveness=tuple(image.spent() for image in self.liveness),
             document=self.document and self.document.spent(),
+            comparison=self.comparison and self.comparison.spent(),
         )

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 from smile_async.errors import InvalidJob
 from smile_async.jobs.document import Document
 from smile_async.jobs.id_info import IdInfo
-from smile_async.jobs.pictures import ImageSource, pictures
+from smile_async.jobs.person import Consent, Person
+from smile_async.jobs.pictures import ImageSource, picture, pictures
 from smile_async.jobs.product import Product
 from smile_async.jobs.screening import Screening
 
@@ -22,8 +23,11 @@ class _About(TypedDict, total=False):
     partner_params: Mapping[str, str] | None
     #: Where Smile ID posts the results of this job, rather than to the session's callback_url.
     callback_url: str | None
-    #: The user's consent as some authorities want it (`consent_information`, wire.md §13).
-    consent: Mapping[str, Any] | None
+    #: The user's consent: a Consent as V3 needs it, or a dict as some authorities want it in v1
+    #: (`consent_information`, wire.md §13).
+    consent: Consent | Mapping[str, Any] | None
+    #: Whom it is about, as V3 needs it.
+    person: Person | None
 
 
 class Makers:
@@ -86,6 +90,30 @@ class Makers:
         finally:
             del selfie, liveness
         return cls.of(Product.UPDATE_PHOTO, user_id, **face, **_told(**about))
+
+    @classmethod
+    def compare(
+        cls,
+        user_id: str,
+        selfie: ImageSource,
+        comparison: ImageSource,
+        comparison_type: str,
+        *,
+        liveness: Iterable[ImageSource] = (),
+        allow_new_enroll: bool = False,
+        **about: Unpack[_About],
+    ) -> Self:
+        """Is this the person in the picture *comparison*? (V3 alone); puts a new user on file.
+
+        *comparison_type* says what it is: DOCUMENT, ID_PHOTO or PORTRAIT.
+        """
+        try:
+            face = _face(user_id, selfie, liveness)
+            other = picture(comparison, "comparison", f"user {user_id!r}")
+        finally:
+            del selfie, liveness, comparison
+        parts = {**face, "comparison": other, "comparison_type": comparison_type}
+        return cls.of(Product.COMPARE, user_id, **parts, allow_new_enroll=allow_new_enroll, **_told(**about))
 
     @classmethod
     def biometric_kyc(
@@ -208,10 +236,12 @@ def _told(
     job_id: str | None = None,
     partner_params: Mapping[str, str] | None = None,
     callback_url: str | None = None,
-    consent: Mapping[str, Any] | None = None,
+    consent: Consent | Mapping[str, Any] | None = None,
+    person: Person | None = None,
 ) -> dict[str, Any]:
     """What may be left out of any job; a name that is none of these is a TypeError."""
-    return {"job_id": job_id, "partner_params": partner_params, "callback_url": callback_url, "consent": consent}
+    about = {"job_id": job_id, "partner_params": partner_params, "callback_url": callback_url}
+    return {**about, "consent": consent, "person": person}
 
 
 def _face(user_id: str, selfie: ImageSource | None, liveness: Iterable[ImageSource]) -> dict[str, Any]:

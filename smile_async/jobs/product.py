@@ -56,6 +56,7 @@ class Product(StrEnum):
     BASIC_KYC = "basic_kyc"
     BUSINESS_VERIFICATION = "business_verification"
     AML_CHECK = "aml_check"
+    COMPARE = "compare"
 
     @classmethod
     def _missing_(cls, value: object) -> "Product | None":
@@ -164,6 +165,10 @@ for _spec in (
         after_silence=AfterSilence.NOTHING,
         asynchronous=False,
         also=("aml",),
+    ),
+    ProductSpec(
+        *("compare", 3, "SmartSelfie Compare", ("selfie", "comparison", "comparison_type")),
+        takes=frozenset({"selfie", "liveness", "allow_new_enroll", "comparison", "comparison_type"}),
     ),
 ):
     register(_spec)

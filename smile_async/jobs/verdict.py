@@ -23,19 +23,22 @@ Source = Literal["poll", "callback", "reply"]
 class _AsItCame:
     """What a reply held besides, for who asks for it by name."""
 
-    __slots__ = ("image_links", "raw", "record")
+    __slots__ = ("claims", "image_links", "raw", "record")
     image_links: Mapping[str, str]
     raw: Mapping[str, Any]
     #: What the authority, the document or the list says of the person, by the provider's names.
     record: Mapping[str, Any]
+    #: What a webhook said besides, which no reply to a request of ours has confirmed.
+    claims: Mapping[str, Any]
 
     def __post_init__(
         self,
         image_links: Mapping[str, str] | None,
         raw: Mapping[str, Any] | None,
         record: Mapping[str, Any] | None = None,
+        claims: Mapping[str, Any] | None = None,
     ) -> None:
-        for name, value in (("image_links", image_links), ("raw", raw), ("record", record)):
+        for name, value in (("image_links", image_links), ("raw", raw), ("record", record), ("claims", claims)):
             object.__setattr__(self, name, {} if value is None else value)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -50,7 +53,8 @@ class Verdict(_AsItCame):
     its body. `final` is false while a human review may still overturn it. `confidence` is 0 to 100 or None. `record` is
     what the authority, the document or the list says, without words for "nothing"; photos in it stay base64. It, `raw`
     and `image_links` hold what came, personal data and presigned links included: they show in no repr and no serialiser
-    sees them, unless you name them.
+    sees them, unless you name them; nor `claims`, what a webhook of V3 said besides its status, which nothing confirms:
+    its reason, id fields and links.
     """
 
     decision: Decision
@@ -68,6 +72,9 @@ class Verdict(_AsItCame):
     history: "tuple[Verdict, ...]" = field(default=(), repr=False)
     raw: InitVar[Mapping[str, Any] | None] = None
     record: InitVar[Mapping[str, Any] | None] = None
+    claims: InitVar[Mapping[str, Any] | None] = None
+    #: Why, in V3's word; None until a webhook or a synchronous reply told.
+    reason: str | None = None
 
     @property
     def approved(self) -> bool:
@@ -94,6 +101,7 @@ class Verdict(_AsItCame):
             "timestamp": self.timestamp,
             "actions": dict(self.actions),
         }
+        told |= {} if self.reason is None else {"reason": self.reason}
         return orjson.dumps({**told, "record": dict(self.record)} if record else told).decode()
 
     @classmethod
@@ -115,6 +123,7 @@ class Verdict(_AsItCame):
                 timestamp=str(found["timestamp"]),
                 actions={str(name): str(said) for name, said in found["actions"].items()},
                 record=dict(found.get("record") or {}),
+                reason=None if found.get("reason") is None else str(found["reason"]),
             )
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise UnreadableReply(f"not a verdict ({type(error).__name__}): give what to_json() wrote") from None

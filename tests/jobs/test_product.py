@@ -30,6 +30,7 @@ def test_each_product_has_its_number() -> None:
         "basic_kyc": 5,
         "business_verification": 7,
         "aml_check": 10,
+        "compare": 3,
     }
     assert set(Product) <= set(PRODUCTS)
     assert all(product.spec is PRODUCTS[product] for product in Product)

@@ -48,7 +48,7 @@ ENDPOINTS: dict[Product, Endpoint] = {
 def request_body(job: Job, endpoint: Endpoint, *, partner_id: str, stamp: SignedStamp, callback_url: str) -> bytes:
     """The JSON of a product's one request; what a caller adds in `extra` never takes the place of what signs it."""
     body: dict[str, Any] = {**endpoint.fields(job)}
-    if job.consent is not None:
+    if isinstance(job.consent, Mapping):
         body["consent_information"] = dict(job.consent)
     if job.callback_url or callback_url:
         body["callback_url"] = job.callback_url or callback_url

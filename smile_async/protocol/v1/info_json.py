@@ -1,6 +1,6 @@
 """info.json, the manifest of the zip, as the official Python SDK writes it (wire.md §5.2)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -36,7 +36,7 @@ def info_json(
             images.append({"image_type_id": as_file, "image": "", "file_name": name})
         else:
             images.append({"image_type_id": as_text, "image": inline, "file_name": ""})
-    consent = {} if job.consent is None else {"consent_information": dict(job.consent)}
+    consent = {"consent_information": dict(job.consent)} if isinstance(job.consent, Mapping) else {}
     return orjson.dumps(
         {
             "package_information": {
