@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from smile_async.jobs.image import media_type
 from smile_async.jobs.job import Job
+from smile_async.protocol.pieces import pieces_of
 
 try:
     # The extra `rust` brings it: a CRC of 60 kB in 7 µs, for which zlib takes 28.
@@ -72,19 +73,7 @@ class Archive:
         if self.length <= size:
             yield b"".join(self._parts())
             return
-        waiting: list[bytes | memoryview] = []
-        room = size
-        for part in self._parts():
-            rest = memoryview(part)
-            while len(rest) >= room:
-                waiting.append(rest[:room])
-                yield b"".join(waiting)
-                rest, waiting, room = rest[room:], [], size
-            if rest:
-                waiting.append(rest)
-                room -= len(rest)
-        if waiting:
-            yield b"".join(waiting)
+        yield from pieces_of(self._parts(), size)
 
     def _parts(self) -> list[bytes]:
         parts: list[bytes] = []

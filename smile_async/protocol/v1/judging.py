@@ -13,6 +13,7 @@ from smile_async.errors import ForgedReply, StaleReply, UnreadableReply
 from smile_async.jobs.codes import Decision, meaning_of
 from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, Ticket, known_job_type
 from smile_async.jobs.verdict import JobStatus, Source, Verdict
+from smile_async.protocol.bodies import holds_too_much
 from smile_async.protocol.signature import Signer, parse_timestamp
 from smile_async.protocol.v1.records import read_record
 from smile_async.protocol.v1.replies import NO_ZIP_YET, ResultBody, read_object, read_result, read_status
@@ -21,8 +22,6 @@ __all__ = ["FRESH_FOR", "judge_callback", "judge_reply", "judge_status", "rejudg
 
 #: Seconds a signed timestamp may lie from now, either way; partners' own choice, none is published (wire.md §2.2).
 FRESH_FOR = 300.0
-#: Values in a callback, of which a result has some hundred: to read 430,000 takes 0.3 s.
-MOST_VALUES = 10_000
 
 
 def judge_status(body: bytes, ticket: Ticket, signer: Signer, now: float) -> JobStatus:
@@ -91,7 +90,7 @@ def judge_callback(body: bytes, signer: Signer, now: float, tolerance: float = F
 
     Raises UnreadableReply, ForgedReply or StaleReply.
     """
-    if sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES:
+    if holds_too_much(body):
         raise UnreadableReply("the callback holds more values than any result")
     raw = read_object(body, "the callback")
     _believe(raw, signer, now, tolerance)

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
-import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from smile_async.errors import UnreadableReply
+from smile_async.protocol.bodies import read_object
 from smile_async.protocol.signature import Secret
 from smile_async.protocol.steps import Slot
 
@@ -107,21 +107,6 @@ class StatusBody(_Body):
 
 
 _Shape = TypeVar("_Shape", bound=_Body)
-
-
-def read_object(body: bytes, what: str) -> dict[str, Any]:
-    """The JSON object in *body*, which a message calls *what*. Raises UnreadableReply."""
-    found, whole = None, True
-    try:
-        found = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        whole = False
-    if not whole:
-        # Raised without context: the decoder's error holds the text, which may end in half a presigned URL.
-        raise UnreadableReply(f"{what} is not JSON ({len(body)} bytes)")
-    if not isinstance(found, dict):
-        raise UnreadableReply(f"{what} is a JSON {type(found).__name__}, not an object")
-    return found
 
 
 def _validated(model: type[_Shape], found: Mapping[str, Any], what: str) -> _Shape:
