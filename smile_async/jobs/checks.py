@@ -22,12 +22,17 @@ __all__ = ["COMPARISON_TYPES", "FLAGS", "KINDS", "job_flaw", "params_flaw"]
 _RESERVED = ("user_id", "job_id", "job_type")
 FLAGS = ("use_enrolled_image", "allow_new_enroll")
 #: What a part is, if it is there.
-KINDS: Mapping[str, type] = {"id_info": IdInfo, "document": Document, "screening": Screening}
-_KINDS: Mapping[str, type] = {**KINDS, "person": Person, "comparison": Image}
+KINDS: Mapping[str, type] = {
+    "id_info": IdInfo,
+    "document": Document,
+    "screening": Screening,
+    "person": Person,
+    "comparison": Image,
+}
 #: What a selfie may be compared with (v3/wire.md §4).
 COMPARISON_TYPES = ("DOCUMENT", "ID_PHOTO", "PORTRAIT")
 #: All that only some products take; a job has it if it is neither None, False nor empty.
-_PARTS = ("selfie", "liveness", *FLAGS, *KINDS, "comparison", "comparison_type")
+_PARTS = ("selfie", "liveness", *FLAGS, "id_info", "document", "screening", "comparison", "comparison_type")
 
 
 def params_flaw(params: object) -> str:
@@ -71,7 +76,7 @@ def _kinds_flaw(job: "Job") -> str:
         # The text "false" of a form counts as true, and would put a stranger's face in the place of an enrolled one.
         if not isinstance(flag, bool):
             return f"{name} is {type(flag).__name__}: give True or False"
-    for name, kind in _KINDS.items():
+    for name, kind in KINDS.items():
         part: object = getattr(job, name)
         if part is not None and not isinstance(part, kind):
             return f"{name} is {type(part).__name__}: give {'an' if kind in (IdInfo, Image) else 'a'} {kind.__name__}"

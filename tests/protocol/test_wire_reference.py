@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-WIRE = ROOT / "smile_async/protocol/v1/wire.md"
+PROTOCOL = ROOT / "smile_async/protocol"
+#: What each reference is cited as.
+WIRES = {"wire.md": PROTOCOL / "v1" / "wire.md", "v3/wire.md": PROTOCOL / "v3" / "wire.md"}
 #: A section by its number, with all that stands before the next heading.
 SECTION = re.compile(r"^##+ (§[\d.]+) [^\n]+\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
-SECTIONS = dict(SECTION.findall(WIRE.read_text("utf-8")))
-TAGS = set(re.findall(r"^\| ([A-Z0-9]+) \|", SECTIONS["§0"], re.MULTILINE))
+SECTIONS = {name: dict(SECTION.findall(path.read_text("utf-8"))) for name, path in WIRES.items()}
 SOURCES = [
     *(path for folder in ("smile_async", "tests", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))),
 ]
@@ -20,8 +21,12 @@ WRITTEN = {
     *("fault_matrix.md", "tests/output/fault_matrix.md"),
     *("one_request_matrix.md", "tests/output/one_request_matrix.md"),
 }
-#: A row of a table whose last cell says where its fact is from, by tag, or that nobody knows.
-PROVEN = re.compile(rf"\b(?:{'|'.join(sorted(TAGS))})\b|\*\*unknown\*\*|\*inferred\*")
+
+
+def proven(name: str) -> re.Pattern[str]:
+    """A row of a table whose last cell says where its fact is from, by tag, or that nobody knows."""
+    tags = sorted(re.findall(r"^\| ([A-Z0-9]+) \|", SECTIONS[name]["§0"], re.MULTILINE))
+    return re.compile(rf"\b(?:{'|'.join(tags)})\b|\*\*unknown\*\*|\*inferred\*")
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -30,24 +35,29 @@ def test_a_citation_leads_somewhere(path: Path) -> None:
     for found in DOCUMENT.finditer(path.read_text("utf-8")):
         if found["name"] in WRITTEN:
             continue
-        assert found["name"] == WIRE.name or (ROOT / found["name"]).is_file(), found[0]
-        assert set(re.findall(r"§\d+(?:\.\d+)?", found["sections"])) <= set(SECTIONS), found[0]
+        assert found["name"] in WIRES or (ROOT / found["name"]).is_file(), found[0]
+        known = SECTIONS.get(found["name"], SECTIONS["wire.md"])
+        assert set(re.findall(r"§\d+(?:\.\d+)?", found["sections"])) <= set(known), found[0]
 
 
-@pytest.mark.parametrize("number", [number for number in SECTIONS if number != "§0"])
-def test_a_section_says_where_it_is_from(number: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "number"), [(name, number) for name, found in SECTIONS.items() for number in found if number != "§0"]
+)
+def test_a_section_says_where_it_is_from(name: str, number: str) -> None:
     """A section has facts; each row of its tables ends with a known source, or with the word that there is none."""
-    rows = [row for row in SECTIONS[number].splitlines() if row.startswith("|") and not row.startswith("|---")]
+    sections, known = SECTIONS[name], proven(name)
+    rows = [row for row in sections[number].splitlines() if row.startswith("|") and not row.startswith("|---")]
     heads = [row for row in rows if row.endswith("source |")]
     for row in rows:
         if row not in heads:
-            assert PROVEN.search(row), row
-    within = any(other.startswith(f"{number}.") for other in SECTIONS)
-    assert rows or within or PROVEN.search(SECTIONS[number])
+            assert known.search(row), row
+    within = any(other.startswith(f"{number}.") for other in sections)
+    assert rows or within or known.search(sections[number])
 
 
-def test_a_source_has_an_address() -> None:
+@pytest.mark.parametrize("name", SECTIONS)
+def test_a_source_has_an_address(name: str) -> None:
     """Each tag is explained by a public URL; that of tables which others keep is said to be below Smile ID's word."""
-    for row in SECTIONS["§0"].splitlines():
+    for row in SECTIONS[name]["§0"].splitlines():
         if row.startswith("| ") and not row.startswith("| tag "):
             assert "https://" in row or row.startswith("| PARTNERS |"), row
