@@ -6,6 +6,7 @@ nor `dataclasses.asdict`, pydantic or a web framework's encoder carries it to a 
 
 from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal, Self, get_args
 
 import orjson
@@ -18,6 +19,9 @@ __all__ = ["JobStatus", "Source", "Verdict"]
 
 #: How it came: from `/job_status`, after a callback, or in the reply to the job's own request.
 Source = Literal["poll", "callback", "reply"]
+
+#: One for all: a hundred thousand verdicts may be kept that brought nothing else.
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class _AsItCame:
@@ -39,10 +43,11 @@ class _AsItCame:
         claims: Mapping[str, Any] | None = None,
     ) -> None:
         for name, value in (("image_links", image_links), ("raw", raw), ("record", record), ("claims", claims)):
-            object.__setattr__(self, name, {} if value is None else value)
+            object.__setattr__(self, name, _NOTHING if value is None else value)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _revived, (type(self), {name: getattr(self, name) for name in self.__dataclass_fields__})  # type: ignore[attr-defined]
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}  # type: ignore[attr-defined]
+        return _revived, (type(self), {name: value for name, value in values.items() if value is not _NOTHING})
 
 
 @dataclass(frozen=True, slots=True)
