@@ -102,7 +102,7 @@ class Job(Makers, _Sendable):
             raise InvalidJob(f"job {self.job_id} of user {self.user_id}: {why}", job=self)
         params = _Params(self.partner_params) if self.partner_params else _NO_PARAMS
         object.__setattr__(self, "partner_params", params)
-        if self.consent is not None:
+        if isinstance(self.consent, Mapping):
             object.__setattr__(self, "consent", _Params(orjson.loads(orjson.dumps(dict(self.consent)))))
 
     def _params_flaw(self) -> str:

@@ -25,7 +25,7 @@ from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import JobStatus
 from smile_async.protocol.signature import Secret
 from smile_async.protocol.steps import Ask, Fault, Pause, Prepare, Put, Reach, Sent, Slot, Step, Wait
-from smile_async.protocol.v1.submission import Submission
+from smile_async.protocol.v1.submission import Upload
 from smile_async.sandbox import Sandbox
 from smile_async.timing.pacing import Pace
 from smile_async.traffic.pending import PendingJob
@@ -146,8 +146,8 @@ class OneJobId(RuleBasedStateMachine):
     def born(self) -> None:
         self.job = Job.authenticate("ada", jpeg(), job_id="7f3e")
 
-    def walk(self, whose: str, reach: Reach, script: list[str]) -> tuple[Submission, Ticket | Fault | None]:
-        submission = Submission(self.job)
+    def walk(self, whose: str, reach: Reach, script: list[str]) -> tuple[Upload, Ticket | Fault | None]:
+        submission = Upload(self.job)
         submission.resume(reach)
         try:
             end: Ticket | Fault | None = Walk(self.provider, whose, script).to_end(submission.steps())

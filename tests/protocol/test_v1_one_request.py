@@ -31,7 +31,7 @@ from smile_async.protocol.v1.judging import judge_reply
 from smile_async.protocol.v1.one_request import INSISTED_FOR, OneRequest, submission_of
 from smile_async.protocol.v1.records import read_record
 from smile_async.protocol.v1.replies import read_object
-from smile_async.protocol.v1.submission import Submission
+from smile_async.protocol.v1.submission import Upload
 
 INFO = IdInfo("NG", "BVN", "007")
 PARAMS = {"user_id": "ada", "job_id": "j"}
@@ -90,7 +90,7 @@ BEGUN = 40.0
 class Played:
     """A story played to its end: its requests, questions and pauses, the seconds that passed, and how it ended."""
 
-    def __init__(self, story: Submission, requests: list[Any], status: Callable[[float], Any], patience: float = 1e6):
+    def __init__(self, story: Upload, requests: list[Any], status: Callable[[float], Any], patience: float = 1e6):
         self.story, self.told, self.passed = story, "", 0.0
         self.error: SmileError | None = None
         self.fault: Fault | None = None

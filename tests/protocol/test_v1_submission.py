@@ -40,7 +40,7 @@ from smile_async.protocol.steps import (
     Wait,
     insist,
 )
-from smile_async.protocol.v1.submission import Submission
+from smile_async.protocol.v1.submission import Upload
 from smile_async.traffic.pending import PendingJob
 
 NUMBER = "0000000123"
@@ -155,14 +155,14 @@ def play(story: Conversation[Any], *answers: Any) -> Play:
     return played
 
 
-def resumed(reach: Reach) -> Submission:
+def resumed(reach: Reach) -> Upload:
     """A submission that may have come so far before."""
-    story = Submission(a_job())
+    story = Upload(a_job())
     story.resume(reach)
     return story
 
 
-def submit(*answers: Any, reach: Reach = Reach.NOTHING) -> tuple[Play, Submission]:
+def submit(*answers: Any, reach: Reach = Reach.NOTHING) -> tuple[Play, Upload]:
     """Play a whole submission."""
     story = resumed(reach)
     return play(story.steps(), *answers), story
@@ -190,7 +190,7 @@ def test_a_slot_without_a_number_leaves_the_ticket_as_it_was() -> None:
 
 def test_before_the_first_step_nothing_has_left() -> None:
     """A submission that was only made has reached nothing; one that resumes has reached what it was told."""
-    fresh = Submission(a_job())
+    fresh = Upload(a_job())
     assert (fresh.ticket, fresh.reach, fresh.left) == (TICKET, Reach.NOTHING, False)
     for reach in (Reach.RESERVED, Reach.UPLOADED):
         assert (resumed(reach).reach, resumed(reach).left) == (reach, True)
@@ -552,7 +552,7 @@ def test_steps_show_no_url_and_a_fault_is_itself() -> None:
 )
 def test_a_story_that_is_cut_short_tells_how_far_it_came(answers: list[Any], reach: Reach) -> None:
     """Closed at any step, reach says what may have arrived by then, and left whether a request may have gone."""
-    story = Submission(a_job())
+    story = Upload(a_job())
     steps = story.steps()
     next(steps)
     for answer in answers:
@@ -622,7 +622,7 @@ class World:
         assert self.zip != "ours" or self.in_doubt, "a zip that is known to be there was sent again"
 
 
-def tell(story: Submission, world: World, cut: Callable[[], bool]) -> tuple[str, Fault | None]:
+def tell(story: Upload, world: World, cut: Callable[[], bool]) -> tuple[str, Fault | None]:
     """Play *story* in *world*, perhaps cut short within a step; how it ended."""
     steps = story.steps()
     answer: Any = None
@@ -867,8 +867,8 @@ def out() -> Fault:
 
 def test_an_outage_costs_no_attempts() -> None:
     """However often a leg fails in an outage, the job keeps its three attempts, and no zip is sent twice unasked."""
-    played = play(Submission(a_job()).steps(), *[out()] * 5, busy(), busy(), busy())
+    played = play(Upload(a_job()).steps(), *[out()] * 5, busy(), busy(), busy())
     assert played.told == " ".join(["prepare pause0"] * 5 + ["prepare pause1 prepare pause2 prepare"])
-    played = play(Submission(a_job()).steps(), slot(), out(), out(), NO_ZIP, out(), NO_ZIP, None)
+    played = play(Upload(a_job()).steps(), slot(), out(), out(), NO_ZIP, out(), NO_ZIP, None)
     assert played.told == "prepare put ask pause0 ask pause0 put ask pause0 put"
     assert played.fault is None

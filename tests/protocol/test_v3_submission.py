@@ -12,7 +12,7 @@ from smile_async import Decision, Job, JobStatus, Product, Ticket, Verdict
 from smile_async.errors import ForgedReply, NotAuthorized, RateLimited, Refused, SubmissionUnknown, Unavailable
 from smile_async.protocol.steps import ATTEMPTS, Ask, Fault, Now, Pause, Reach, Request, Sent
 from smile_async.protocol.v3.judging import verdict_of
-from smile_async.protocol.v3.submission import Submission
+from smile_async.protocol.v3.submission import OneSubmission
 
 FACE, AML = JOBS[Product.AUTHENTICATION], JOBS[Product.AML_CHECK]
 TAKEN = replace(FACE.ticket, smile_job_id=TYPE_ID, api="v3")
@@ -22,7 +22,7 @@ SLOW = Fault(RateLimited(status=429), Sent.ANSWERED, transient=True, throttled=T
 NO = Fault(Refused(status=400), Sent.ANSWERED)
 
 
-def played(submission: Submission, *answers: Any) -> tuple[list[str], Any]:
+def played(submission: OneSubmission, *answers: Any) -> tuple[list[str], Any]:
     """The steps it took while it was given *answers* to its requests, and how it ended."""
     taken, left = [], list(answers)
     steps = submission.steps()
@@ -44,7 +44,7 @@ def played(submission: Submission, *answers: Any) -> tuple[list[str], Any]:
 
 def test_a_job_that_is_taken_has_its_ticket() -> None:
     """One request; its ticket has the TypeID, and before, it says that it is V3's."""
-    story = Submission(FACE)
+    story = OneSubmission(FACE)
     assert (story.ticket.api, story.ticket.smile_job_id, story.since) == ("v3", None, None)
     assert played(story, TAKEN) == (["Now", "Request"], TAKEN)
     assert (story.ticket, story.known, story.since) == (TAKEN, None, 5.0)
@@ -53,7 +53,7 @@ def test_a_job_that_is_taken_has_its_ticket() -> None:
 def test_a_result_that_came_at_once_is_known() -> None:
     """A synchronous endpoint gives the verdict with the ticket."""
     verdict = Verdict(Decision.APPROVED, True, "clear", "", TAKEN, "reply", confirmed=True)
-    story = Submission(FACE, later=True)
+    story = OneSubmission(FACE, later=True)
     assert played(story, verdict)[1] == TAKEN
     assert (story.known, story.later) == (verdict, True)
 
@@ -61,7 +61,7 @@ def test_a_result_that_came_at_once_is_known() -> None:
 @pytest.mark.parametrize("job", [job for job in JOBS.values() if job is not AML], ids=lambda job: str(job.product))
 def test_a_lost_answer_is_unknown(job: Job) -> None:
     """Whatever was lost: one request, and an error with the ticket, which is not retryable."""
-    story = Submission(job)
+    story = OneSubmission(job)
     steps, fault = played(story, LOST)
     assert steps == ["Now", "Request"]
     assert isinstance(fault.error, SubmissionUnknown)
@@ -82,7 +82,7 @@ def test_a_lost_answer_is_unknown(job: Job) -> None:
 )
 def test_an_unsigned_result_is_asked_about(told: str | Fault | None, known: tuple[Decision, bool, str | None]) -> None:
     """Status decides, once; where it says nothing the verdict stays unconfirmed, and opens no door."""
-    story = Submission(JOBS[Product.ENHANCED_KYC])
+    story = OneSubmission(JOBS[Product.ENHANCED_KYC])
     unsigned = Verdict(Decision.APPROVED, True, "clear", "", TAKEN, "reply", reason="said")
     found = told if isinstance(told, Fault) else JobStatus(TAKEN, "it", told is not None)
     if isinstance(told, str) and isinstance(found, JobStatus):
@@ -96,14 +96,14 @@ def test_an_unsigned_result_is_asked_about(told: str | Fault | None, known: tupl
 def test_a_forged_reply_is_told_as_one() -> None:
     """It has the ticket, and the request is not sent again."""
     forged = Fault(ForgedReply("another user"), Sent.AMBIGUOUS)
-    assert played(Submission(FACE), forged) == (["Now", "Request"], forged)
+    assert played(OneSubmission(FACE), forged) == (["Now", "Request"], forged)
 
 
 def test_an_outage_costs_no_attempt_and_mends_no_silence() -> None:
     """What can not have left is free; what may have left ends at once, outage or not."""
     away = replace_fault(UNSENT)
-    assert played(Submission(FACE), *[away] * 9, TAKEN)[1] == TAKEN
-    steps, fault = played(Submission(FACE), replace_fault(LOST))
+    assert played(OneSubmission(FACE), *[away] * 9, TAKEN)[1] == TAKEN
+    steps, fault = played(OneSubmission(FACE), replace_fault(LOST))
     assert steps == ["Now", "Request"]
     assert isinstance(fault.error, SubmissionUnknown)
 
@@ -115,7 +115,7 @@ def replace_fault(fault: Fault) -> Fault:
 
 def test_what_did_not_leave_is_sent_again() -> None:
     """So is what the server asked to have later; three times in all, and then what went wrong is told."""
-    assert played(Submission(FACE), UNSENT, SLOW, TAKEN)[0] == [
+    assert played(OneSubmission(FACE), UNSENT, SLOW, TAKEN)[0] == [
         "Now",
         "Request",
         "Pause",
@@ -123,7 +123,7 @@ def test_what_did_not_leave_is_sent_again() -> None:
         "Pause",
         "Request",
     ]
-    story = Submission(FACE)
+    story = OneSubmission(FACE)
     steps, fault = played(story, *[UNSENT] * ATTEMPTS)
     assert (steps.count("Request"), fault, story.left) == (ATTEMPTS, UNSENT, False)
     assert story.reach is Reach.NOTHING
@@ -133,14 +133,14 @@ def test_what_did_not_leave_is_sent_again() -> None:
 @pytest.mark.parametrize("refused", [NO, Fault(NotAuthorized(status=401), Sent.ANSWERED)])
 def test_a_refusal_ends_it(refused: Fault) -> None:
     """Nothing was queued, though something left."""
-    story = Submission(FACE)
+    story = OneSubmission(FACE)
     assert played(story, refused) == (["Now", "Request"], refused)
     assert (story.left, story.reach) == (True, Reach.NOTHING)
 
 
 def test_what_may_have_been_sent_before_is_unknown_at_once() -> None:
     """A ledger, or the session's own memory, knows of an earlier try: not one request more."""
-    story = Submission(FACE)
+    story = OneSubmission(FACE)
     story.resume(Reach.RESERVED, 3.0)
     steps, fault = played(story)
     assert steps == []
@@ -149,14 +149,14 @@ def test_what_may_have_been_sent_before_is_unknown_at_once() -> None:
 
 def test_an_aml_check_is_resumed() -> None:
     """Its key makes two requests one job: after silence it is sent again, also by whoever comes after."""
-    story = Submission(AML)
+    story = OneSubmission(AML)
     taken = replace(AML.ticket, smile_job_id=TYPE_ID, api="v3")
     assert played(story, LOST, taken) == (["Now", "Request", "Pause", "Request"], taken)
-    again = Submission(AML)
+    again = OneSubmission(AML)
     again.resume(Reach.UPLOADED, 3.0)
     assert played(again, taken) == (["Request"], taken)
     assert again.since == 3.0
-    story = Submission(AML)
+    story = OneSubmission(AML)
     steps, fault = played(story, *[LOST] * ATTEMPTS)
     assert (steps.count("Request"), fault) == (ATTEMPTS, LOST)
     assert type(story.late("it")) is Unavailable
@@ -164,13 +164,13 @@ def test_an_aml_check_is_resumed() -> None:
 
 def test_a_job_of_no_product_is_never_repeated() -> None:
     """Whatever it is, no key of ours makes it one."""
-    assert not Submission(Job("ada", 99, FACE.selfie)).may_repeat
+    assert not OneSubmission(Job("ada", 99, FACE.selfie)).may_repeat
 
 
 @given(st.lists(st.sampled_from([LOST, UNSENT, SLOW, NO, TAKEN]), min_size=3, max_size=3))
 def test_nothing_follows_a_lost_answer(answers: list[Fault | Ticket]) -> None:
     """In any order of faults, at most one request may have been taken."""
-    story = Submission(FACE)
+    story = OneSubmission(FACE)
     steps, _ = played(story, *answers)
     asked = answers[: steps.count("Request")]
     assert sum(answer is LOST or answer is TAKEN for answer in asked) <= 1

@@ -35,8 +35,9 @@ from smile_async.protocol.steps import (
     Wait,
     insist,
 )
+from smile_async.protocol.submission import Submission
 from smile_async.protocol.v1.judging import rejudged
-from smile_async.protocol.v1.submission import Submission
+from smile_async.protocol.v1.submission import Upload
 
 __all__ = ["INSISTED_FOR", "OneRequest", "submission_of"]
 
@@ -168,7 +169,7 @@ class OneRequest(Submission):
 
 def submission_of(job: Job, *, later: bool = False) -> Submission:
     """The story of *job*'s submission, by its product; *later*: its result is not waited for."""
-    return OneRequest(job, later=later) if job.family is Family.REQUEST else Submission(job)
+    return OneRequest(job, later=later) if job.family is Family.REQUEST else Upload(job)
 
 
 def _alike(one: object, other: object) -> bool:

@@ -1,6 +1,6 @@
 """The submission of one job, told as the steps a driver must take; no socket, no clock, no signature.
 
-A `Submission` is a story in two chapters: reserve a place for the zip, put the zip there. Each step is a value the
+An `Upload` is a story in two chapters: reserve a place for the zip, put the zip there. Each step is a value the
 driver performs and answers, or throws a `Fault` back; the story knows what may be repeated without a second bill:
 
 * `/upload` that may have arrived is sent again with the same job_id. If Smile ID then says 2215, the job may be ours:
@@ -14,10 +14,9 @@ driver performs and answers, or throws a `Fault` back; the story knows what may 
 
 from dataclasses import replace
 
-from smile_async.errors import JobExists, JobNotFound, SmileError, Unavailable
-from smile_async.jobs.job import Job
+from smile_async.errors import JobExists, JobNotFound, Unavailable
 from smile_async.jobs.ticket import Ticket
-from smile_async.jobs.verdict import JobStatus, Verdict
+from smile_async.jobs.verdict import JobStatus
 from smile_async.protocol.steps import (
     ATTEMPTS,
     FORGETFUL_GAPS,
@@ -33,42 +32,15 @@ from smile_async.protocol.steps import (
     Wait,
     insist,
 )
+from smile_async.protocol.submission import Submission
 
-__all__ = ["Submission"]
+__all__ = ["Upload"]
 
 
-class Submission:
-    """One job on its way, and how far it may have come: what a caller must know if it is cut short."""
+class Upload(Submission):
+    """A job whose pictures travel in a zip."""
 
-    __slots__ = ("attempt", "job", "known", "left", "reach", "recalled", "since", "stage", "ticket", "trace")
-
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.ticket: Ticket = job.ticket
-        self.reach = Reach.NOTHING
-        #: Whether any request about this job may have left.
-        self.left = False
-        #: When the first attempt to send it was made, by the scale of `Now`; None if none was.
-        self.since: float | None = None
-        #: The number that a ledger gave it.
-        self.attempt: int | None = None
-        #: A ledger knows that it was accepted before, and the latest verdict that has come since.
-        self.recalled = False
-        self.known: Verdict | None = None
-        #: What leads from a later query back to the upload, for whoever records spans.
-        self.trace: object = None
-        #: What it had to wait for last, as it stands in a message.
-        self.stage = "it was not begun"
-
-    def resume(self, reach: Reach, since: float | None = None) -> None:
-        """Take note that an earlier submission of the same job may have come so far; it was begun at *since*."""
-        self.reach = max(self.reach, reach)
-        self.since = since if self.since is None else self.since
-        self.left = self.left or self.reach > Reach.NOTHING
-
-    def late(self, why: str) -> SmileError:
-        """The error of a caller who was out of patience, which *why* tells."""
-        return Unavailable(why, retryable=True)
+    __slots__ = ()
 
     def steps(self) -> Conversation[Ticket]:
         """The whole story, up to the ticket of a job whose zip has arrived; a Fault it can not mend goes through."""

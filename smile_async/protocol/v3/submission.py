@@ -13,13 +13,13 @@ from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import Verdict
 from smile_async.protocol.steps import Ask, Attempts, Conversation, Fault, Now, Reach, Request, Sent, insist
-from smile_async.protocol.v1.submission import Submission as Story
+from smile_async.protocol.submission import Submission
 from smile_async.protocol.v3.endpoints import ENDPOINTS
 
-__all__ = ["Submission"]
+__all__ = ["OneSubmission"]
 
 
-class Submission(Story):
+class OneSubmission(Submission):
     """One job on its way; *later*: by the endpoint that does not wait for the result, if there is a choice."""
 
     __slots__ = ("later",)

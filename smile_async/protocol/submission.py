@@ -1,0 +1,47 @@
+"""One job on its way, whichever API it goes to: how far it may have come, which decides what may be repeated."""
+
+from smile_async.errors import SmileError, Unavailable
+from smile_async.jobs.job import Job
+from smile_async.jobs.ticket import Ticket
+from smile_async.jobs.verdict import Verdict
+from smile_async.protocol.steps import Conversation, Reach
+
+__all__ = ["Submission"]
+
+
+class Submission:
+    """One job on its way, and how far it may have come: what a caller must know if it is cut short."""
+
+    __slots__ = ("attempt", "job", "known", "left", "reach", "recalled", "since", "stage", "ticket", "trace")
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.ticket: Ticket = job.ticket
+        self.reach = Reach.NOTHING
+        #: Whether any request about this job may have left.
+        self.left = False
+        #: When the first attempt to send it was made, by the scale of `Now`; None if none was.
+        self.since: float | None = None
+        #: The number that a ledger gave it.
+        self.attempt: int | None = None
+        #: A ledger knows that it was accepted before, and the latest verdict that has come since.
+        self.recalled = False
+        self.known: Verdict | None = None
+        #: What leads from a later query back to the upload, for whoever records spans.
+        self.trace: object = None
+        #: What it had to wait for last, as it stands in a message.
+        self.stage = "it was not begun"
+
+    def resume(self, reach: Reach, since: float | None = None) -> None:
+        """Take note that an earlier submission of the same job may have come so far; it was begun at *since*."""
+        self.reach = max(self.reach, reach)
+        self.since = since if self.since is None else self.since
+        self.left = self.left or self.reach > Reach.NOTHING
+
+    def late(self, why: str) -> SmileError:
+        """The error of a caller who was out of patience, which *why* tells."""
+        return Unavailable(why, retryable=True)
+
+    def steps(self) -> Conversation[Ticket]:
+        """The whole story, up to the ticket of a job that was taken; a Fault it can not mend goes through."""
+        raise NotImplementedError
