@@ -6,14 +6,12 @@ Its signature is checked first, because that is cheap; then `/job_status` is ask
 """
 
 import hashlib
-import hmac
 import ipaddress
 import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlencode
 
 import anyio
 
@@ -24,6 +22,7 @@ from smile_async.limits import finite
 from smile_async.log import log
 from smile_async.protocol.signature import Secret, Signer
 from smile_async.protocol.v1.judging import FRESH_FOR, judge_callback
+from smile_async.protocol.v3.webhooks import Webhook
 from smile_async.settings import checked_flag
 from smile_async.timing.clock import SystemClock
 
@@ -117,12 +116,11 @@ class CallbackReceiver:
         #: By job, what is known of its callbacks, the latest last.
         self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
         self._busy = 0
-        session.confirmer.remember_stamps()
+        session.confirmer.expect_callbacks()
 
     def url_for(self, base_url: str, job_id: str) -> str:
         """*base_url* (where this app is mounted) with the unguessable token of *job_id*: give it as callback_url."""
-        separator = "&" if "?" in base_url else "?"
-        return f"{base_url}{separator}{urlencode({'token': self._session.confirmer.tokens(job_id)[0]})}"
+        return self._session.confirmer.url_for(base_url, job_id)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI 3."""
@@ -157,13 +155,12 @@ class CallbackReceiver:
             body, slow = await _whole(receive), False
         if body is None:
             return (408, "too slow", None) if slow else (413, "too large", None)
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         try:
-            claim = self._session.confirmer.judge(body)
+            claim = self._session.confirmer.judge(body, headers)
         except SmileError as error:
             return (*_REFUSALS[isinstance(error, ForgedReply)], None)
-        if self._require_token and not self._token_fits(scope, claim):
-            return 403, "no token of this job", None
-        return await self._believed(claim)
+        return await self._placed(claim, scope.get("query_string", b"").decode("latin-1"))
 
     def _unwelcome(self, scope: Scope) -> tuple[int, str] | None:
         headers = {name.lower(): value for name, value in scope["headers"]}
@@ -190,10 +187,17 @@ class CallbackReceiver:
         address = getattr(address, "ipv4_mapped", None) or address
         return any(address in network for network in self._allowed or ())
 
-    def _token_fits(self, scope: Scope, claim: Verdict) -> bool:
-        given = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0].encode()
-        tokens = self._session.confirmer.tokens(claim.ticket.job_id)
-        return any([hmac.compare_digest(given, token.encode()) for token in tokens])  # noqa: C419 - constant time
+    async def _placed(self, claim: Verdict | Webhook, query: str) -> tuple[int, str, Verdict | None]:
+        try:
+            said = await self._session.confirmer.place(claim, query, strict=self._require_token)
+        except ForgedReply:
+            return 403, "no token of this job", None
+        except JobNotFound:
+            return 404, "no such job", None
+        except SmileError as error:
+            log.warning("a callback could not be tied to a job: %s", type(error).__name__)
+            return 503, "try again", None
+        return (200, "taken", None) if said is None else await self._believed(said)
 
     async def _believed(self, claim: Verdict) -> tuple[int, str, Verdict | None]:
         job = (claim.ticket.user_id, claim.ticket.job_id)
@@ -205,7 +209,9 @@ class CallbackReceiver:
             return 200, "known", None
         verdict: Verdict | None = claim
         try:
-            if self._confirm:
+            if claim.confirmed:
+                pass
+            elif self._confirm:
                 verdict = await self._session.confirmer.confirm(claim, self._hand_on)
             else:
                 self._session.confirmer.hint(claim)

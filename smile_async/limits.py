@@ -25,16 +25,18 @@ class Limits:
 
     `uploads`: jobs whose images are in memory; the memory bound. `requests`: API requests in flight, over as many
     HTTP/2 connections as that takes. `pending`: jobs of streams that wait for a verdict. `jobs_per_second`: new jobs,
-    None for as fast as they come.
+    None for as fast as they come. `submission_bytes`: of one request of V3, pictures included.
     """
 
     uploads: int = 16
     requests: int = 240
     pending: int = 100_000
     jobs_per_second: float | None = None
+    #: As documented (v3/wire.md §1); by one page of it the gateway takes 10 MB.
+    submission_bytes: int = 4_500_000
 
     def __post_init__(self) -> None:
-        for name in ("uploads", "requests", "pending"):
+        for name in ("uploads", "requests", "pending", "submission_bytes"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise BadConfiguration(f"Limits.{name} is {value!r}: give a whole number from 1")

@@ -20,23 +20,26 @@ from smile_async.errors import (
     SessionClosed,
     SmileError,
     StillPending,
+    SubmissionUnknown,
     UnreadableReply,
     WrongLoop,
 )
 from smile_async.jobs.job import Job
+from smile_async.jobs.person import Consent
 from smile_async.jobs.ticket import Ticket, checked_ticket
 from smile_async.jobs.verdict import JobStatus, Verdict
 from smile_async.limits import Limits, Stats
 from smile_async.log import log
 from smile_async.protocol.signature import Secret
 from smile_async.protocol.steps import Ask, Fault
+from smile_async.protocol.submission import Submission
 from smile_async.protocol.v1.account import token_call
-from smile_async.protocol.v1.one_request import submission_of
-from smile_async.protocol.v1.submission import Submission
+from smile_async.protocol.v3.requests import replay_call
 from smile_async.settings import Options, Settings, checked_flag, environment_settings, named_as_told
 from smile_async.timing.clock import Clock, SystemClock
 from smile_async.timing.pacing import Pace
-from smile_async.traffic.account import Catalogue, web_token
+from smile_async.traffic.account import Catalogue, replayed, web_token
+from smile_async.traffic.binding import Binder
 from smile_async.traffic.confirming import Confirmer
 from smile_async.traffic.driver import Driver
 from smile_async.traffic.origin import Origin
@@ -46,6 +49,8 @@ from smile_async.traffic.sender import Sender, ledger_of
 from smile_async.traffic.stream import Stream
 from smile_async.traffic.tasks import TaskHost
 from smile_async.traffic.telemetry import ended
+from smile_async.traffic.v1 import V1
+from smile_async.traffic.v3 import V3
 from smile_async.traffic.waiting import Follow, Waiter, checked_patience, checked_until
 from smile_async.traffic.watching import Until
 from smile_async.transport.engine import API_SECONDS, UPLOAD_SECONDS
@@ -78,7 +83,9 @@ class SmileSession:
     factory of such, which bring CAs and proxies of their own. *upload_hosts*: hosts that presigned URLs may name; pin
     your account's. *previous_api_keys* are still believed in replies. *trust_env*: use the proxies of the environment,
     but for hosts that NO_PROXY names. *ledger*: a path, a postgresql:// URL or a `Ledger`: jobs then survive the
-    process. Raises BadConfiguration. Bound to one event loop, safe for any number of its tasks.
+    process. *api*: "v1", or "v3" (then *base_url* ends in /v3), whose jobs need a `Person` and a `Consent`; *consent*
+    is that of jobs that name none. *tokens*: "shared", or "per_job": V3's are then bound to a job's product and user.
+    Raises BadConfiguration. Bound to one event loop, safe for any number of its tasks.
     """
 
     def __init__(
@@ -100,6 +107,9 @@ class SmileSession:
         insecure_callbacks: bool = False,
         clock: Clock | None = None,
         in_thread: InThread | None = None,
+        api: str = "v1",
+        consent: Consent | None = None,
+        tokens: str = "shared",
     ) -> None:
         # Wrapped first: no frame of a later traceback may hold a key.
         key, previous = Secret(api_key), [Secret(older) for older in previous_api_keys]
@@ -114,6 +124,10 @@ class SmileSession:
             callback_url=callback_url,
             upload_hosts=upload_hosts,
             insecure_callbacks=insecure_callbacks,
+            api=api,
+            consent=consent,
+            tokens=tokens,
+            most_bytes=limits.submission_bytes,
         )
         self._ca_file = None if ca_file is None else os.fspath(ca_file)
         if self._ca_file is not None and not os.path.isfile(self._ca_file):  # noqa: PTH113 - may be bytes-free text
@@ -128,16 +142,21 @@ class SmileSession:
         self._storage = Pool(factory, http2=False, sharded=False)
         self._origins = (
             Origin(f"smile id at {self.server}", self._api, limits.requests, self._clock, API_SECONDS),
-            Origin("the storage", self._storage, limits.uploads, self._clock, UPLOAD_SECONDS),
+            Origin(
+                *("the storage" if api == "v1" else f"smile id at {self.server}", self._storage, limits.uploads),
+                *(self._clock, UPLOAD_SECONDS),
+            ),
         )
-        self._driver = Driver(self._settings, *self._origins, self._clock)
+        self.host = TaskHost(self._end, self._close)
+        told = (self._settings, *self._origins, self._clock)
+        self._driver = Driver(V1(*told) if api == "v1" else V3(*told, self.host.spawn), self._clock)
         self._ledger, self._closes_ledger = ledger_of(ledger)
         self.sender = Sender(self._driver, limits, self._clock, self._ledger, in_thread)
-        self.host = TaskHost(self._end, self._close)
         self.poller = Poller(self._driver, pace.rhythm(), self._clock, limits.requests, self.host.spawn)
         if self._ledger is not None:
             self.poller.on_news = self._ledger.heard
-        self.confirmer = Confirmer(self._driver, self.poller, self.host, self._clock)
+        binder = Binder(self._driver, self.poller, self._clock, self.sender.taken, self._ledger)
+        self.confirmer = Confirmer(self._driver, self.poller, self.host, self._clock, binder)
         #: What Smile ID can look up, and what of it this partner may use.
         self.catalogue = Catalogue(self._driver, self.host, self._clock)
         self.sender.on_job = self.catalogue.look_at
@@ -146,7 +165,7 @@ class SmileSession:
     @classmethod
     def from_env(cls, **told: Unpack[Options]) -> Self:
         """A session from SMILE_PARTNER_ID, SMILE_API_KEY, SMILE_ENVIRONMENT, SMILE_BASE_URL, SMILE_CALLBACK_URL,
-        SMILE_INSECURE_CALLBACKS, SMILE_CA_FILE, SMILE_HTTP and SMILE_UPLOAD_HOSTS.
+        SMILE_INSECURE_CALLBACKS, SMILE_CA_FILE, SMILE_HTTP, SMILE_UPLOAD_HOSTS and SMILE_API.
 
         What is *told* here wins; an `environment` or `base_url` puts variables about another server out of force, or
         is refused where partner id and key would move there alone. Raises BadConfiguration.
@@ -173,6 +192,11 @@ class SmileSession:
         """Whose session it is."""
         return self._settings.signer.partner_id
 
+    @property
+    def api(self) -> str:
+        """Which of Smile ID's APIs it speaks: "v1" or "v3"."""
+        return self._settings.api
+
     def __reduce__(self) -> NoReturn:
         raise TypeError("a SmileSession can not be pickled: make one in each process")
 
@@ -188,7 +212,7 @@ class SmileSession:
                 await anyio.to_thread.run_sync(partial(tls_context, self._ca_file, http2=http2))
         if self._ledger is not None:
             account = f"partner {self.partner_id} at {self._settings.api_host}"
-            await self._ledger.join(account, self._settings.signer.seals)
+            await self._ledger.join(account, self._settings.signer.seals, None if self.api == "v1" else self.api)
         # Nothing is awaited from here on: nobody leaves what was never entered, and so nothing may be left open.
         self.host.start(self.poller.run)
         return self
@@ -243,9 +267,6 @@ class SmileSession:
 
         Raises any SmileError: InvalidJob for a product that has no asynchronous form.
         """
-        if isinstance(job, Job) and job.product is not None and not job.product.spec.asynchronous:
-            about = f"job {job.job_id} of user {job.user_id}"
-            raise InvalidJob(f"{about}: {job.product.spec.title} has no asynchronous form: use verify", job=job)
         return (await self._sent(job, self.now() + checked_patience(patience), later=True)).ticket
 
     async def wait(self, ticket: Ticket, until: Until = "decision", patience: float = PATIENCE) -> Verdict:
@@ -258,12 +279,13 @@ class SmileSession:
         """One signed query: how far the job is. Raises JobNotFound, ForgedReply, Unavailable, …"""
         self.host.check()
         ticket = checked_ticket(ticket)
+        self._driver.dialect.check_ticket(ticket)
         ask = Ask(ticket, checked_flag("history", history), checked_flag("image_links", image_links))
         try:
             return await self._driver.query(ask, self.now() + STATUS_SECONDS)
         except Fault as fault:
             error = fault.error
-        error.ticket, error.retryable = ticket, True
+        error.ticket, error.retryable = ticket, not isinstance(error, SubmissionUnknown)
         raise error.with_traceback(None)
 
     def stream(
@@ -323,11 +345,27 @@ class SmileSession:
         (2217: no such product), Unavailable, UnreadableReply.
         """
         self.host.check()
+        if self.api != "v1":
+            raise InvalidJob(f"{self.api} has no web tokens: ask with a session of api='v1'")
         call = token_call(user_id, job_id, product, callback_url or self._settings.callback_url)
         why = url_flaw(callback_url, plain=self._settings.insecure_callbacks) if callback_url else ""
         if why:
             raise InvalidJob(f"a web token for job {job_id} of user {user_id}: callback_url {why}")
         return await web_token(self._driver, self._clock, call)
+
+    async def replay(self, ticket: Ticket, callback_url: str | None = None) -> None:
+        """Have the webhook of a job sent once more (V3): to the URL that the job has, or to *callback_url*.
+
+        It is the only way to hear reason and fields again after a webhook was missed, and a further one each time.
+        Raises InvalidJob for v1, SubmissionUnknown for a ticket without TypeID, Refused (409: not decided yet), …
+        """
+        self.host.check()
+        if self.api == "v1":
+            raise InvalidJob("v1 has no replay: ask with a session of api='v3', or use status(ticket, history=True)")
+        why = url_flaw(callback_url, plain=self._settings.insecure_callbacks) if callback_url else ""
+        if why:
+            raise InvalidJob(f"callback_url {why}", ticket=ticket)
+        await replayed(self._driver, self._clock, replay_call(checked_ticket(ticket), callback_url))
 
     async def deliver(self, verdict: Verdict | bytes) -> Verdict | None:
         """Hand a callback's verdict, or its raw body, to whoever waits for that job in this session.
@@ -336,6 +374,8 @@ class SmileSession:
         behind and will be asked again. Raises ForgedReply or UnreadableReply for a body, SmileError without an answer.
         """
         self.host.check()
+        if isinstance(verdict, bytes) and self.api != "v1":
+            raise UnreadableReply("a webhook is signed in its headers: let a CallbackReceiver take it")
         claim = self.confirmer.judge(verdict) if isinstance(verdict, bytes) else verdict
         if not isinstance(claim, Verdict):
             raise UnreadableReply(f"got {type(claim).__name__}: give a Verdict, or the callback's body as bytes")
@@ -363,7 +403,7 @@ class SmileSession:
         if not isinstance(job, Job):
             raise InvalidJob(f"got {type(job).__name__} instead of a Job: use Job.authenticate or Job.register")
         self.host.check(job)
-        submission = submission_of(job, later=later)
+        submission = self.sender.submission(job, later=later)
         try:
             submission.ticket = await self.sender.send(submission, deadline)
             return submission

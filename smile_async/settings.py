@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 from urllib.parse import urlsplit
 
 from smile_async.errors import BadConfiguration
+from smile_async.jobs.person import Consent
 from smile_async.limits import Limits
+from smile_async.protocol.apis import APIS
 from smile_async.protocol.signature import Secret, Signer
 from smile_async.timing.clock import Clock
 from smile_async.timing.pacing import Pace
@@ -51,7 +53,10 @@ _FROM_ENV = {
     "http": "SMILE_HTTP",
     "upload_hosts": "SMILE_UPLOAD_HOSTS",
     "insecure_callbacks": "SMILE_INSECURE_CALLBACKS",
+    "api": "SMILE_API",
 }
+#: How tokens of V3 are shared: by all requests, or fetched for the product and user of each job.
+TOKENS = ("shared", "per_job")
 #: Who somebody is, and where: None is nothing said.
 _WHO, _WHERE = ("partner_id", "api_key"), ("environment", "base_url")
 
@@ -75,6 +80,9 @@ class Options(TypedDict, total=False):
     insecure_callbacks: bool
     clock: Clock | None
     in_thread: "InThread | None"
+    api: str
+    consent: Consent | None
+    tokens: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +95,11 @@ class Settings:
     callback_url: str
     upload_hosts: tuple[str, ...]
     insecure_callbacks: bool
+    api: str = "v1"
+    #: V3's alone: what a job agrees to that does not say so itself, how tokens are shared, bytes of one submission.
+    consent: Consent | None = None
+    tokens: str = "shared"
+    most_bytes: int = 4_500_000
 
     @classmethod
     def checked(
@@ -100,9 +113,20 @@ class Settings:
         callback_url: str | None,
         upload_hosts: str | Sequence[str] | None,
         insecure_callbacks: bool,
+        api: str,
+        consent: Consent | None,
+        tokens: str,
+        most_bytes: int,
     ) -> "Settings":
         """The settings, or BadConfiguration saying which one is wrong and what to do."""
-        url = _base_url(environment, base_url)
+        if api not in APIS:
+            raise BadConfiguration(f"api is {api!r:.20}: give 'v1' or 'v3'")
+        if tokens not in TOKENS:
+            raise BadConfiguration(f"tokens is {tokens!r:.20}: give 'shared' or 'per_job'")
+        given: object = consent
+        if given is not None and not isinstance(given, Consent):
+            raise BadConfiguration(f"consent is {type(given).__name__}: give a Consent")
+        url = _base_url(environment, base_url, api)
         plain = _plain(url, insecure_callbacks)
         why = url_flaw(callback_url, plain=plain) if callback_url else ""
         if why:
@@ -114,6 +138,10 @@ class Settings:
             callback_url=callback_url or "",
             upload_hosts=_hosts(upload_hosts),
             insecure_callbacks=plain,
+            api=api,
+            consent=consent,
+            tokens=tokens,
+            most_bytes=most_bytes,
         )
 
     @property
@@ -128,18 +156,20 @@ def environment_of(host: str) -> str:
     return next((name for name, url in ENVIRONMENTS.items() if host_of(url) == host), "")
 
 
-def _base_url(environment: str | None, base_url: str | None) -> str:
+def _base_url(environment: str | None, base_url: str | None, api: str) -> str:
     if environment is not None and environment not in ENVIRONMENTS:
         raise BadConfiguration(f"environment is {environment!r}: give 'sandbox' or 'production'")
     if base_url is not None and _at_odds(environment, host_of(base_url)):
         raise BadConfiguration(f"environment is {environment!r} and there is a base_url: give one of them")
-    url = ENVIRONMENTS[environment or "sandbox"] if base_url is None else base_url
+    url = f"{ENVIRONMENTS[environment or 'sandbox'].removesuffix('/v1')}/{api}" if base_url is None else base_url
     why = url_flaw(url)
     if why:
         raise BadConfiguration(f"base_url {why}")
     url = url.rstrip("/")
-    if not urlsplit(url).path.endswith("/v1") or "?" in url or "#" in url:
-        raise BadConfiguration("base_url does not end in /v1: this library speaks version 1 of the API")
+    if not urlsplit(url).path.endswith(f"/{api}") or "?" in url or "#" in url:
+        other = next((one for one in APIS if one != api and urlsplit(url).path.endswith(f"/{one}")), "")
+        cure = f"it is that of api={other!r}" if other else f"give that of api={api!r}"
+        raise BadConfiguration(f"base_url does not end in /{api}: {cure}")
     return url
 
 
@@ -157,7 +187,7 @@ def _plain(url: str, insecure_callbacks: bool) -> bool:
 
 def plain_callbacks(options: Options) -> bool:
     """Whether a session of *options* takes callback URLs without TLS; raises BadConfiguration."""
-    url = _base_url(options.get("environment"), options.get("base_url"))
+    url = _base_url(options.get("environment"), options.get("base_url"), options.get("api", "v1"))
     return _plain(url, options.get("insecure_callbacks", False))
 
 

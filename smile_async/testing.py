@@ -21,6 +21,7 @@ builders sign. They make plain dictionaries (and, for a callback, the raw body),
 For tests with real sockets, and with a server that checks what you send, take `smile_async.sandbox`.
 """
 
+import base64
 import struct
 import time
 import zlib
@@ -37,8 +38,10 @@ from smile_async.settings import ENVIRONMENTS
 __all__ = [
     "API_KEY",
     "BASE_URL",
+    "LIVENESS",
     "PARTNER_ID",
     "SELFIE",
+    "SELFIE_JPEG",
     "UPLOAD_URL",
     "callback_body",
     "status_reply",
@@ -68,8 +71,24 @@ def _png() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(body)
 
 
+def _jpeg(comment: str = "") -> bytes:
+    """The smallest colour picture as a baseline JPEG, with a *comment* in it."""
+    told = b"\xff\xfe" + struct.pack(">H", 2 + len(comment)) + comment.encode() if comment else b""
+    tables = b"".join(b"\xff\xdb\0\x43" + bytes([number]) + b"\xff" * 64 for number in range(2))
+    return b"\xff\xd8\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0" + told + tables + base64.b64decode(_PIXEL)
+
+
+#: Frame header, Huffman tables and data of one white pixel.
+_PIXEL = (
+    "/8AAEQgAAQABAwEiAAIRAQMRAf/EABUAAQEAAAAAAAAAAAAAAAAAAAAD/8QAFBABAAAAAAAAAAAAAAAAAAAAAP/EABQB"
+    "AQAAAAAAAAAAAAAAAAAAAAD/xAAUEQEAAAAAAAAAAAAAAAAAAAAA/9oADAMBAAIRAxEAPwCgAP/Z"
+)
+
 #: A picture that every check before sending lets pass: one pixel of colour PNG.
 SELFIE = _png()
+#: The same as JPEG, the one format that V3 takes of faces, and six liveness frames that differ from it.
+SELFIE_JPEG = _jpeg()
+LIVENESS = tuple(_jpeg(f"frame {number}") for number in range(6))
 
 
 def upload_reply(

@@ -66,7 +66,7 @@ async def storm(session: SmileSession, sandbox: Sandbox, pictures: Pictures, can
 
 def assert_at_rest(session: SmileSession) -> None:
     """Nothing is in flight, nothing waits, nothing is held."""
-    limiter = session._driver._api.limiter
+    limiter = session._origins[0].limiter
     assert session.stats.in_flight == 0
     assert (limiter.busy, len(limiter._waiting)) == (0, 0)
     assert len(session.poller) == 0

@@ -620,7 +620,7 @@ async def test_leaving_does_not_wait_for_a_closed_gate(smile: ScriptedSmile, pic
         with pytest.raises(Unavailable):
             await session.submit(pictures.job(), patience=0.3)
         waiting = asyncio.create_task(session.submit(pictures.job(), patience=3600))
-        await until(lambda: len(session._driver._api.limiter._waiting) == 1)
+        await until(lambda: len(session._origins[0].limiter._waiting) == 1)
     (error,) = await asyncio.gather(waiting, return_exceptions=True)
     assert isinstance(error, SessionClosed)
     assert (error.ticket, error.retryable) == (None, True)

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import anyio
 import sqlalchemy as sa
@@ -26,7 +26,17 @@ from smile_async.jobs.verdict import Verdict
 from smile_async.ledger.database import Database, dialect_insert, words_of
 from smile_async.ledger.failpoints import failpoint
 from smile_async.ledger.group_commit import DELAY, GroupCommit
-from smile_async.ledger.rows import PAGE, WAITING, Begun, failure_note, ticket_note, ticket_of, verdict_note
+from smile_async.ledger.rows import (
+    BY_JOB,
+    BY_NUMBER,
+    PAGE,
+    WAITING,
+    Begun,
+    failure_note,
+    ticket_note,
+    ticket_of,
+    verdict_note,
+)
 from smile_async.ledger.schema import meta, prepare
 from smile_async.ledger.write_batch import Answer, Fence, Intent, Mark, WriteBatch, commit, perform
 from smile_async.protocol.steps import Reach
@@ -65,6 +75,7 @@ class Ledger:
         self._thread: ThreadPoolExecutor | None = None
         self._fences: dict[str, Fence] = {}
         self._seals: Callable[[bytes], Sequence[bytes]] | None = None
+        self._api: str | None = None
         self._turn = asyncio.Lock()
         self._commits = GroupCommit(self._perform, self._failed, self._clock, delay=delay)
 
@@ -149,13 +160,17 @@ class Ledger:
             thread.shutdown(wait=False)
         return left
 
-    async def join(self, account: str, seals: Callable[[bytes], Sequence[bytes]] | None = None) -> None:
+    async def join(
+        self, account: str, seals: Callable[[bytes], Sequence[bytes]] | None = None, api: str | None = None
+    ) -> None:
         """Serve a session of *account* (partner and host): open, if nobody has, and belong to it for good.
 
-        *seals*: how its keys seal id fields. A verdict of the sandbox must never count in production. Raises
+        *seals*: how its keys seal id fields. *api*: which API its jobs go to, None for the
+        first. A verdict of the sandbox must never count in production. Raises
         BadConfiguration or LedgerFailed.
         """
-        self._seals = seals or self._seals
+        self._seals, self._api = seals or self._seals, api
+        account += f" ({api})" if api else ""
         opened = self.opened
         if not opened:
             await self.open()
@@ -256,7 +271,8 @@ class Ledger:
         """
         self._opened_engine()
         answer: asyncio.Future[Begun] = asyncio.get_running_loop().create_future()
-        self._commits.intend(Intent(job, digest.hex(), answer, self._fences.get(job.job_id), self.seals(job)))
+        fence = self._fences.get(job.job_id)
+        self._commits.intend(Intent(job, digest.hex(), answer, fence, self.seals(job), self._api))
         failpoint("intent noted")
         return await answer
 
@@ -306,12 +322,25 @@ class Ledger:
             for row in page:
                 ticket = ticket_of(row)
                 # Where an upload was only announced, no picture has left; one request may have been answered.
-                asked = ticket.product is not None and ticket.product.spec.family is Family.REQUEST
+                asked = row["api"] or (ticket.product is not None and ticket.product.spec.family is Family.REQUEST)
                 if asked or row["accepted_at"] is not None or row["reach"] == Reach.UPLOADED:
                     yield ticket
             if len(page) < PAGE:
                 return
             last = page[-1]["seq"]
+
+    async def find(self, user_id: str, job_id: str) -> Ticket | None:
+        """The ticket of a job that may be with Smile ID, None if there is none. Raises LedgerFailed."""
+        return await self._one(BY_JOB, job=job_id, user=user_id)
+
+    async def named(self, smile_job_id: str) -> Ticket | None:
+        """The ticket of the job that Smile ID calls so, None if there is none. Raises LedgerFailed."""
+        return await self._one(BY_NUMBER, number=smile_job_id)
+
+    async def _one(self, query: sa.Select[Any], **given: str) -> Ticket | None:
+        async with self.reading() as connection:
+            row = (await connection.execute(query, given)).mappings().first()
+        return None if row is None else ticket_of(row)
 
     async def flush(self) -> None:
         """Wait until everything noted so far is durable. Raises LedgerFailed."""

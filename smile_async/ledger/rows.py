@@ -23,6 +23,8 @@ from smile_async.ledger.schema import NOW, State, Text, id_info, jobs, storable
 from smile_async.protocol.steps import Reach
 
 __all__ = [
+    "BY_JOB",
+    "BY_NUMBER",
     "FORGET",
     "MARK",
     "NOTES",
@@ -69,6 +71,11 @@ WAITING = (
     .limit(PAGE)
 )
 
+_sent = sa.select(jobs).where(jobs.c.reach > int(Reach.NOTHING)).limit(1)
+#: A job that may be with Smile ID, by our name and by the provider's.
+BY_JOB = _sent.where(jobs.c.job_id == bindparam("job"), jobs.c.user_id == bindparam("user"))
+BY_NUMBER = _sent.where(jobs.c.smile_job_id == bindparam("number"))
+
 #: What `begin` looks at.
 RECALL = sa.select(jobs).where(jobs.c.job_id.in_(bindparam("ids", expanding=True)))
 
@@ -85,6 +92,7 @@ RESUME = (
         sent_at=sa.func.coalesce(jobs.c.sent_at, NOW),
         job_type=bindparam("b_type"),
         product=bindparam("b_product"),
+        api=bindparam("b_api"),
     )
 )
 
@@ -184,13 +192,14 @@ class Begun:
     since: float | None = None
 
 
-def new_row(job: Job, digest: str, seal: str | None) -> dict[str, Any]:
-    """The row of a job that is first heard of when it is sent; *seal*: of its id fields."""
+def new_row(job: Job, digest: str, seal: str | None, api: str | None) -> dict[str, Any]:
+    """The row of a job that is first heard of when it is sent to *api*; *seal*: of its id fields."""
     return {
         "job_id": job.job_id,
         "user_id": job.user_id,
         "job_type": int(job.job_type),
         "product": job.product,
+        "api": api,
         "state": State.SENDING,
         "digest": digest,
         "id_digest": seal,

@@ -50,7 +50,7 @@ Answer = Begun | SmileError | None
 
 #: The parameters of RESUME, and the columns of a new row that they are.
 _AGAIN = {"b_job": "job_id", "b_digest": "digest", "b_type": "job_type", "b_attempt": "attempts", "b_reach": "reach"}
-_AGAIN |= {"b_seal": "id_digest", "b_product": "product"}
+_AGAIN |= {"b_seal": "id_digest", "b_product": "product", "b_api": "api"}
 
 
 class Fence(NamedTuple):
@@ -77,6 +77,8 @@ class Intent:
     fence: Fence | None = None
     #: What its id fields may have been written down as, the present key's first; () where nobody knows.
     seals: tuple[str, ...] = ()
+    #: Which API it goes to, None for the first.
+    api: str | None = None
 
 
 @dataclass(eq=False)
@@ -252,13 +254,13 @@ def _begun(connection: Connection, intents: list[Intent], lost: set[Fence | None
         if not isinstance(answer, Begun) or answer.ticket is not None:
             continue
         seal = next(iter(intent.seals), "") or None
-        created = {**new_row(intent.job, intent.digest, seal), "attempts": answer.attempt}
+        created = {**new_row(intent.job, intent.digest, seal, intent.api), "attempts": answer.attempt}
         if row is None:
             fresh.append(created)
         else:
             created["reach"] = int(max(answer.reach, Reach.RESERVED))
             again.append({name: created[column] for name, column in _AGAIN.items()})
-        found[job_id] = {"accepted_at": None, "smile_job_id": None, "api": None, **created}
+        found[job_id] = {"accepted_at": None, "smile_job_id": None, **created}
     if fresh:
         connection.execute(jobs.insert().values(sent_at=NOW), fresh)
     if again:

@@ -1,24 +1,65 @@
 """The callback URL of one job: whoever posts to it knows what was told to the provider alone.
 
-Signatures of either API cover no body, so the URL is what ties a callback to a job of ours.
+Signatures of either API cover no body, so the URL is what ties a callback to a job of ours. A webhook of V3 names no
+job_id of ours, and may tell of a job whose name nobody has heard yet: its URL says which one, and when it was made.
 """
 
 import hmac
-from urllib.parse import urlencode
+from dataclasses import dataclass
+from urllib.parse import parse_qs, urlencode
 
 from smile_async.protocol.signature import Signer
 
-__all__ = ["callback_tokens", "callback_url_of"]
+__all__ = ["Address", "address_in", "callback_url_of", "fits", "webhook_url_of"]
 
 
-def callback_tokens(signer: Signer, job_id: str) -> list[str]:
-    """The URL token of this job, by the present key and by each previous one."""
-    message = f"smile_async callback {job_id}".encode()
-    return [hmac.digest(key.reveal().encode(), message, "sha256").hex()[:32] for key in signer.keys]
+@dataclass(frozen=True, slots=True)
+class Address:
+    """What a webhook's URL proves: its job, and that this was submitted after *since* (seconds since 1970)."""
+
+    job_id: str
+    since: float
 
 
-def callback_url_of(base_url: str, signer: Signer, job_id: str, *, named: bool = False) -> str:
-    """*base_url* with the unguessable token of *job_id*, and, if *named*, with the job_id itself."""
-    told = {"job": job_id} if named else {}
-    separator = "&" if "?" in base_url else "?"
-    return f"{base_url}{separator}{urlencode({**told, 'token': callback_tokens(signer, job_id)[0]})}"
+def callback_url_of(base_url: str, signer: Signer, job_id: str) -> str:
+    """*base_url* with the unguessable token of *job_id*."""
+    return _with(base_url, {"token": _tokens(signer, f"smile_async callback {job_id}")[0]})
+
+
+def fits(query: str, signer: Signer, job_id: str) -> bool:
+    """Whether a URL's *query* has the token of *job_id*."""
+    return _is_one_of(parse_qs(query).get("token", [""])[0], _tokens(signer, f"smile_async callback {job_id}"))
+
+
+def webhook_url_of(base_url: str, signer: Signer, job_id: str, at: float) -> str:
+    """*base_url* with *job_id*, the moment *at* which it was made (seconds since 1970), and a token of the two."""
+    moment = str(int(at * 1_000))
+    return _with(base_url, {"job": job_id, "at": moment, "token": _tokens(signer, _webhook(job_id, moment))[0]})
+
+
+def address_in(query: str, signer: Signer) -> Address | None:
+    """What the *query* of a URL says that `webhook_url_of` made; None for any other."""
+    told = parse_qs(query)
+    job_id, moment, token = (told.get(name, [""])[0] for name in ("job", "at", "token"))
+    if not _is_one_of(token, _tokens(signer, _webhook(job_id, moment))):
+        return None
+    return Address(job_id, int(moment) / 1_000)
+
+
+def _webhook(job_id: str, moment: str) -> str:
+    return f"smile_async webhook {moment} {job_id}"
+
+
+def _with(base_url: str, told: dict[str, str]) -> str:
+    return f"{base_url}{'&' if '?' in base_url else '?'}{urlencode(told)}"
+
+
+def _tokens(signer: Signer, message: str) -> list[str]:
+    """By the present key and by each previous one."""
+    whole = message.encode("utf-8", "surrogatepass")
+    return [hmac.digest(key.reveal().encode(), whole, "sha256").hex()[:32] for key in signer.keys]
+
+
+def _is_one_of(given: str, tokens: list[str]) -> bool:
+    # A list, not a generator: every token is tried, so the time does not tell which one fits.
+    return any([hmac.compare_digest(given.encode("utf-8", "surrogatepass"), one.encode()) for one in tokens])  # noqa: C419

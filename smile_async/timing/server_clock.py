@@ -21,17 +21,25 @@ MOST_SECONDS_OFF = 398 * 86_400.0
 class ServerClock:
     """The local clock, corrected by what the server last said."""
 
-    __slots__ = ("_clock", "_heard", "skew")
+    __slots__ = ("_clock", "_floor", "_heard", "skew")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._heard = ("", 0.0)
+        #: What the latest Date said, less the moment at which it first came.
+        self._floor: float | None = None
         #: Seconds the server's clock is ahead of ours; 0 if they agree.
         self.skew = 0.0
 
     def now(self) -> float:
         """Seconds since 1970 UTC."""
         return self._clock.time() + self.skew
+
+    def at_least(self) -> float:
+        """Seconds since 1970 that the server's own clock surely shows by now: a second less than it does, or so."""
+        if self._floor is None:
+            return self._clock.time() - SKEW_SECONDS
+        return self._floor + self._clock.monotonic()
 
     def hear(self, date: str) -> None:
         """Take note of a Date header that has just come; nonsense, or a date more than a year away, changes nothing."""
@@ -41,9 +49,13 @@ class ServerClock:
             return
         self._heard = (date, now)
         try:
-            skew = http_date(date) - now
+            said = http_date(date)
+            skew = said - now
         except (ValueError, TypeError, OverflowError):
             return
-        if abs(skew) <= MOST_SECONDS_OFF and abs(skew - self.skew) >= SKEW_SECONDS:
+        if abs(skew) > MOST_SECONDS_OFF:
+            return
+        self._floor = said - self._clock.monotonic()
+        if abs(skew - self.skew) >= SKEW_SECONDS:
             self.skew = skew if abs(skew) >= SKEW_SECONDS else 0.0
             log.warning("this machine's clock is %.0f s off; signing with the server's time", -skew)

@@ -16,20 +16,12 @@ from smile_async.jobs.job import Job
 from smile_async.log import log
 from smile_async.protocol.signature import Secret
 from smile_async.protocol.steps import Call, Fault
-from smile_async.protocol.v1.account import (
-    PRODUCTS,
-    SERVICES,
-    documents_call,
-    read_documents,
-    read_products,
-    read_services,
-    read_token,
-)
+from smile_async.protocol.v1.account import read_products, read_token
 from smile_async.timing.clock import Clock
 from smile_async.traffic.driver import Driver
 from smile_async.traffic.tasks import TaskHost
 
-__all__ = ["Catalogue", "web_token"]
+__all__ = ["Catalogue", "replayed", "web_token"]
 
 #: Seconds for one call with its retries.
 CALL_SECONDS = 60.0
@@ -72,11 +64,18 @@ class Catalogue:
 
     async def services(self) -> Services:
         """What Smile ID can look up, which fields each kind of id needs, and the codes of banks."""
-        return await self._asked(SERVICES, read_services)
+        lists = self._driver.dialect.lists
+        return await self._asked(lists.SERVICES, lists.read_services)
 
     async def products(self) -> Products:
-        """What this partner may use, and which authorities want the person's consent."""
-        return await self._asked(PRODUCTS, read_products)
+        """What this partner may use, and which authorities want the person's consent.
+
+        Raises BadConfiguration for V3, which has no such list.
+        """
+        calls = self._driver.dialect.lists.PRODUCTS
+        if not calls:
+            raise BadConfiguration(f"{self._driver.dialect.api} has no list of products: ask with api='v1'")
+        return await self._asked(calls, read_products)
 
     async def documents(self, locale: str | None = None) -> tuple[DocumentType, ...]:
         """The documents whose pictures can be verified; *locale*, such as "fr-FR", is the language of their names.
@@ -85,11 +84,12 @@ class Catalogue:
         """
         if locale is not None and not (isinstance(locale, str) and _LOCALE.fullmatch(locale)):
             raise BadConfiguration("locale is no language tag: give one such as 'en-GB', or None")
-        return await self._asked(documents_call(locale), read_documents)
+        lists = self._driver.dialect.lists
+        return await self._asked(lists.documents_call(locale), lists.read_documents)
 
     def look_at(self, job: Job) -> None:
         """Warn, once for each kind of id, of fields that *job* lacks; nothing is asked for that."""
-        kept = self._kept.get(SERVICES.path)
+        kept = self._kept.get(self._driver.dialect.lists.SERVICES[0].path)
         if kept is None or kept.found is None or job.id_info is None:
             return
         missing, kind = kept.found.missing(job), f"{job.id_info.country} {job.id_info.id_type}"
@@ -97,14 +97,15 @@ class Catalogue:
             self._warned.add(kind)
             log.warning("job %s gives no %s, which %s needs (said once)", job.job_id, ", ".join(missing), kind)
 
-    async def _asked(self, call: Call, read: Callable[[dict[str, Any]], _Whole]) -> _Whole:
+    async def _asked(self, calls: tuple[Call, ...], read: Callable[[dict[str, Any]], _Whole]) -> _Whole:
         self._host.check()
-        kept = self._kept.get(call.path)
+        path = calls[0].path
+        kept = self._kept.get(path)
         if kept is None or self._stale(kept):
             kept = _Kept[_Whole]()
-            self._host.spawn(self._fetch, kept, call, read, on_end=kept.ended.set)
-            self._kept.pop(call.path, None)
-            self._kept[call.path] = kept
+            self._host.spawn(self._fetch, kept, calls, read, on_end=kept.ended.set)
+            self._kept.pop(path, None)
+            self._kept[path] = kept
             if len(self._kept) > KEPT_AT_MOST:
                 del self._kept[next(iter(self._kept))]
         await kept.ended.wait()
@@ -117,12 +118,22 @@ class Catalogue:
         failed = kept.found is None
         return kept.ended.is_set() and (failed or self._clock.monotonic() - kept.at >= KEPT_SECONDS)
 
-    async def _fetch(self, kept: _Kept[_Whole], call: Call, read: Callable[[dict[str, Any]], _Whole]) -> None:
+    async def _fetch(
+        self, kept: _Kept[_Whole], calls: tuple[Call, ...], read: Callable[[dict[str, Any]], _Whole]
+    ) -> None:
+        found: dict[str, Any] = {}
         try:
-            kept.found = read(await _called(self._driver, self._clock, call))
+            for call in calls:
+                found |= await _called(self._driver, self._clock, call)
+            kept.found = read(found)
             kept.at = self._clock.monotonic()
         except SmileError as error:
             kept.error = error.with_traceback(None)
+
+
+async def replayed(driver: Driver, clock: Clock, call: Call) -> None:
+    """Have a webhook sent once more. Raises any SmileError."""
+    await _called(driver, clock, call)
 
 
 async def web_token(driver: Driver, clock: Clock, call: Call) -> Secret:

@@ -5,15 +5,17 @@ up, and each query counts against the account's rate limit. So however many come
 way; no more than one a second follow each other for long; and all jobs that nobody waits for share one budget.
 """
 
-import hashlib
-import hmac
 from collections import OrderedDict
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from smile_async.errors import ForgedReply, Unavailable, UnreadableReply
 from smile_async.jobs.ticket import id_flaw
 from smile_async.jobs.verdict import Verdict
-from smile_async.protocol.v1.judging import judge_callback
+from smile_async.protocol.callback_urls import address_in, fits
+from smile_async.protocol.v3.webhooks import Webhook
 from smile_async.timing.clock import Clock
+from smile_async.traffic.binding import Binder
 from smile_async.traffic.driver import Driver
 from smile_async.traffic.poller import Poller
 from smile_async.traffic.tasks import TaskHost
@@ -29,41 +31,55 @@ QUERIES = (5, 1.0)
 STRANGERS = (64, 0.25)
 #: Jobs whose queries are counted, the latest of them.
 COUNTED = 10_000
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class Confirmer:
     """Judges callbacks for one session and confirms them by its driver."""
 
-    def __init__(self, driver: Driver, poller: Poller, host: TaskHost, clock: Clock) -> None:
+    def __init__(self, driver: Driver, poller: Poller, host: TaskHost, clock: Clock, binder: Binder) -> None:
         self._driver = driver
+        self._binder = binder
         self._poller = poller
         self._host = host
         self._clock = clock
         #: By job, and for all strangers together, the moment until which their queries have been spent.
         self._spent: OrderedDict[tuple[str, str] | None, float] = OrderedDict()
 
-    def remember_stamps(self) -> None:
-        """Keep the timestamps that this session signs, so that `judge` can refuse them when they come back."""
-        self._driver.caller.remember_stamps()
+    def expect_callbacks(self) -> None:
+        """A receiver will bring callbacks: remember what has to be known to judge them."""
+        self._driver.dialect.expect_callbacks()
 
-    def judge(self, body: bytes) -> Verdict:
-        """The unconfirmed verdict in *body*. Raises ForgedReply (our own signature included) or UnreadableReply."""
-        claim = judge_callback(body, self._driver.caller.signer, self._driver.caller.server_clock.now())
-        if self._driver.caller.has_signed(claim.timestamp):
-            raise ForgedReply("the callback carries a signature that we made ourselves")
-        # What is not signed is an attacker's to choose: no log line and no memory of ours takes texts of any length.
-        ids = (claim.ticket.user_id, claim.ticket.job_id, claim.ticket.smile_job_id or "-", claim.code)
-        if any(map(id_flaw, ids)):
-            raise UnreadableReply("the callback names a job or a code as no real one does")
+    def judge(self, body: bytes, headers: Mapping[str, str] = _NONE) -> Verdict | Webhook:
+        """What a callback says, unconfirmed; *headers* by their names in lower case.
+
+        Raises ForgedReply (our own signature included) or UnreadableReply.
+        """
+        claim = self._driver.dialect.judge(body, headers)
+        if isinstance(claim, Verdict):
+            # What is not signed is an attacker's to choose: no log line and no memory takes texts of any length.
+            ids = (claim.ticket.user_id, claim.ticket.job_id, claim.ticket.smile_job_id or "-", claim.code)
+            if any(map(id_flaw, ids)):
+                raise UnreadableReply("the callback names a job or a code as no real one does")
         return claim
 
-    def tokens(self, job_id: str) -> list[str]:
-        """The URL token of this job, by the present key and by each previous one."""
-        message = f"smile_async callback {job_id}".encode()
-        digests = (
-            hmac.digest(key.reveal().encode(), message, hashlib.sha256) for key in self._driver.caller.signer.keys
-        )
-        return [digest.hex()[:32] for digest in digests]
+    async def place(self, claim: Verdict | Webhook, query: str, *, strict: bool) -> Verdict | None:
+        """What *claim* says of one job, None if it says only that it goes on; *query*: of the URL that it came to.
+
+        *strict*: the URL must have the job's token. Raises ForgedReply, JobNotFound, or SmileError without an answer.
+        """
+        if isinstance(claim, Verdict):
+            if strict and not fits(query, self._driver.dialect.signer, claim.ticket.job_id):
+                raise ForgedReply("no token of this job")
+            return claim
+        address = address_in(query, self._driver.dialect.signer)
+        if strict and address is None:
+            raise ForgedReply("no token of this job")
+        return await self._binder.place(claim, address)
+
+    def url_for(self, base_url: str, job_id: str) -> str:
+        """*base_url* with the unguessable token of *job_id*."""
+        return self._driver.dialect.url_for(base_url, job_id)
 
     def hint(self, claim: Verdict) -> None:
         """Ask sooner about this job, if anybody waits for it."""

@@ -8,7 +8,6 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from smile_async.errors import InvalidJob
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import JobStatus, Verdict
@@ -23,23 +22,16 @@ from smile_async.protocol.steps import (
     Fault,
     Now,
     Pause,
-    Prepare,
     Put,
-    Request,
     Slot,
     Wait,
     insist,
 )
-from smile_async.protocol.v1.submission import Submission
-from smile_async.settings import Settings
+from smile_async.protocol.submission import Submission
 from smile_async.timing.backoff import LONGEST_WISH, RetryBudget, backoff
 from smile_async.timing.clock import Clock
-from smile_async.traffic.caller import Caller
-from smile_async.traffic.legs import Legs, asker
-from smile_async.traffic.origin import Origin, Parked
+from smile_async.traffic.dialect import Dialect
 from smile_async.traffic.payload import Payload
-from smile_async.traffic.requesting import Requester
-from smile_async.urls import url_flaw
 
 __all__ = ["Driver"]
 
@@ -51,38 +43,27 @@ BeforePut = Callable[[], Awaitable[None]]
 class Driver:
     """Carries steps to Smile ID and answers back, for one session."""
 
-    def __init__(self, settings: Settings, api: Origin, storage: Origin, clock: Clock) -> None:
-        self._settings = settings
-        self._api = api
-        self._storage = storage
+    def __init__(self, dialect: Dialect, clock: Clock) -> None:
+        self.dialect = dialect
         self._clock = clock
         self._budget = RetryBudget()
         #: When this session's latest jobs were accepted, by job_id, the latest last.
         self._accepted: dict[str, float] = {}
-        self.caller = Caller(settings, api, clock)
-        self.legs = Legs(self.caller, storage)
-        self._requester = Requester(self.caller)
         self._retries = 0
 
     @property
     def retries(self) -> int:
         """Attempts beyond the first, so far."""
-        return self._retries + self.legs.repeats
+        return self._retries + self.dialect.repeats
 
     @property
     def _epoch(self) -> float:
         """When the server's clock showed 1970, by the scale of moments, negated."""
-        return self.caller.server_clock.now() - self._clock.monotonic()
+        return self.dialect.server_clock.now() - self._clock.monotonic()
 
     def moment(self, dated: float) -> float:
         """The moment at which the server's clock showed *dated* (seconds since 1970)."""
         return dated - self._epoch
-
-    def check(self, job: Job) -> None:
-        """Raise InvalidJob for a callback_url over which this session lets no result travel."""
-        why = url_flaw(job.callback_url, plain=self._settings.insecure_callbacks) if job.callback_url else ""
-        if why:
-            raise InvalidJob(f"job {job.job_id} of user {job.user_id}: callback_url {why}", job=job)
 
     async def walk(
         self, submission: Submission, payload: Payload, deadline: float, before_put: BeforePut | None = None
@@ -103,15 +84,6 @@ class Driver:
         """Whether this session uploaded that job so lately that /job_status may not know it yet."""
         return self._clock.monotonic() - self._accepted.get(ticket.job_id, float("-inf")) < FORGETFUL_FOR
 
-    @property
-    def outage(self) -> str:
-        """What there is to say of an outage under way, "" if there is none."""
-        return self._api.outage or self._storage.outage
-
-    def parked(self, job: Job) -> Parked | None:
-        """Where *job* had better wait without its pictures, None if it may go on its way."""
-        return self._api.parked(asker(Prepare(), job))
-
     async def query(self, ask: Ask, deadline: float) -> JobStatus:
         """*ask*, again after passing faults, before *deadline*. Raises Fault."""
         status: JobStatus = await self._drive(insist(ask), ask.ticket, None, deadline)
@@ -119,7 +91,7 @@ class Driver:
 
     async def ask(self, ask: Ask, deadline: float) -> JobStatus:
         """One signed status query, its answer believed. Raises Fault."""
-        status = await self._perform(ask, ask.ticket, None, deadline)
+        status = await self.dialect.perform(ask, ask.ticket, None, deadline)
         assert isinstance(status, JobStatus)  # noqa: S101 - the answer to an Ask
         return status
 
@@ -157,36 +129,11 @@ class Driver:
                 elif isinstance(step, Dated):
                     answer = step.moment + self._epoch
                 else:
-                    answer = await self._perform(step, whose, payload, deadline, before_put)
+                    if isinstance(step, Put) and before_put is not None:
+                        await before_put()
+                    answer = await self.dialect.perform(step, whose, payload, deadline)
             except Fault as told:
                 fault = told.with_traceback(None)
-
-    async def _perform(
-        self,
-        step: Prepare | Put | Request | Ask | Call,
-        whose: Job | Ticket | None,
-        payload: Payload | None,
-        deadline: float,
-        before_put: BeforePut | None = None,
-    ) -> Slot | JobStatus | Verdict | dict[str, Any] | None:
-        try:
-            if isinstance(step, Ask):
-                pictures = payload is not None and payload.pictures
-                return await self.legs.ask(step, deadline, self.legs.hold() if pictures else float("inf"))
-            if isinstance(step, Call):
-                return await self.legs.look_up(step, deadline)
-            assert payload is not None  # noqa: S101 - queries alone need none
-            if isinstance(step, Prepare):
-                return await self.legs.prepare(payload, deadline, retry=step.retry)
-            if isinstance(step, Request):
-                return await self._requester.send(step, payload.job, deadline)
-            if before_put is not None:
-                await before_put()
-            await self.legs.put(payload, step.slot, deadline)
-            return None
-        except Fault as fault:
-            origin = self._storage if isinstance(step, Put) else self._api
-            raise origin.told_of(fault, asker(step, whose)) from None
 
     async def _pause(self, pause: Pause, job_id: str, deadline: float) -> int:
         fault = pause.fault

@@ -1,13 +1,10 @@
 """The legs of a job with pictures, and what may be asked: one call is one attempt, its answer believed or refused."""
 
-from collections.abc import Callable
 from typing import Any
 
 from smile_async.errors import ForgedReply, SmileError, UnreadableReply
-from smile_async.jobs.job import Job
-from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import JobStatus
-from smile_async.protocol.steps import Ask, Call, Fault, Prepare, Put, Request, Sent, Slot, Step
+from smile_async.protocol.steps import Ask, Call, Fault, Prepare, Put, Sent, Slot
 from smile_async.protocol.v1.account import account_body, read_answer
 from smile_async.protocol.v1.archive import Archive
 from smile_async.protocol.v1.info_json import info_json
@@ -15,30 +12,31 @@ from smile_async.protocol.v1.judging import judge_status
 from smile_async.protocol.v1.replies import read_slot
 from smile_async.protocol.v1.requests import prepare_body, status_body
 from smile_async.protocol.v1.storage import put_refusal
-from smile_async.timing.breaker import Asker
 from smile_async.traffic.caller import Caller
-from smile_async.traffic.origin import HOLD, Errand, Origin
+from smile_async.traffic.dialect import asker
+from smile_async.traffic.origin import Errand, Origin
 from smile_async.traffic.payload import Payload
 from smile_async.urls import upload_url_flaw
 
-__all__ = ["Legs", "asker"]
+__all__ = ["Legs"]
 
 #: The very type the presigned URL was signed for; S3 answers 403 to any other (wire.md §5.4).
 _ZIP = [("Content-Type", "application/zip")]
 
 
 class Legs:
-    """Goes them for one session, over its *caller* and its *storage*. All raise Fault."""
+    """Goes them for one session, over its *caller* and its *storage*. All raise Fault.
+
+    *hold*: seconds that pictures may wait in front of a closed server.
+    """
 
     def __init__(self, caller: Caller, storage: Origin) -> None:
         self._caller = caller
         self._storage = storage
-        #: Seconds that pictures may be kept in front of a closed server, as things stand.
-        self.hold: Callable[[], float] = lambda: HOLD
         #: Queries that were asked again at once, as an old connection broke under them.
         self.repeats = 0
 
-    async def prepare(self, payload: Payload, deadline: float, *, retry: bool) -> Slot:
+    async def prepare(self, payload: Payload, deadline: float, hold: float, *, retry: bool) -> Slot:
         """Where the pictures may be put."""
         settings = self._caller.settings
 
@@ -52,7 +50,7 @@ class Legs:
             )
 
         about = f"/upload for job {payload.job.job_id} of user {payload.job.user_id}"
-        errand = Errand(asker(Prepare(), payload.job), about, deadline, self.hold())
+        errand = Errand(asker(Prepare(), payload.job), about, deadline, hold)
         reply = await self._caller.send(f"{settings.base_url}/upload", body, errand)
         if reply.status != 200:
             raise self._caller.refused(reply, about)
@@ -67,7 +65,7 @@ class Legs:
             raise Fault(ForgedReply(f"no image was sent: {why}"), Sent.AMBIGUOUS)
         return slot
 
-    async def put(self, payload: Payload, slot: Slot, deadline: float) -> None:
+    async def put(self, payload: Payload, slot: Slot, deadline: float, hold: float) -> None:
         """The pictures themselves, in their zip."""
         settings = self._caller.settings
 
@@ -83,14 +81,14 @@ class Legs:
             return Archive(info, payload.pictures)
 
         about = f"the upload of job {payload.job.job_id} of user {payload.job.user_id}"
-        errand = Errand(asker(Put(slot), payload.job), about, deadline, self.hold())
+        errand = Errand(asker(Put(slot), payload.job), about, deadline, hold)
         reply = await self._storage.send("PUT", slot.upload_url, _ZIP, body, errand)
         refused = put_refusal(reply.status, reply.body, about)
         if refused is not None:
             raise refused
 
     async def ask(self, ask: Ask, deadline: float, hold: float = float("inf")) -> JobStatus:
-        """One signed status query; *hold*: seconds that pictures may wait for its answer."""
+        """One signed status query."""
         ticket, caller = ask.ticket, self._caller
 
         def body() -> bytes:
@@ -129,10 +127,3 @@ class Legs:
         errand = Errand(asker(call, None), f"/{call.path}", deadline)
         reply = await caller.send(f"{caller.settings.base_url}/{call.path}", body if call.signed else None, errand)
         return read_answer(call, reply.status, reply.body, caller.wish(reply))
-
-
-def asker(step: Step, whose: Job | Ticket | None) -> Asker:
-    """Who asks, as a breaker sees it."""
-    legs: dict[type, str] = {Put: "put", Ask: "job_status", Request: "request", Call: "account"}
-    leg = legs.get(type(step), "upload")
-    return Asker(leg, whose.user_id, whose.job_id) if whose else Asker(leg, "", "")

@@ -89,6 +89,7 @@ class Poller:
 
         *known*: the latest verdict, from a ledger. *upload*: what the spans of queries are linked to.
         """
+        self._driver.dialect.check_ticket(ticket)
         now = self._clock.monotonic()
         watch = self._watches.setdefault(_key(ticket), Watch(ticket, now))
         first = not watch.listeners
@@ -97,7 +98,10 @@ class Poller:
             # Whatever callbacks have been asking about before, it is news to the first who waits.
             PendingJob.__init__(watch, ticket, now, ours=ours)
         else:
+            unnamed = not self._driver.dialect.may_ask(watch.ticket)
             watch.join(ticket)
+            if unnamed:
+                self._schedule(watch)
         watch.upload = upload or watch.upload
         listener.ticket = ticket
         listener.history, listener.image_links = history, image_links
@@ -133,13 +137,15 @@ class Poller:
         *at_once*: ask now; the answer is then for the caller.
         """
         now = self._clock.monotonic()
-        # Neither the job's type nor its SmileJobID is taken from a callback: they would choose the code's meaning.
-        ticket = Ticket(said.ticket.user_id, said.ticket.job_id, UNKNOWN_JOB_TYPE)
+        ticket = said.ticket
+        if ticket.api is None:
+            # Neither the job's type nor its SmileJobID is taken from a callback: they would choose the code's meaning.
+            ticket = Ticket(ticket.user_id, ticket.job_id, UNKNOWN_JOB_TYPE)
         watch = self._watches.setdefault(_key(ticket), Watch(ticket, now))
         claim = watch.claim = watch.claim or Claim(now)
         answer = claim.ask(said, later) if at_once else None
         if answer is None:
-            claim.keep(said.code, later, now)
+            claim.keep(said, later, now)
         self._schedule(watch)
         return answer
 
@@ -162,10 +168,17 @@ class Poller:
             self._spread(watch, verdict)
             self._schedule(watch)
 
+    def named(self, ticket: Ticket) -> None:
+        """Take note of the provider's name for a job, which somebody may wait for."""
+        watch = self.watch_of(ticket)
+        if watch is not None:
+            watch.ticket = replace(watch.ticket, smile_job_id=ticket.smile_job_id, api=ticket.api)
+            self._schedule(watch)
+
     def hurry(self, ticket: Ticket) -> None:
         """Ask about this job now, if anybody waits for it."""
         watch = self.watch_of(ticket)
-        if watch is not None and not watch.asking:
+        if watch is not None and not watch.asking and self._driver.dialect.may_ask(watch.ticket):
             self._ask_at(watch, self._clock.monotonic())
 
     async def run(self) -> None:
@@ -257,7 +270,7 @@ class Poller:
             return
         for heard in watch.claim.answer(found, watch.ticket.job_id, self._clock.monotonic()):
             quietly(self._spawn, heard, found)
-        if not watch.claim.codes:
+        if not watch.claim.said:
             watch.claim = None
             self._forget_if_idle(watch)
 
@@ -298,7 +311,7 @@ class Poller:
             return
         now = self._clock.monotonic()
         due = FAR if watch.claim is None else watch.claim.due
-        if watch.listeners:
+        if watch.listeners and self._driver.dialect.may_ask(watch.ticket):
             due = min(due, now + watch.delay(self._rhythm, now))
         self._ask_at(watch, due)
 

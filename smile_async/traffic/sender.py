@@ -13,19 +13,20 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from smile_async.errors import BadConfiguration, InvalidJob, LedgerFailed, SmileError
+from smile_async.errors import BadConfiguration, InvalidJob, JobExists, LedgerFailed, SmileError
 from smile_async.jobs.job import Job
 from smile_async.jobs.product import Family
 from smile_async.jobs.ticket import Ticket
 from smile_async.limits import Limits
 from smile_async.log import log
 from smile_async.protocol.steps import Fault, Reach, Sent
-from smile_async.protocol.v1.submission import Submission
+from smile_async.protocol.submission import Submission
 from smile_async.timing.clock import Clock
 from smile_async.traffic.driver import Driver
 from smile_async.traffic.origin import HOLD, Parked
 from smile_async.traffic.payload import Payload, read
 from smile_async.traffic.readers import InThread, Readers
+from smile_async.traffic.taken import Taken, request_of
 from smile_async.traffic.telemetry import link_to, span
 from smile_async.transport.limiter import RateLimiter
 
@@ -77,11 +78,15 @@ class Sender:
     ) -> None:
         self._ledger = ledger
         self._driver = driver
+        self._seal = driver.dialect.signer.seal
+        self.submission = driver.dialect.submission
+        #: Where the API makes a second job of a job_id, those it has taken.
+        self.taken = Taken()
         self._clock = clock
         self._here = _Lane(limits.uploads, in_thread)
         self._elsewhere = _Lane(limits.uploads, in_thread)
         self._places = anyio.Semaphore(limits.uploads, fast_acquire=True)
-        driver.legs.hold = lambda: 0.0 if len(self._sending) > limits.uploads else HOLD
+        driver.dialect.hold = lambda: 0.0 if len(self._sending) > limits.uploads else HOLD
         self._rate = RateLimiter(limits.jobs_per_second, clock)
         self._unfinished: OrderedDict[Key, tuple[tuple[bytes, bytes], Reach, float | None]] = OrderedDict()
         #: Jobs on their way, and what is set when each has come to an end.
@@ -108,7 +113,7 @@ class Sender:
         if self.on_job is not None:
             self.on_job(submission.job)
         try:
-            self._driver.check(submission.job)
+            self._driver.dialect.check(submission.job)
             with anyio.move_on_after(max(0.0, deadline - self._clock.monotonic() + GRACE)):
                 return await self._alone(submission, deadline)
             raise self._late(submission)
@@ -133,7 +138,7 @@ class Sender:
 
     def _late(self, submission: Submission) -> SmileError:
         whose = f"job {submission.job.job_id} of user {submission.job.user_id}"
-        outage = self._driver.outage and f", in {self._driver.outage}"
+        outage = self._driver.dialect.outage and f", in {self._driver.dialect.outage}"
         why = f"{submission.stage} before its patience was over{outage}"
         late = submission.late(f"{whose}: {why}: {_CURE}")
         self._note_failure(submission, late)
@@ -142,7 +147,7 @@ class Sender:
     @property
     def outage(self) -> str:
         """What there is to say of an outage under way, "" if there is none."""
-        return self._driver.outage
+        return self._driver.dialect.outage
 
     async def _alone(self, submission: Submission, deadline: float) -> Ticket:
         """Who sends the same job meanwhile, by a double click, comes to its end first: then there is one to resume."""
@@ -182,7 +187,7 @@ class Sender:
         # As for a new call with the same job: it is resumed if these are the same pictures.
         submission.reach = Reach.NOTHING
         try:
-            if (parked := self._driver.parked(submission.job)) is not None:
+            if (parked := self._driver.dialect.parked(submission.job)) is not None:
                 return parked
             return await self._begun(submission, payload, deadline)
         finally:
@@ -191,10 +196,24 @@ class Sender:
     async def _begun(self, submission: Submission, payload: Payload, deadline: float) -> Ticket | Parked:
         if self._ledger is not None and await self._recalled(self._ledger, submission, payload):
             return submission.ticket
+        if self._driver.dialect.doubles and self._repeats(submission, payload):
+            return submission.ticket
         return await self._walk(submission, payload, deadline)
 
+    def _repeats(self, submission: Submission, payload: Payload) -> bool:
+        """Whether the API has taken this very request from this session. Raises JobExists if it was another."""
+        key = (submission.job.user_id, submission.job.job_id)
+        ticket, request = self.taken.of(*key) or (None, None)
+        lost = self._unfinished.get(key)
+        if (request is not None and request != request_of(payload)) or (lost is not None and lost[0] != payload.whose):
+            why = "this session has sent another request under this job_id: give a new job its own"
+            raise JobExists(f"job {key[1]} of user {key[0]}: {why}", status=409)
+        if ticket is not None:
+            submission.ticket, submission.recalled = ticket, True
+        return ticket is not None
+
     def _subject(self, submission: Submission) -> bytes:
-        return self._driver.caller.signer.seal(submission.job.subject())
+        return self._seal(submission.job.subject())
 
     async def _loaded(self, submission: Submission, *, again: bool) -> Payload:
         """The pictures, and a place to send them from: as many jobs again as have one may be read ahead.
@@ -259,6 +278,8 @@ class Sender:
             raise
         else:
             self.submitted += 1
+            if self._driver.dialect.doubles:
+                self.taken.note(ticket, request_of(payload))
             if self._ledger is not None:
                 self._ledger.accepted(ticket)
                 if submission.known is not None:

@@ -22,8 +22,7 @@ from smile_async.jobs.ticket import Ticket, checked_ticket
 from smile_async.jobs.verdict import Verdict
 from smile_async.limits import Limits
 from smile_async.log import log
-from smile_async.protocol.v1.one_request import submission_of
-from smile_async.protocol.v1.submission import Submission
+from smile_async.protocol.submission import Submission
 from smile_async.timing.clock import Clock
 from smile_async.traffic.outcomes import Failed, Finished, Item, Outcome
 from smile_async.traffic.poller import Poller
@@ -213,7 +212,7 @@ class Stream:
             del item
 
     def _begun(self, job: Job) -> Submission:
-        submission = submission_of(job)
+        submission = self._sender.submission(job)
         self._sending.add(submission)
         return submission
 

@@ -22,7 +22,18 @@ from smile_async.protocol.steps import Ask
 from smile_async.timing.timers import Entry
 from smile_async.traffic.pending import PendingJob
 
-__all__ = ["Answer", "Claim", "Heard", "Listener", "Until", "Watch", "falls_short", "own_copy", "still_pending"]
+__all__ = [
+    "Answer",
+    "Claim",
+    "Heard",
+    "Listener",
+    "Until",
+    "Watch",
+    "agreed",
+    "falls_short",
+    "own_copy",
+    "still_pending",
+]
 
 
 Until = Literal["decision", "final"]
@@ -74,10 +85,11 @@ class Listener:
 class Claim:
     """The codes that callbacks claim for one job, and who wants to hear when status has caught up with them."""
 
-    __slots__ = ("_asking", "_since", "codes", "due", "heard")
+    __slots__ = ("_asking", "_since", "due", "heard", "said")
 
     def __init__(self, now: float) -> None:
-        self.codes: set[str] = set()
+        #: By code, what the callback that claims it says besides.
+        self.said: dict[str, Verdict] = {}
         self.heard: list[Heard] = []
         #: When to ask at the latest (monotonic seconds); 0 while somebody waits for the very next answer.
         self.due = float("inf")
@@ -91,10 +103,10 @@ class Claim:
         self.due = 0.0
         return answer
 
-    def keep(self, code: str, later: Heard | None, now: float) -> None:
-        """Go on asking until status has caught up with *code*, and tell *later*."""
-        if len(self.codes) < CLAIMS:
-            self.codes.add(code)
+    def keep(self, said: Verdict, later: Heard | None, now: float) -> None:
+        """Go on asking until status has caught up with what was *said*, and tell *later*."""
+        if len(self.said) < CLAIMS:
+            self.said[said.code] = replace(said, raw={}, record={}, image_links={})
         if later is not None and later not in self.heard:
             self.heard.append(later)
         # Sooner, not later: or a stream of claims could put off the question for ever.
@@ -103,10 +115,10 @@ class Claim:
     def settled(self, status: JobStatus) -> Verdict | None:
         """The verdict of *status*, a callback's, if it has caught up with any of the codes."""
         verdict = status.verdict
-        codes = self.codes.union(said.code for said, _, _ in self._asking)
-        if verdict is None or not (verdict.final or verdict.code in codes):
+        claimed = self.said | {said.code: said for said, _, _ in self._asking}
+        if verdict is None or not (verdict.final or verdict.code in claimed):
             return None
-        for code in codes:
+        for code in claimed:
             # Judged as a code of the job's own type: the type that a callback names is the sender's to choose.
             late = classify(code, verdict.ticket.about) is Decision.PROVISIONAL
             if verdict.final and code != verdict.code and not late:
@@ -117,18 +129,18 @@ class Claim:
                     verdict.code,
                     extra={"smile_job_id": verdict.ticket.job_id, "smile_claim": code, "smile_code": verdict.code},
                 )
-        return replace(verdict, source="callback")
+        return agreed(verdict, claimed.get(verdict.code))
 
     def answer(self, found: Verdict | SmileError | None, job_id: str, now: float) -> list[Heard]:
         """Tell those who ask what was *found*, None if that is behind; who else is to hear of it."""
         others = [*self.heard] if isinstance(found, Verdict) else []
         if isinstance(found, Verdict):
-            self.codes = set() if found.final else self.codes - {found.code}
+            self.said = {} if found.final else {code: said for code, said in self.said.items() if code != found.code}
         # As long again as it has taken so far; another query within less than a second of the last is none.
         self.due = min(now + FIRST_AGAIN + now - self._since, self._since + AGAIN_FOR)
-        if self.codes and now - self._since > AGAIN_FOR - FIRST_AGAIN:
-            log.warning("a callback for job %s was never confirmed (%s)", job_id, ", ".join(sorted(self.codes)))
-            self.codes = set()
+        if self.said and now - self._since > AGAIN_FOR - FIRST_AGAIN:
+            log.warning("a callback for job %s was never confirmed (%s)", job_id, ", ".join(sorted(self.said)))
+            self.said = {}
         asking, self._asking = self._asking, []
         for said, later, answer in asking:
             if answer.done():
@@ -138,7 +150,7 @@ class Claim:
             elif found is not None and (found.final or found.code == said.code):
                 answer.set_result(found)
             else:
-                self.keep(said.code, later, now)
+                self.keep(said, later, now)
                 answer.set_result(None)
         return others
 
@@ -172,6 +184,14 @@ class Watch(PendingJob):
 def falls_short(offer: Verdict | Ask, wish: Listener | Watch) -> bool:
     """Whether a verdict has not the history or the links that somebody wants, or a query does not ask for them."""
     return (wish.history and not offer.history) or (wish.image_links and not offer.image_links)
+
+
+def agreed(verdict: Verdict, said: Verdict | None) -> Verdict:
+    """*verdict*, which status gave, as a callback's, with what *said* claims besides if it is of the same code."""
+    if said is None or said.code != verdict.code:
+        return replace(verdict, source="callback")
+    timestamp = verdict.timestamp or said.timestamp
+    return replace(verdict, source="callback", timestamp=timestamp, reason=said.reason, claims=said.claims)
 
 
 def own_copy(error: SmileError, ticket: Ticket) -> SmileError:

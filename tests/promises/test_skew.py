@@ -49,7 +49,7 @@ async def test_a_clock_a_little_off_costs_none(off: float, running: RunningSandb
         job = pictures.job()
         assert (await session.verify(job, patience=30)).approved
         assert sum(session._api.versions.values()) == 1 + running.sandbox.jobs[job.job_id].polls
-        assert session._driver.caller.server_clock.skew == 0.0
+        assert session._driver.dialect.server_clock.skew == 0.0
 
 
 async def test_a_clock_that_jumps_under_way_is_followed(running: RunningSandbox, pictures: Pictures) -> None:
@@ -89,7 +89,7 @@ async def test_a_date_of_another_age_is_not_believed(date: str, smile: ScriptedS
     async with session_of(smile) as session:
         for _ in range(2):
             assert (await session.verify(pictures.job(), patience=30)).approved
-        assert session._driver.caller.server_clock.skew == 0.0
+        assert session._driver.dialect.server_clock.skew == 0.0
         assert session.stats.retries == 0
     assert len(smile.asked["upload"]) == 2
 

@@ -3,7 +3,7 @@
 Lists are read entry by entry: what is odd in one is left out and costs none of the others.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
@@ -11,8 +11,9 @@ from urllib.parse import urlencode
 import orjson
 
 from smile_async.errors import InvalidJob, UnreadableReply
-from smile_async.jobs.catalogue import Bank, DocumentType, IdType, Products, Services
+from smile_async.jobs.catalogue import Bank, IdType, Products, Services
 from smile_async.jobs.ticket import id_flaw
+from smile_async.protocol.entries import as_object, items, pairs, read_documents, text, texts
 from smile_async.protocol.signature import Secret, SignedStamp
 from smile_async.protocol.steps import Call, Fault, Sent
 from smile_async.protocol.v1.refusals import refusal
@@ -31,8 +32,8 @@ __all__ = [
     "token_call",
 ]
 
-SERVICES = Call("services", ("hosted_web", "id_types"), signed=False)
-PRODUCTS = Call("products_config", ("idSelection", "consentRequired"))
+SERVICES: tuple[Call, ...] = (Call("services", ("hosted_web", "id_types"), signed=False),)
+PRODUCTS: tuple[Call, ...] = (Call("products_config", ("idSelection", "consentRequired")),)
 
 
 def token_call(user_id: str, job_id: str, product: str, callback_url: str) -> Call:
@@ -45,10 +46,10 @@ def token_call(user_id: str, job_id: str, product: str, callback_url: str) -> Ca
     return Call("token", ("token",), (*fields, ("callback_url", callback_url)))
 
 
-def documents_call(locale: str | None) -> Call:
+def documents_call(locale: str | None) -> tuple[Call, ...]:
     """Ask which documents' pictures can be verified, named in the language of *locale*."""
     query = f"?{urlencode({'locale': locale})}" if locale else ""
-    return Call(f"valid_documents{query}", ("valid_documents",))
+    return (Call(f"valid_documents{query}", ("valid_documents",)),)
 
 
 def account_body(call: Call, *, partner_id: str, stamp: SignedStamp) -> bytes:
@@ -82,76 +83,37 @@ def read_services(found: Mapping[str, Any]) -> Services:
     """Both generations of `/services`: by product, country and type, or by country and type alone."""
     newer = (
         _id_type(product, country, name, about)
-        for product, countries in _pairs(found.get("hosted_web"))
-        for country, listed in _pairs(countries)
-        for name, about in _pairs(_object(listed).get("id_types"))
+        for product, countries in pairs(found.get("hosted_web"))
+        for country, listed in pairs(countries)
+        for name, about in pairs(as_object(listed).get("id_types"))
     )
     older = (
         _id_type("", country, name, {"required_fields": fields})
-        for country, types in _pairs(found.get("id_types"))
-        for name, fields in _pairs(types)
+        for country, types in pairs(found.get("id_types"))
+        for name, fields in pairs(types)
     )
-    banks = (Bank(_text(bank, "name"), _text(bank, "code")) for bank in _items(found.get("bank_codes")))
+    banks = (Bank(text(bank, "name"), text(bank, "code")) for bank in items(found.get("bank_codes")))
     return Services((*newer, *older), tuple(bank for bank in banks if bank.code), found)
 
 
 def read_products(found: Mapping[str, Any]) -> Products:
     """What this partner may use, and where consent is wanted."""
-    selection = {product: _by_country(countries) for product, countries in _pairs(found.get("idSelection"))}
+    selection = {product: _by_country(countries) for product, countries in pairs(found.get("idSelection"))}
     return Products(MappingProxyType(selection), _by_country(found.get("consentRequired")), found)
 
 
-def read_documents(found: Mapping[str, Any]) -> tuple[DocumentType, ...]:
-    """The documents of all countries."""
-    return tuple(
-        DocumentType(
-            country=_text(of, "code"),
-            id_type=_text(kind, "code"),
-            name=_text(kind, "name"),
-            country_name=_text(of, "name"),
-            continent=_text(of, "continent"),
-            has_back=kind["has_back"] if isinstance(kind.get("has_back"), bool) else None,
-            examples=_texts(kind.get("example")),
-        )
-        for listed in _items(found["valid_documents"])
-        for of in [_object(listed.get("country"))]
-        for kind in _items(listed.get("id_types"))
-    )
-
-
 def _id_type(product: str, country: str, name: str, about: object) -> IdType:
-    said = _object(about)
+    said = as_object(about)
     return IdType(
         product=product,
         country=country,
         id_type=name,
-        label=_text(said, "label"),
-        required_fields=_texts(said.get("required_fields")),
-        number_pattern=_text(said, "id_number_regex"),
-        example=_text(said, "test_data"),
+        label=text(said, "label"),
+        required_fields=texts(said.get("required_fields")),
+        number_pattern=text(said, "id_number_regex"),
+        example=text(said, "test_data"),
     )
 
 
 def _by_country(value: object) -> Mapping[str, tuple[str, ...]]:
-    return MappingProxyType({country: _texts(types) for country, types in _pairs(value)})
-
-
-def _object(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _pairs(value: object) -> Iterator[tuple[str, Any]]:
-    return iter(_object(value).items())
-
-
-def _items(value: object) -> Iterator[Mapping[str, Any]]:
-    return filter(None, map(_object, value)) if isinstance(value, list) else iter(())
-
-
-def _text(said: Mapping[str, Any], name: str) -> str:
-    value = said.get(name)
-    return value if isinstance(value, str) else ""
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+    return MappingProxyType({country: texts(types) for country, types in pairs(value)})

@@ -27,12 +27,14 @@ class Rules:
     """What a session adds to its jobs, and the bounds it holds them to.
 
     *frames*: how many liveness frames there may be. *most_bytes*: of the whole request (v3/wire.md §1).
+    *plain_callbacks*: their URLs need no TLS.
     """
 
     consent: Consent | None = None
     callback_url: str = ""
     frames: range = range(6, 9)
     most_bytes: int = 4_500_000
+    plain_callbacks: bool = False
 
 
 def consent_of(job: Job, rules: Rules) -> Consent | None:
@@ -115,7 +117,7 @@ def _about_flaw(job: Job, rules: Rules, now: float) -> str:
     if job.person is None:
         return "there is no person: give person=Person(…)"
     url = job.callback_url or rules.callback_url
-    why = url_flaw(url) if url else ""
+    why = url_flaw(url, plain=rules.plain_callbacks) if url else ""
     if why:
         return f"callback_url {why}"
     reserved = next((name for name in _RESERVED if name in job.partner_params), "")

@@ -4,21 +4,17 @@ A refusal has one of four shapes of body, or none, or AWS's: its HTTP status alo
 """
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from smile_async.errors import ForgedReply, UnreadableReply
 from smile_async.jobs.ticket import Ticket
 from smile_async.protocol.bodies import read_object
 from smile_async.protocol.v3.type_id import FITTING
 
-__all__ = ["StatusBody", "complaint_of", "named", "read_accepted", "read_list", "read_status", "text_of", "word_of"]
+__all__ = ["StatusBody", "complaint_of", "named", "read_accepted", "read_status", "text_of", "word_of"]
 
 #: Characters of a status or a reason; the longest known has 28.
 _WORD = re.compile(r"[a-z0-9_]{1,64}")
-#: The key under which each list of `/services` comes.
-_LISTS = ("bank_codes", "id_types", "valid_documents")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +77,3 @@ def read_status(body: bytes) -> StatusBody:
     if word is None:
         raise UnreadableReply("the /status reply names no status")
     return StatusBody(word, text_of(found.get("job_id")), text_of(found.get("user_id")), _line(found.get("message")))
-
-
-def read_list(body: bytes) -> Sequence[Mapping[str, Any]]:
-    """The rows in an answer of `/services`, as they came. Raises UnreadableReply."""
-    found = read_object(body, "the /services reply")
-    rows = next((found[name] for name in _LISTS if isinstance(found.get(name), list)), None)
-    if rows is None:
-        raise UnreadableReply("the /services reply holds no list")
-    return [row for row in rows if isinstance(row, dict)]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import orjson
 
@@ -17,8 +17,9 @@ from smile_async.jobs.image import media_type
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
 from smile_async.protocol.apis import ticket_flaw
-from smile_async.protocol.callback_urls import callback_url_of
+from smile_async.protocol.callback_urls import webhook_url_of
 from smile_async.protocol.signature import Secret, Signer
+from smile_async.protocol.steps import Call as Lookup
 from smile_async.protocol.v3.endpoints import Endpoint, part_name
 from smile_async.protocol.v3.multipart import Multipart, Part
 from smile_async.protocol.v3.needs import JOB_PARAM, Rules, check, check_contents, check_length, consent_of
@@ -26,13 +27,12 @@ from smile_async.protocol.v3.tokens import UNBOUND, Scope
 from smile_async.protocol.v3.type_id import FITTING
 
 __all__ = [
-    "SERVICES",
     "Call",
     "idempotency_key",
+    "lookup_call",
     "partner_id_as_sent",
     "replay_call",
     "scope_of",
-    "service_call",
     "status_call",
     "submission_call",
     "token_call",
@@ -40,8 +40,6 @@ __all__ = [
 ]
 
 _JSON = "application/json"
-#: The lists of `/services` that need no token; `id_status` needs one (v3/wire.md §7).
-SERVICES = ("bank_codes", "supported_id_types", "supported_documents", "id_status")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +120,7 @@ def _texts(job: Job, endpoint: Endpoint, rules: Rules, signer: Signer, now: floa
     consent = consent_of(job, rules)
     assert consent is not None and job.person is not None  # noqa: S101, PT018 - `check` saw both
     granted = consent.moment() or datetime.fromtimestamp(now, UTC)
-    url = job.callback_url or callback_url_of(rules.callback_url, signer, job.job_id, named=True)
+    url = job.callback_url or webhook_url_of(rules.callback_url, signer, job.job_id, now)
     told = {
         "user_id": job.user_id,
         **endpoint.fields(job),
@@ -173,15 +171,14 @@ def status_call(ticket: Ticket) -> Call:
     return Call("GET", f"/status/{_path_of(ticket)}", f"/status of job {ticket.job_id} of user {ticket.user_id}")
 
 
-def replay_call(ticket: Ticket, callback_url: str | None, seed: bytes) -> Call:
+def replay_call(ticket: Ticket, callback_url: str | None) -> Lookup:
     """`POST /replay/{TypeID}`: the webhook once more, to the job's own URL, or to *callback_url*; raises as above."""
-    body = None if callback_url is None else Multipart([Part("callback_url", callback_url.encode())], seed)
-    about = f"/replay of job {ticket.job_id} of user {ticket.user_id}"
-    return Call("POST", f"/replay/{_path_of(ticket)}", about, body)
+    fields = () if callback_url is None else (("callback_url", callback_url),)
+    return Lookup(f"replay/{_path_of(ticket)}", ("status",), fields)
 
 
-def service_call(name: str, **query: str | None) -> Call:
-    """`GET /services/{name}` of SERVICES, with what of *query* is not None."""
-    told = urlencode({key: value for key, value in query.items() if value is not None})
-    path = f"/services/{name}{'?' if told else ''}{told}"
-    return Call("GET", path, f"/services/{name}", scope=UNBOUND if name == "id_status" else None)
+def lookup_call(lookup: Lookup, seed: bytes) -> Call:
+    """What is said for *lookup*: only a signed one needs a token."""
+    parts = [Part(name, value.encode()) for name, value in lookup.fields]
+    body, method = (Multipart(parts, seed) if parts else None), "POST" if lookup.signed else "GET"
+    return Call(method, f"/{lookup.path}", f"/{lookup.path}", body, UNBOUND if lookup.signed else None)

@@ -12,13 +12,14 @@ from smile_async.errors import UnreadableReply
 from smile_async.jobs.ticket import Ticket, id_flaw
 from smile_async.jobs.verdict import JobStatus, Verdict
 from smile_async.protocol.bodies import holds_too_much, read_object
+from smile_async.protocol.callback_urls import Address
 from smile_async.protocol.v3.judging import DECISIONS, read_claims, verdict_of
 from smile_async.protocol.v3.needs import JOB_PARAM
 from smile_async.protocol.v3.replies import text_of, word_of
 from smile_async.protocol.v3.signature import FRESH_FOR, HeaderSigner
 from smile_async.protocol.v3.type_id import FITTING, made_at
 
-__all__ = ["Webhook", "agreed", "completion_flaw", "judge_webhook"]
+__all__ = ["Webhook", "completion_flaw", "judge_webhook"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,31 +92,22 @@ def judge_webhook(
 
 
 def completion_flaw(
-    hook: Webhook, ticket: Ticket, status: JobStatus, *, token_fits: bool, bound_to: Ticket | None, since: float | None
+    hook: Webhook, ticket: Ticket, status: JobStatus, *, address: Address | None, bound_to: Ticket | None
 ) -> str:
     """Why *hook* may not give *ticket* its TypeID; "" if it may: then *status*, asked about that TypeID, counts.
 
-    *token_fits*: it came to the URL with this ticket's token. *bound_to*: the ticket that has this TypeID already.
-    *since*: when the submission began (seconds since 1970, not later than the server's clock said), None if that is not
-    known. Without any of
+    *address*: what the URL proves that it came to. *bound_to*: the ticket that has this TypeID already. Without any of
     these an impostor could use one captured signature, and the TypeID of an older job that was cleared.
     """
     made = made_at(hook.type_id)
     whose = (ticket.user_id, ticket.job_id)
+    if address is None or address.job_id != ticket.job_id:
+        return "it did not come to the URL that was made for this job"
     rules = (
-        (token_fits, "it did not come to the URL that was made for this job"),
         (status.ticket.smile_job_id == hook.type_id, "status was asked about another job"),
         (status.ticket.user_id == ticket.user_id, "status names another user for that job"),
         (bound_to is None or (bound_to.user_id, bound_to.job_id) == whose, "that job belongs to another ticket"),
         (ticket.smile_job_id in (None, hook.type_id), "the ticket belongs to another job"),
-        (since is not None, "nobody knows when the submission began"),
-        (made is not None and since is not None and round(made * 1_000) >= int(since * 1_000), "that job is older"),
+        (made is not None and round(made * 1_000) >= round(address.since * 1_000), "that job is older"),
     )
     return next((why for kept, why in rules if not kept), "")
-
-
-def agreed(verdict: Verdict, hook: Webhook) -> Verdict:
-    """*verdict*, which `/status` gave, with what *hook* claims besides, if both say the same word of the same job."""
-    if (verdict.code, verdict.ticket.smile_job_id) != (hook.word, hook.type_id):
-        return verdict
-    return replace(verdict, source="callback", reason=hook.reason, claims=hook.claims, timestamp=hook.timestamp)
