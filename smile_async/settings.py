@@ -113,10 +113,10 @@ class Settings:
         callback_url: str | None,
         upload_hosts: str | Sequence[str] | None,
         insecure_callbacks: bool,
-        api: str,
-        consent: Consent | None,
-        tokens: str,
-        most_bytes: int,
+        api: str = "v1",
+        consent: Consent | None = None,
+        tokens: str = "shared",
+        most_bytes: int = 4_500_000,
     ) -> "Settings":
         """The settings, or BadConfiguration saying which one is wrong and what to do."""
         if api not in APIS:

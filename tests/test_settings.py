@@ -71,7 +71,7 @@ def test_another_server_may_be_given(given: str, base_url: str, api_host: str) -
         ({"base_url": "http://api.example.com/v1"}, "base_url is not https"),
         ({"base_url": "api.example.com/v1"}, "base_url is not a URL"),
         ({"base_url": "https://key@api.example.com/v1"}, "base_url carries a user name"),
-        ({"base_url": "https://api.example.com"}, "base_url does not end in /v1: this library speaks version 1"),
+        ({"base_url": "https://api.example.com"}, "base_url does not end in /v1: give that of api"),
         ({"base_url": "https://api.example.com/v2"}, "base_url does not end in /v1"),
         ({"callback_url": "http://shop.example/smile"}, "callback_url is not https"),
         ({"callback_url": "ftp://shop.example/", "insecure_callbacks": True}, "callback_url is not https"),

@@ -188,7 +188,7 @@ def falls_short(offer: Verdict | Ask, wish: Listener | Watch) -> bool:
 
 def agreed(verdict: Verdict, said: Verdict | None) -> Verdict:
     """*verdict*, which status gave, as a callback's, with what *said* claims besides if it is of the same code."""
-    if said is None or said.code != verdict.code:
+    if said is None or (said.code, said.ticket.smile_job_id) != (verdict.code, verdict.ticket.smile_job_id):
         return replace(verdict, source="callback")
     timestamp = verdict.timestamp or said.timestamp
     return replace(verdict, source="callback", timestamp=timestamp, reason=said.reason, claims=said.claims)

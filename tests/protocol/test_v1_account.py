@@ -84,8 +84,8 @@ def test_a_token_that_is_none(token: object) -> None:
 
 def test_documents_are_asked_for_in_a_language() -> None:
     """A locale is a query; without one there is none."""
-    assert account.documents_call("fr-FR").path == "valid_documents?locale=fr-FR"
-    assert account.documents_call(None).path == "valid_documents"
+    assert account.documents_call("fr-FR")[0].path == "valid_documents?locale=fr-FR"
+    assert account.documents_call(None)[0].path == "valid_documents"
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_answers_that_are_none(status: int, body: bytes, error: type[SmileError]
 
 def test_the_newer_services() -> None:
     """The list by product is read, and what is odd in it costs nothing else."""
-    found = account.read_answer(account.SERVICES, 200, json.dumps(NEWER).encode())
+    found = account.read_answer(account.SERVICES[0], 200, json.dumps(NEWER).encode())
     services = account.read_services(found)
     about = {"label": "Bank number", "number_pattern": "^[0-9]{11}$", "example": "00000000000"}
     bvn = IdType("enhanced_kyc", "NG", "BVN", required_fields=("country", "id_number"), **about)

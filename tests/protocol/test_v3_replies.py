@@ -28,7 +28,7 @@ from smile_async.protocol.steps import Fault, Sent
 from smile_async.protocol.v3.endpoints import ENDPOINTS
 from smile_async.protocol.v3.judging import judge_status, judge_submission
 from smile_async.protocol.v3.refusals import refusal
-from smile_async.protocol.v3.replies import complaint_of, read_accepted, read_list, read_status
+from smile_async.protocol.v3.replies import complaint_of, read_accepted, read_status
 
 TICKET = Ticket("ada", "7f3e", 2, TYPE_ID, api="v3")
 KYC, AML, FACE = JOBS[Product.ENHANCED_KYC], JOBS[Product.AML_CHECK], JOBS[Product.AUTHENTICATION]
@@ -318,19 +318,6 @@ def test_a_job_that_is_not_synchronous_has_no_name_in_a_refusal() -> None:
     with pytest.raises(Fault) as caught:
         brought(KYC, 429, said(message="ID number blocked"))
     assert isinstance(caught.value.error, IdNumberBlocked)
-
-
-@pytest.mark.parametrize("name", ["bank_codes", "id_types", "valid_documents"])
-def test_a_list_of_services_is_read(name: str) -> None:
-    """Each under its own name; what is no object in it is passed over."""
-    assert read_list(said(**{name: [{"code": "058"}, 7]})) == [{"code": "058"}]
-
-
-def test_no_list_is_unreadable() -> None:
-    """A reply without any, or with something else in its place."""
-    for body in (said(bank_codes={}), said(), b"[]"):
-        with pytest.raises(UnreadableReply):
-            read_list(body)
 
 
 def test_readers_repeat_nothing() -> None:

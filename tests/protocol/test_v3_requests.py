@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 from ground_support import KEY, NOW, jpeg, png
@@ -14,17 +14,19 @@ from v3_support import ABOUT, CONSENT, FRAMES, INFO, JOBS, PERSON, RULES, SIGNER
 
 from smile_async import Consent, Document, IdInfo, Image, Job, Product, Ticket
 from smile_async.errors import BadConfiguration, InvalidJob, SubmissionUnknown
+from smile_async.jobs.catalogue import Bank, IdType
 from smile_async.protocol.apis import product_flaw, ticket_flaw
-from smile_async.protocol.callback_urls import callback_tokens, callback_url_of
+from smile_async.protocol.callback_urls import Address, address_in, callback_url_of, fits
 from smile_async.protocol.signature import Secret, Signer
+from smile_async.protocol.v3 import services
 from smile_async.protocol.v3.endpoints import ENDPOINTS
 from smile_async.protocol.v3.needs import Rules, check, check_contents, check_length
 from smile_async.protocol.v3.requests import (
     Call,
     idempotency_key,
+    lookup_call,
     partner_id_as_sent,
     replay_call,
-    service_call,
     status_call,
     submission_call,
     token_call,
@@ -137,17 +139,23 @@ def test_a_documents_files_are_named_for_what_they_are() -> None:
 
 
 def test_the_job_is_named_in_its_callback_url() -> None:
-    """The session's URL gets our job_id and a token that only the key makes; a job's own URL is sent as it is."""
+    """The session's URL gets our job_id, the moment, and a token of both; a job's own URL is sent as it is."""
     job = JOBS[Product.AUTHENTICATION]
-    query = parse_qs(urlsplit(parts_of(call_of(job))["callback_url"][0].decode()).query)
-    assert query == {"job": ["7f3e"], "token": callback_tokens(SIGNER, "7f3e")}
+    query = urlsplit(parts_of(call_of(job))["callback_url"][0].decode()).query
+    assert address_in(query, SIGNER) == Address("7f3e", int(NOW * 1_000) / 1_000)
+    told = dict(parse_qsl(query))
+    for name, other in (("job", "7f3f"), ("at", "0"), ("at", "x"), ("token", ""), ("token", "\udcff")):
+        assert address_in(urlencode({**told, name: other}, errors="surrogatepass"), SIGNER) is None
+    assert address_in("", SIGNER) is None
     own = Job.authenticate("ada", jpeg(), callback_url="https://shop.example/own?a=b", **LIVE)
     assert parts_of(call_of(own))["callback_url"] == [b"https://shop.example/own?a=b"]
     assert "callback_url" not in parts_of(call_of(job, replace(RULES, callback_url="")))
     two = Signer("001", Secret(KEY), [Secret("older")])
-    assert len(set(callback_tokens(two, "7f3e"))) == 2
-    url = callback_url_of("https://a/b?c=d", two, "7f3e")
-    assert url == f"https://a/b?c=d&token={callback_tokens(two, '7f3e')[0]}"
+    older = urlsplit(callback_url_of("https://a/b?c=d", Signer("001", Secret("older")), "7f3e")).query
+    assert older.startswith("c=d&token=")
+    assert fits(older, two, "7f3e")
+    assert not fits(older, two, "7f3f")
+    assert not fits(older, SIGNER, "7f3e")
 
 
 def test_a_forced_result_is_sent_where_it_is_taken() -> None:
@@ -328,22 +336,32 @@ def test_a_call_names_its_headers() -> None:
 
 def test_a_replay_goes_to_the_jobs_own_url() -> None:
     """Without a URL of the caller none is sent: the session's would be the wrong one."""
-    assert replay_call(TICKET, None, b"").body is None
-    again = replay_call(TICKET, "https://shop.example/again", b"")
-    assert (again.method, again.path) == ("POST", f"/replay/{TYPE_ID}")
+    assert lookup_call(replay_call(TICKET, None), b"").body is None
+    again = lookup_call(replay_call(TICKET, "https://shop.example/again"), b"")
+    assert (again.method, again.path, again.scope) == ("POST", f"/replay/{TYPE_ID}", UNBOUND)
     assert parts_of(again) == {"callback_url": [b"https://shop.example/again"]}
 
 
-def test_services_need_no_token_but_one() -> None:
-    """Lists are open, the state of an authority is not; only what was given is asked for."""
-    call = service_call("supported_id_types", country="NG", locale=None)
-    assert (call.path, call.scope) == ("/services/supported_id_types?country=NG", None)
-    assert service_call("bank_codes").path == "/services/bank_codes"
-    assert service_call("id_status", country="NG", id_type="BVN").scope == UNBOUND
+def test_lists_need_no_token() -> None:
+    """They are open, and a locale is asked for only if it was given."""
+    calls = [lookup_call(lookup, b"") for lookup in (*services.SERVICES, *services.documents_call("fr-FR"))]
+    assert [(call.method, call.scope, call.body) for call in calls] == [("GET", None, None)] * 3
+    assert calls[-1].path == "/services/supported_documents?locale=fr-FR"
+    assert services.documents_call(None)[0].path == "services/supported_documents"
 
 
-@pytest.mark.parametrize("call", [status_call, lambda ticket: replay_call(ticket, None, b"")])
-def test_a_ticket_must_name_its_job(call: Callable[[Ticket], Call]) -> None:
+def test_lists_are_read() -> None:
+    """Kinds of ids with what each needs, and the banks; what is odd in a list costs no other entry."""
+    kind = {"country": "NG", "type": "BVN", "label": "BVN", "regex": "^[0-9]{11}$", "required_fields": ["dob", 7]}
+    bank = {"name": "First", "code": "011"}
+    found = services.read_services({"id_types": [kind, 7, {}], "bank_codes": [bank, {"name": "odd"}]})
+    assert found.id_types == (IdType("", "NG", "BVN", "BVN", ("dob",), "^[0-9]{11}$"),)
+    assert found.banks == (Bank("First", "011"),)
+    assert services.read_services({}).id_types == ()
+
+
+@pytest.mark.parametrize("call", [status_call, lambda ticket: replay_call(ticket, None)])
+def test_a_ticket_must_name_its_job(call: Callable[[Ticket], object]) -> None:
     """Without a TypeID nobody can ask; a ticket of v1, or one that would change the path, is refused."""
     with pytest.raises(SubmissionUnknown, match="only a webhook can tell") as caught:
         call(JOBS[Product.AUTHENTICATION].ticket)

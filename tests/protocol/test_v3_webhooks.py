@@ -12,11 +12,12 @@ from v3_support import HEADERS, TYPE_ID, said, signed_headers
 
 from smile_async import Decision, JobStatus, Ticket
 from smile_async.errors import ForgedReply, SmileError, StaleReply, UnreadableReply
+from smile_async.protocol.callback_urls import Address
 from smile_async.protocol.signature import Secret
 from smile_async.protocol.v3.judging import judge_status
 from smile_async.protocol.v3.signature import HeaderSigner
 from smile_async.protocol.v3.type_id import is_type_id, made_at
-from smile_async.protocol.v3.webhooks import Webhook, agreed, completion_flaw, judge_webhook
+from smile_async.protocol.v3.webhooks import Webhook, completion_flaw, judge_webhook
 
 TICKET = Ticket("ada", "7f3e", 2, api="v3")
 BODY: dict[str, Any] = {
@@ -145,14 +146,14 @@ def status(user_id: str = "ada", type_id: str = TYPE_ID) -> JobStatus:
     return judge_status(200, body, Ticket(user_id, "7f3e", 2, type_id, api="v3"), "it")
 
 
-GOOD: dict[str, Any] = {"token_fits": True, "bound_to": None, "since": NOW}
+GOOD: dict[str, Any] = {"address": Address("7f3e", NOW), "bound_to": None}
 OLDER = "job_01kdyak3sd" + TYPE_ID[14:]
 
 
 def test_a_webhook_may_complete_its_ticket() -> None:
     """With the token, the same user, a job of its own, and one that is not older: also when told twice."""
     assert completion_flaw(heard(), TICKET, status(), **GOOD) == ""
-    assert completion_flaw(heard(), TICKET, status(), **{**GOOD, "since": NOW - 5}) == ""
+    assert completion_flaw(heard(), TICKET, status(), **{**GOOD, "address": Address("7f3e", NOW - 5)}) == ""
     known = replace(TICKET, smile_job_id=TYPE_ID)
     assert completion_flaw(heard(), known, status(), **{**GOOD, "bound_to": known}) == ""
 
@@ -160,14 +161,14 @@ def test_a_webhook_may_complete_its_ticket() -> None:
 @pytest.mark.parametrize(
     ("hook", "ticket", "found", "changes", "words"),
     [
-        (heard(), TICKET, status(), {"token_fits": False}, "did not come to the URL"),
+        (heard(), TICKET, status(), {"address": None}, "did not come to the URL"),
         (heard(), TICKET, status("bob"), {}, "status names another user"),
         (heard(), TICKET, status(type_id=OLDER), {}, "status was asked about another job"),
         (heard(), TICKET, status(), {"bound_to": Ticket("ada", "other", 2, TYPE_ID)}, "belongs to another ticket"),
         (heard(), TICKET, status(), {"bound_to": Ticket("bob", "7f3e", 2, TYPE_ID)}, "belongs to another ticket"),
         (heard(), replace(TICKET, smile_job_id=OLDER), status(), {}, "the ticket belongs to another job"),
-        (heard(), TICKET, status(), {"since": None}, "nobody knows when"),
-        (heard(), TICKET, status(), {"since": NOW + 0.002}, "that job is older"),
+        (heard(), TICKET, status(), {"address": Address("other", NOW)}, "did not come to the URL"),
+        (heard(), TICKET, status(), {"address": Address("7f3e", NOW + 0.002)}, "that job is older"),
         (heard(job_id=OLDER), TICKET, status(type_id=OLDER), {}, "that job is older"),
         (heard(job_id="not-a-type-id"), TICKET, status(type_id="not-a-type-id"), {}, "that job is older"),
     ],
@@ -177,17 +178,6 @@ def test_an_impostor_completes_nothing(
 ) -> None:
     """Each of the conditions is needed: a captured signature and an older job that was cleared open no door."""
     assert words in completion_flaw(hook, ticket, found, **{**GOOD, **changes})
-
-
-def test_status_wins() -> None:
-    """Only a webhook that agrees with the status of the same job adds its reason and claims."""
-    confirmed = status().verdict
-    assert confirmed is not None
-    assert agreed(confirmed, heard()) is confirmed
-    assert agreed(confirmed, heard({"status": "clear"}, job_id=OLDER)) is confirmed
-    told = agreed(confirmed, heard({"status": "clear", "id_fields": {"full_name": "Amina"}}))
-    assert (told.approved, told.source, told.reason) == (True, "callback", None)
-    assert told.claims == {"id_fields": {"full_name": "Amina"}}
 
 
 def test_a_type_id_tells_its_time() -> None:

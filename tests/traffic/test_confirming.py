@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
-from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -44,12 +43,25 @@ def status_of(code: str) -> JobStatus:
     return JobStatus(TICKET, "2302", verdict is not None and verdict.final, verdict)
 
 
+class FakeDialect:
+    """v1 with one key, and no job that could not be asked about."""
+
+    signer = Signer("001", Secret("key"))
+
+    def check_ticket(self, ticket: Ticket) -> None:
+        """Refuse none."""
+
+    def may_ask(self, ticket: Ticket) -> bool:
+        """Ask about all."""
+        return True
+
+
 class FakeDriver:
     """Answers each query after *latency* seconds with what `answer` said when the query came."""
 
     def __init__(self, clock: HandClock) -> None:
         self.clock = clock
-        self.caller = SimpleNamespace(signer=Signer("001", Secret("key")))
+        self.dialect = FakeDialect()
         self.latency = 0.0
         self.asked: list[float] = []
         self.tickets: list[Ticket] = []
@@ -103,9 +115,10 @@ class Rig:
         self.clock = HandClock(now=0.0)
         self.driver = FakeDriver(self.clock)
         whoever: Any = self.driver
+        nobody: Any = None
         self.host = TaskHost(self.end, nothing)
         self.poller = Poller(whoever, pace.rhythm(), self.clock, 100, self.host.spawn)
-        self.confirmer = Confirmer(whoever, self.poller, self.host, self.clock)
+        self.confirmer = Confirmer(whoever, self.poller, self.host, self.clock, nobody)
         self.later: list[tuple[float, str]] = []
 
     @asynccontextmanager
@@ -224,7 +237,7 @@ async def test_a_stream_of_claims_does_not_put_off_the_question() -> None:
         watch = rig.poller.watch_of(TICKET)
         assert watch is not None
         assert watch.claim is not None
-        assert len(watch.claim.codes) == CLAIMS
+        assert len(watch.claim.said) == CLAIMS
         assert watch.claim.heard == [rig.hear]
     gaps = [later - sooner for sooner, later in pairwise(rig.driver.asked)]
     assert max(gaps) <= 1.25
@@ -414,17 +427,6 @@ async def test_jobs_counted_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None
             claim = replace(verdict_of("1221", confirmed=False), ticket=Ticket("ada", f"j{number}", 2))
             await rig.confirmer.confirm(claim)
         assert len(rig.confirmer._spent) == 3
-
-
-def test_a_token_belongs_to_one_job_and_one_key() -> None:
-    """Tokens differ by job and by key, and the present key's comes first."""
-    rig = Rig()
-    rig.driver.caller.signer = Signer("001", Secret("key"), [Secret("before")])
-    present, before = rig.confirmer.tokens("j1")
-    other: Any = FakeDriver(rig.clock)
-    assert Confirmer(other, rig.poller, rig.host, rig.clock).tokens("j1") == [present]
-    assert present != before
-    assert rig.confirmer.tokens("j2")[0] not in (present, before)
 
 
 # --- polls and callbacks, in any order and number

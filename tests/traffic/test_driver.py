@@ -502,7 +502,7 @@ async def test_a_wrong_clock_costs_one_request(hours: int, pictures: Pictures) -
         running.sandbox.enroll("ada")
         verdict = await session.verify(pictures.job())
         assert verdict.approved
-        assert abs(session._driver.caller.server_clock.skew + hours * 3600) < 10
+        assert abs(session._driver.dialect.server_clock.skew + hours * 3600) < 10
         assert (await session.status(verdict.ticket)).verdict is not None
         assert session.stats.retries == 0
 
@@ -590,7 +590,7 @@ async def test_a_right_clock_is_not_corrected_by_nonsense(smile: ScriptedSmile, 
         smile.headers["Date"] = date
         async with session_of(smile) as session:
             assert (await session.verify(pictures.job())).approved
-            assert session._driver.caller.server_clock.skew == 0.0
+            assert session._driver.dialect.server_clock.skew == 0.0
 
 
 async def test_a_clock_set_right_is_noticed(smile: ScriptedSmile, pictures: Pictures) -> None:
@@ -598,10 +598,10 @@ async def test_a_clock_set_right_is_noticed(smile: ScriptedSmile, pictures: Pict
     clock = OtherTime(3600.0)
     async with session_of(smile, clock=clock) as session:
         await session.verify(pictures.job())
-        assert session._driver.caller.server_clock.skew < -3500
+        assert session._driver.dialect.server_clock.skew < -3500
         clock.off = 0.0
         await session.verify(pictures.job())
-        assert session._driver.caller.server_clock.skew == 0.0
+        assert session._driver.dialect.server_clock.skew == 0.0
 
 
 async def test_a_clock_that_jumps_about_is_no_excuse(smile: ScriptedSmile, pictures: Pictures) -> None:

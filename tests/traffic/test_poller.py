@@ -67,11 +67,23 @@ class Ear(Listener):
             self.errors.append(end)
 
 
+class AnyTicket:
+    """Takes any ticket, and can ask about those that have *named* set, or about all."""
+
+    def check_ticket(self, ticket: Ticket) -> None:
+        """Refuse none."""
+
+    def may_ask(self, ticket: Ticket) -> bool:
+        """Ask about all but what waits for its TypeID."""
+        return ticket.api != "v3" or ticket.smile_job_id is not None
+
+
 class FakeDriver:
     """Answers status queries after *latency* virtual seconds with what `answer` says."""
 
     def __init__(self, clock: HandClock, latency: float = 0.0) -> None:
         self.clock = clock
+        self.dialect = AnyTicket()
         self.latency = latency
         self.asked: list[tuple[float, Ask]] = []
         self.busy = self.most = 0

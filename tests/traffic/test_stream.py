@@ -24,6 +24,7 @@ from smile_async.errors import (
     Unavailable,
     UserNotEnrolled,
 )
+from smile_async.protocol.signature import Secret, Signer
 from smile_async.sandbox import RunningSandbox
 from smile_async.traffic.sender import Sender
 
@@ -463,7 +464,8 @@ async def test_the_rate_is_not_saved_up_while_uploads_are_slow() -> None:
     clock = HandClock(now=0.0)
     starts: list[float] = []
 
-    driver: Any = SimpleNamespace(legs=SimpleNamespace())
+    signer = Signer("001", Secret("key"))
+    driver: Any = SimpleNamespace(dialect=SimpleNamespace(signer=signer, submission=None))
     sender = Sender(driver, Limits(uploads=2, jobs_per_second=2), clock)
 
     async def send() -> None:
