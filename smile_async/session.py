@@ -155,7 +155,7 @@ class SmileSession:
         self.poller = Poller(self._driver, pace.rhythm(), self._clock, limits.requests, self.host.spawn)
         if self._ledger is not None:
             self.poller.on_news = self._ledger.heard
-        binder = Binder(self._driver, self.poller, self._clock, self.sender.taken, self._ledger)
+        binder = Binder(self._driver, self.poller, self._clock, self._driver.taken, self._ledger)
         self.confirmer = Confirmer(self._driver, self.poller, self.host, self._clock, binder)
         #: What Smile ID can look up, and what of it this partner may use.
         self.catalogue = Catalogue(self._driver, self.host, self._clock)
@@ -273,13 +273,12 @@ class SmileSession:
         """The verdict of a job submitted before, here or elsewhere, within *patience* seconds; else StillPending."""
         self.host.check()
         waiter = Waiter(checked_until(until), self.now() + checked_patience(patience))
-        return await self._heard(checked_ticket(ticket), waiter)
+        return await self._heard(await self._known(ticket), waiter)
 
     async def status(self, ticket: Ticket, history: bool = False, image_links: bool = False) -> JobStatus:
         """One signed query: how far the job is. Raises JobNotFound, ForgedReply, Unavailable, …"""
         self.host.check()
-        ticket = checked_ticket(ticket)
-        self._driver.dialect.check_ticket(ticket)
+        ticket = await self._known(ticket)
         ask = Ask(ticket, checked_flag("history", history), checked_flag("image_links", image_links))
         try:
             return await self._driver.query(ask, self.now() + STATUS_SECONDS)
@@ -398,6 +397,15 @@ class SmileSession:
             api_http_version=self._api.version,
             storage_http_version=self._storage.version,
         )
+
+    async def _known(self, ticket: Ticket) -> Ticket:
+        """*ticket* with the name that V3 has given its job meanwhile, as far as this session or its ledger has heard."""
+        ticket = checked_ticket(ticket)
+        self._driver.dialect.check_ticket(ticket)
+        ticket = self._driver.known(ticket)
+        if self._ledger is not None and not self._driver.dialect.may_ask(ticket):
+            ticket = await self._ledger.find(ticket.user_id, ticket.job_id) or ticket
+        return ticket
 
     async def _sent(self, job: Job, deadline: float, *, later: bool = False) -> Submission:
         if not isinstance(job, Job):

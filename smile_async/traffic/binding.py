@@ -7,7 +7,7 @@ came to the URL that was made for one job, and `/status` and the TypeID itself f
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from smile_async.errors import JobNotFound
+from smile_async.errors import ForgedReply, JobNotFound, SmileError
 from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, Ticket
 from smile_async.jobs.verdict import Verdict
 from smile_async.log import log
@@ -69,7 +69,9 @@ class Binder:
         try:
             status = await self._driver.query(Ask(ticket), self._clock.monotonic() + QUERY_SECONDS)
         except Fault as fault:
-            error = fault.error.with_traceback(None)
+            error: SmileError = fault.error.with_traceback(None)
+            if isinstance(error, ForgedReply):
+                error = self._dropped(ticket, "status names another job or user")
         else:
             bound_to = None if self._ledger is None else await self._ledger.named(hook.type_id)
             why = completion_flaw(hook, known, status, address=address, bound_to=bound_to)

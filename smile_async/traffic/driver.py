@@ -32,6 +32,7 @@ from smile_async.timing.backoff import LONGEST_WISH, RetryBudget, backoff
 from smile_async.timing.clock import Clock
 from smile_async.traffic.dialect import Dialect
 from smile_async.traffic.payload import Payload
+from smile_async.traffic.taken import Taken
 
 __all__ = ["Driver"]
 
@@ -50,6 +51,8 @@ class Driver:
         #: When this session's latest jobs were accepted, by job_id, the latest last.
         self._accepted: dict[str, float] = {}
         self._retries = 0
+        #: Of an API that names jobs itself, those it has taken.
+        self.taken = Taken()
 
     @property
     def retries(self) -> int:
@@ -83,6 +86,11 @@ class Driver:
     def has_just_sent(self, ticket: Ticket) -> bool:
         """Whether this session uploaded that job so lately that /job_status may not know it yet."""
         return self._clock.monotonic() - self._accepted.get(ticket.job_id, float("-inf")) < FORGETFUL_FOR
+
+    def known(self, ticket: Ticket) -> Ticket:
+        """*ticket*, with the name that the API gave its job in the meantime."""
+        taken = None if self.dialect.may_ask(ticket) else self.taken.of(ticket.user_id, ticket.job_id)
+        return ticket if taken is None else taken[0]
 
     async def query(self, ask: Ask, deadline: float) -> JobStatus:
         """*ask*, again after passing faults, before *deadline*. Raises Fault."""

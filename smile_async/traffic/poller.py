@@ -90,6 +90,7 @@ class Poller:
         *known*: the latest verdict, from a ledger. *upload*: what the spans of queries are linked to.
         """
         self._driver.dialect.check_ticket(ticket)
+        ticket = self._driver.known(ticket)
         now = self._clock.monotonic()
         watch = self._watches.setdefault(_key(ticket), Watch(ticket, now))
         first = not watch.listeners

@@ -26,7 +26,7 @@ from smile_async.traffic.driver import Driver
 from smile_async.traffic.origin import HOLD, Parked
 from smile_async.traffic.payload import Payload, read
 from smile_async.traffic.readers import InThread, Readers
-from smile_async.traffic.taken import Taken, request_of
+from smile_async.traffic.taken import request_of
 from smile_async.traffic.telemetry import link_to, span
 from smile_async.transport.limiter import RateLimiter
 
@@ -80,8 +80,6 @@ class Sender:
         self._driver = driver
         self._seal = driver.dialect.signer.seal
         self.submission = driver.dialect.submission
-        #: Where the API makes a second job of a job_id, those it has taken.
-        self.taken = Taken()
         self._clock = clock
         self._here = _Lane(limits.uploads, in_thread)
         self._elsewhere = _Lane(limits.uploads, in_thread)
@@ -203,7 +201,7 @@ class Sender:
     def _repeats(self, submission: Submission, payload: Payload) -> bool:
         """Whether the API has taken this very request from this session. Raises JobExists if it was another."""
         key = (submission.job.user_id, submission.job.job_id)
-        ticket, request = self.taken.of(*key) or (None, None)
+        ticket, request = self._driver.taken.of(*key) or (None, None)
         lost = self._unfinished.get(key)
         if (request is not None and request != request_of(payload)) or (lost is not None and lost[0] != payload.whose):
             why = "this session has sent another request under this job_id: give a new job its own"
@@ -279,7 +277,7 @@ class Sender:
         else:
             self.submitted += 1
             if self._driver.dialect.doubles:
-                self.taken.note(ticket, request_of(payload))
+                self._driver.taken.note(ticket, request_of(payload))
             if self._ledger is not None:
                 self._ledger.accepted(ticket)
                 if submission.known is not None:

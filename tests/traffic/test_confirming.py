@@ -69,6 +69,9 @@ class FakeDriver:
         self.sent: set[str] = set()
         self.answer: Callable[[], str | SmileError] = lambda: "1221"
 
+    def known(self, ticket: Ticket) -> Ticket:
+        return ticket
+
     def has_just_sent(self, ticket: Ticket) -> bool:
         return ticket.job_id in self.sent
 

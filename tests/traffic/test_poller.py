@@ -94,6 +94,9 @@ class FakeDriver:
         #: The job that a reply to this ticket is about.
         self.subject: Callable[[Ticket], Ticket] = lambda ticket: ticket
 
+    def known(self, ticket: Ticket) -> Ticket:
+        return ticket
+
     def has_just_sent(self, ticket: Ticket) -> bool:
         return self.clock.now - self.sent.get(ticket.job_id, -FAR) < FORGETFUL_FOR
 

@@ -7,6 +7,7 @@ says is asked of `/status`, and what that does not tell (reason, id fields, link
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import unquote
 
 from smile_async.errors import UnreadableReply
 from smile_async.jobs.ticket import Ticket, id_flaw
@@ -76,7 +77,7 @@ def judge_webhook(
     params = found.get("partner_params")
     params = params if isinstance(params, Mapping) else {}
     type_id = headers.get("job-id") or text_of(params.get("job_id")) or ""
-    user_id = headers.get("user-id") or text_of(params.get("user_id")) or ""
+    user_id = _plain(headers.get("user-id", "")) or text_of(params.get("user_id")) or ""
     word = word_of(found.get("status"))
     # What is not signed is an attacker's to choose: no log line and no memory of ours takes texts of any length.
     if word is None or not FITTING.fullmatch(type_id) or id_flaw(user_id):
@@ -89,6 +90,12 @@ def judge_webhook(
         claims=read_claims(found),
         raw=found,
     )
+
+
+def _plain(header: str) -> str:
+    """A user_id that no header can carry comes percent-encoded (*inferred*), any other as it is."""
+    decoded = unquote(header)
+    return header if decoded.isascii() else decoded
 
 
 def completion_flaw(
