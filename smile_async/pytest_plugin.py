@@ -67,18 +67,32 @@ def smile_sandbox(request: pytest.FixtureRequest, smile_clock: "Clock") -> "Iter
 
 
 @pytest.fixture
-def smile_settings(smile_sandbox: "Sandbox", smile_clock: "Clock") -> Mapping[str, Any]:
-    """What a session needs to talk to the sandbox, for code that makes its own: `SmileSession(**smile_settings)`."""
-    account = {"partner_id": smile_sandbox.partner_id, "api_key": smile_sandbox.api_key}
+def smile_api() -> str:
+    """Which of Smile ID's APIs `smile_session` speaks: "v1"; override it to return "v3", in a module or a class."""
+    return "v1"
+
+
+@pytest.fixture
+def smile_settings(smile_sandbox: "Sandbox", smile_clock: "Clock", smile_api: str) -> Mapping[str, Any]:
+    """What a session needs to talk to the sandbox, for code that makes its own: `SmileSession(**smile_settings)`.
+
+    On V3 with a consent for jobs that name none.
+    """
+    account: dict[str, Any] = {"partner_id": smile_sandbox.partner_id, "api_key": smile_sandbox.api_key}
+    if smile_api != "v1":
+        from smile_async.jobs.person import Consent  # noqa: PLC0415
+
+        account |= {"api": smile_api, "consent": Consent("https://shop.example/privacy")}
     running = smile_sandbox.running
     if running is not None:
         from smile_async.timing.pacing import Pace  # noqa: PLC0415
 
         # Real time: a test does not wait for a poll as people do.
-        return {**account, "base_url": running.base_url, "ca_file": running.ca_file, "pace": Pace.fixed(0.05, 1, 0.1)}
+        base_url = running.base_url.removesuffix("v1") + smile_api
+        return {**account, "base_url": base_url, "ca_file": running.ca_file, "pace": Pace.fixed(0.05, 1, 0.1)}
     return {
         **account,
-        "base_url": IN_PROCESS_URL,
+        "base_url": IN_PROCESS_URL.removesuffix("v1") + smile_api,
         "http": _in_process(smile_sandbox, smile_clock),
         "clock": smile_clock,
         "in_thread": _at_once,

@@ -399,7 +399,7 @@ class SmileSession:
         )
 
     async def _known(self, ticket: Ticket) -> Ticket:
-        """*ticket* with the name that V3 has given its job meanwhile, as far as this session or its ledger has heard."""
+        """*ticket* with the name that V3 has given its job meanwhile, if this session or its ledger has heard it."""
         ticket = checked_ticket(ticket)
         self._driver.dialect.check_ticket(ticket)
         ticket = self._driver.known(ticket)

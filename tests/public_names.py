@@ -30,7 +30,7 @@ EXTRAS = {
     "smile_async.ledger": "Ledger State as_ledger",
     "smile_async.batch": "Flaw Planner Row Run Tally job_id_of job_of read_manifest render",
     "smile_async.workers": "Queue Worker",
-    "smile_async.pytest_plugin": "smile_callback smile_clock smile_sandbox smile_session smile_settings",
+    "smile_async.pytest_plugin": "smile_api smile_callback smile_clock smile_sandbox smile_session smile_settings",
 }
 
 

@@ -13,7 +13,7 @@ import pytest
 from callback_support import SELDOM, URL, post
 from sandbox_support import sign
 
-from smile_async import CallbackReceiver, Consent, Decision, Job, Person, SmileSession, Ticket, Verdict
+from smile_async import CallbackReceiver, Decision, Job, Person, SmileSession, Ticket, Verdict
 from smile_async.errors import BadConfiguration, InvalidJob, StillPending, SubmissionUnknown, UnreadableReply
 from smile_async.sandbox import JobRecord, Sandbox
 from smile_async.testing import LIVENESS, SELFIE_JPEG
@@ -93,13 +93,17 @@ class Desk:
 async def desk_of(settings: dict[str, Any], sandbox: Sandbox, **options: Any) -> AsyncIterator[Desk]:
     """A desk whose session has these *options*."""
     hooks = Webhooks()
-    base_url = settings["base_url"].removesuffix("/v1") + "/v3"
-    told = {**settings, "base_url": base_url, "api": "v3", "consent": Consent("https://shop.test/privacy")}
     async with (
-        SmileSession(**{**told, "callback_url": URL, "pace": SELDOM, **options}) as session,
+        SmileSession(**{**settings, "callback_url": URL, "pace": SELDOM, **options}) as session,
         sandbox.sending_callbacks(hooks),
     ):
         yield Desk(sandbox, session, hooks)
+
+
+@pytest.fixture
+def smile_api() -> str:
+    """All tests here speak V3."""
+    return "v3"
 
 
 @pytest.fixture
@@ -192,8 +196,9 @@ async def test_a_session_that_never_sent_it_completes_it_too(
         assert [found async for found in later.session.pending()] == []
         assert (await later.session.verify(desk.job())).approved
         assert (await later.session.wait(ticket)).approved
+    base_url = smile_settings["base_url"].replace("/v3", "/v1")
     with pytest.raises(BadConfiguration, match="the ledger belongs to partner"):
-        async with SmileSession(**{**smile_settings, "ledger": ledger}):
+        async with SmileSession(**{**smile_settings, "ledger": ledger, "api": "v1", "base_url": base_url}):
             pass
     assert len(smile_sandbox.jobs) == 1
 

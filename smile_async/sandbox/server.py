@@ -59,6 +59,11 @@ class RunningSandbox:
         return {"partner_id": self.partner_id, "api_key": self.api_key, **where}
 
     @property
+    def account_v3(self) -> dict[str, str]:
+        """The same for a session that speaks V3: `SmileSession(**running.account_v3, consent=Consent(…))`."""
+        return {**self.account, "base_url": self.base_url_v3, "api": "v3"}
+
+    @property
     def console_url(self) -> str:
         """Where a browser finds the console, with the access token where one is needed; "" if it is switched off."""
         settings, console = self.sandbox.settings, self.sandbox.console
