@@ -40,6 +40,7 @@ def test_an_environment_is_enough(environment: str) -> None:
     assert found.api_host == found.base_url.split("/")[2]
     assert (found.callback_url, found.upload_hosts) == ("", DEFAULT_UPLOAD_HOSTS)
     assert found.signer.partner_id == "085"
+    assert checked(environment=environment, api="v3").base_url == found.base_url.replace("/v1", "/v3")
 
 
 @pytest.mark.parametrize(
@@ -73,6 +74,12 @@ def test_another_server_may_be_given(given: str, base_url: str, api_host: str) -
         ({"base_url": "https://key@api.example.com/v1"}, "base_url carries a user name"),
         ({"base_url": "https://api.example.com"}, "base_url does not end in /v1: give that of api"),
         ({"base_url": "https://api.example.com/v2"}, "base_url does not end in /v1"),
+        ({"base_url": "https://api.example.com/v3"}, "does not end in /v1: it is that of api='v3'"),
+        ({"base_url": "https://api.example.com/v1", "api": "v3"}, "does not end in /v3: it is that of api='v1'"),
+        ({"api": "v2"}, "api is 'v2': give 'v1' or 'v3'"),
+        ({"api": None}, "api is None: give 'v1' or 'v3'"),
+        ({"tokens": "many"}, "tokens is 'many': give 'shared' or 'per_job'"),
+        ({"consent": {"granted": True}}, "consent is dict: give a Consent"),
         ({"callback_url": "http://shop.example/smile"}, "callback_url is not https"),
         ({"callback_url": "ftp://shop.example/", "insecure_callbacks": True}, "callback_url is not https"),
         ({"insecure_callbacks": "false"}, "insecure_callbacks is str: give True or False"),
