@@ -28,7 +28,7 @@ STOREYS = (
     ("callbacks", "webapi", "testing"),
     ("sandbox",),
     ("batch",),
-    ("workers", "report"),
+    ("workers", "report", "doctor"),
     ("pytest_plugin", "cli"),
     ("__main__",),
 )
@@ -44,7 +44,7 @@ ONLY = {
     "sandbox": {"timing.clock", "jobs.codes", "jobs.ticket", "urls"},
 }
 #: What stands on top: nobody below imports it.
-ROOF = ("sandbox", "batch", "workers", "report", "pytest_plugin", "cli", "__main__", "webapi", "testing")
+ROOF = ("sandbox", "batch", "workers", "report", "doctor", "pytest_plugin", "cli", "__main__", "webapi", "testing")
 
 #: A pure file asks nobody for the time, for luck, for a socket or for a setting.
 IMPURE = {

@@ -9,6 +9,7 @@ import typer
 import smile_async
 from smile_async.cli.batch import batch
 from smile_async.cli.demo import demo
+from smile_async.cli.doctor import doctor
 from smile_async.cli.explain import explain
 from smile_async.cli.jobs import status, submit, verify, wait
 from smile_async.cli.output import ExitCode, aside, code_of, error_document, plain
@@ -29,7 +30,7 @@ app = typer.Typer(
     # In tables, names of options are cut on a narrow terminal.
     rich_markup_mode=None,
 )
-for command in (demo, sandbox, verify, submit, wait, status, services, explain, worker):
+for command in (demo, sandbox, verify, submit, wait, status, services, explain, doctor, worker):
     app.command()(command)
 app.add_typer(batch, name="batch")
 

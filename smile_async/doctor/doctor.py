@@ -1,0 +1,160 @@
+"""The whole examination, in the order in which one thing rests on another: what fails ends what rests on it."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from typing import Any, cast
+from uuid import uuid4
+
+from smile_async.doctor import basics
+from smile_async.doctor.examination import Examination, Note
+from smile_async.doctor.findings import Finding, Report, State
+from smile_async.doctor.lookups import lookups, web_token
+from smile_async.doctor.points import V1_POINTS
+from smile_async.doctor.reading import of_settings
+from smile_async.doctor.reading_v3 import V3_POINTS
+from smile_async.doctor.redaction import Redaction
+from smile_async.doctor.selfie import Subject, selfie_jobs
+from smile_async.doctor.thorough import refused_calls, thorough_jobs
+from smile_async.doctor.v3 import v3_account
+from smile_async.doctor.wire import Wire
+from smile_async.errors import BadConfiguration
+from smile_async.protocol.signature import Secret, format_timestamp
+from smile_async.session import SmileSession
+from smile_async.settings import Options, Settings, environment_of, environment_settings, named_as_told
+from smile_async.timing.clock import SystemClock
+from smile_async.transport.engines import engine_factory
+from smile_async.urls import is_loopback
+
+__all__ = ["Wanted", "examine"]
+
+#: Settings that are shown, by the names of the session's arguments.
+_SHOWN = ("partner_id", "api_key", "environment", "base_url", "callback_url", "ca_file", "http", "upload_hosts")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What to look at: *api* "v1" or "v3"; *selfie*: path of a picture; *patience*: seconds for each verdict."""
+
+    api: str = "v1"
+    selfie: str | None = None
+    production: bool = False
+    thorough: bool = False
+    patience: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    settings: Settings
+    options: Options
+
+    @property
+    def ca_file(self) -> str | None:
+        given = self.options.get("ca_file")
+        return None if given is None else os.fspath(given)
+
+    @property
+    def sandbox(self) -> bool:
+        """Whether its server is known to be a sandbox: the provider's, or one on this machine."""
+        host = self.settings.api_host
+        return environment_of(host) == "sandbox" or is_loopback(host)
+
+
+async def examine(told: Mapping[str, Any], wanted: Wanted, note: Note) -> Report:
+    """Examine the account of the SMILE_* variables and of what is *told* (arguments of a session); *note* is told of
+    each finding. Raises BadConfiguration for jobs at a server that is not known to be a sandbox.
+    """
+    redaction = Redaction()
+    about = {"smile_async": version("smile-async"), "api": wanted.api, "at": format_timestamp(SystemClock().time())}
+    report = Report(redaction, **about)
+    exam = Examination(report, note)
+    points = V1_POINTS if wanted.api == "v1" else V3_POINTS
+    try:
+        account = _account(told, redaction)
+    except BadConfiguration as error:
+        exam.tell(Finding("settings", State.FAILURE, str(error), "see the README's table of settings"))
+    else:
+        _check(account, wanted)
+        exam.tell(*_settings(told, account))
+        await _examined(exam, account, wanted, redaction)
+    exam.tell(*report.open_points(points))
+    return report
+
+
+def _account(told: Mapping[str, Any], redaction: Redaction) -> _Account:
+    with named_as_told(cast("Options", told)):
+        options = environment_settings(os.environ, cast("Options", told))
+        options["api_key"] = key = Secret(options["api_key"])
+        redaction.hide(key.reveal())
+        base_url = options.get("base_url")
+        if base_url is not None and base_url.rstrip("/").endswith("/v3"):
+            options["base_url"] = base_url.rstrip("/").removesuffix("/v3") + "/v1"
+        settings = Settings.checked(
+            partner_id=options["partner_id"],
+            api_key=key,
+            previous_api_keys=[],
+            environment=options.get("environment"),
+            base_url=options.get("base_url"),
+            callback_url=options.get("callback_url"),
+            upload_hosts=options.get("upload_hosts"),
+            insecure_callbacks=options.get("insecure_callbacks", False),
+        )
+        # What else a session would refuse.
+        SmileSession(**options)
+    return _Account(settings, options)
+
+
+def _check(account: _Account, wanted: Wanted) -> None:
+    if wanted.selfie is not None and not (account.sandbox or wanted.production):
+        raise BadConfiguration(
+            f"--selfie makes jobs, and {account.settings.server} is not known to be a sandbox: they may be billed. Type"
+            " --production as well if you mean it"
+        )
+
+
+def _settings(told: Mapping[str, Any], account: _Account) -> list[Finding]:
+    options, settings = account.options, account.settings
+    used = {**dict.fromkeys(_SHOWN), "http": "httpx", **options}
+    used |= {"base_url": settings.base_url, "environment": environment_of(settings.api_host) or "of its own"}
+    used["upload_hosts"] = settings.upload_hosts
+    there = {name for name in _SHOWN if os.environ.get(f"SMILE_{name.upper()}")}
+    said = {name for name, value in told.items() if value is not None}
+    return of_settings({name: used[name] for name in _SHOWN}, said, options, there)
+
+
+async def _examined(exam: Examination, account: _Account, wanted: Wanted, redaction: Redaction) -> None:
+    settings, options = account.settings, account.options
+    if not await basics.way_to(exam, settings.base_url, "API", account.ca_file, http2=True):
+        return
+    factory, _ = engine_factory(options.get("http", "httpx"), ca_file=account.ca_file, base_url=settings.base_url)
+    async with Wire(settings, factory) as wire:
+        if wanted.api == "v3":
+            await v3_account(exam, wire, redaction)
+            return
+
+        async def first() -> list[Finding]:
+            return basics.clock_and_version(await wire.get("/v1/services"), "API")
+
+        await exam.probe("http API", first)
+        if not await exam.probe("key", partial(basics.key, wire)):
+            return
+        await exam.probe("catalogue", partial(basics.lists, wire))
+        if wanted.thorough:
+            await refused_calls(exam, wire)
+        if wanted.selfie is not None:
+            await _jobs(exam, wire, account, wanted, redaction)
+
+
+async def _jobs(exam: Examination, wire: Wire, account: _Account, wanted: Wanted, redaction: Redaction) -> None:
+    assert wanted.selfie is not None  # noqa: S101 - asked for
+    subject = Subject(f"doctor-{uuid4().hex[:12]}", wanted.selfie, wanted.patience, account.sandbox)
+    async with SmileSession(**account.options) as session:
+        enrolled = await selfie_jobs(exam, wire, session, subject, account.ca_file)
+        if not subject.sandbox:
+            return
+        await exam.probe("web token's callback", partial(web_token, wire, subject.user_id, redaction))
+        await lookups(exam, wire, subject.user_id, redaction)
+        if enrolled and wanted.thorough:
+            await thorough_jobs(exam, wire, session, subject)
