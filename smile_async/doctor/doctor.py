@@ -21,10 +21,12 @@ from smile_async.doctor.thorough import refused_calls, thorough_jobs
 from smile_async.doctor.v3 import v3_account
 from smile_async.doctor.wire import Wire
 from smile_async.errors import BadConfiguration
+from smile_async.jobs.job import Job
 from smile_async.protocol.signature import Secret, format_timestamp
 from smile_async.session import SmileSession
 from smile_async.settings import Options, Settings, environment_of, environment_settings, named_as_told
 from smile_async.timing.clock import SystemClock
+from smile_async.traffic.payload import read_in_thread
 from smile_async.transport.engines import engine_factory
 from smile_async.urls import is_loopback
 
@@ -63,8 +65,10 @@ class _Account:
 
 
 async def examine(told: Mapping[str, Any], wanted: Wanted, note: Note) -> Report:
-    """Examine the account of the SMILE_* variables and of what is *told* (arguments of a session); *note* is told of
-    each finding. Raises BadConfiguration for jobs at a server that is not known to be a sandbox.
+    """Examine the account of the SMILE_* variables and of what is *told* (arguments of a session).
+
+    *note* is told of each finding as it comes. Raises BadConfiguration for jobs at a server that is not known to be a
+    sandbox, InvalidJob for a picture that is none.
     """
     redaction = Redaction()
     about = {"smile_async": version("smile-async"), "api": wanted.api, "at": format_timestamp(SystemClock().time())}
@@ -76,7 +80,7 @@ async def examine(told: Mapping[str, Any], wanted: Wanted, note: Note) -> Report
     except BadConfiguration as error:
         exam.tell(Finding("settings", State.FAILURE, str(error), "see the README's table of settings"))
     else:
-        _check(account, wanted)
+        await _check(account, wanted)
         exam.tell(*_settings(told, account))
         await _examined(exam, account, wanted, redaction)
     exam.tell(*report.open_points(points))
@@ -106,12 +110,15 @@ def _account(told: Mapping[str, Any], redaction: Redaction) -> _Account:
     return _Account(settings, options)
 
 
-def _check(account: _Account, wanted: Wanted) -> None:
-    if wanted.selfie is not None and not (account.sandbox or wanted.production):
+async def _check(account: _Account, wanted: Wanted) -> None:
+    if wanted.selfie is None:
+        return
+    if not (account.sandbox or wanted.production):
         raise BadConfiguration(
             f"--selfie makes jobs, and {account.settings.server} is not known to be a sandbox: they may be billed. Type"
             " --production as well if you mean it"
         )
+    await read_in_thread(Job.register("doctor", wanted.selfie))
 
 
 def _settings(told: Mapping[str, Any], account: _Account) -> list[Finding]:
