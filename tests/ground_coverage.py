@@ -13,6 +13,10 @@ PACKAGE = ROOT / "smile_async"
 #: Pure files, below the package: what is here decides who is let in, so nothing in it may be untested.
 GROUND = (
     *("errors.py", "urls.py", "limits.py", "settings.py", "traffic/pending.py"),
+    *(
+        f"doctor/{name}.py"
+        for name in ("answers", "findings", "points", "reading", "reading_jobs", "reading_v3", "redaction")
+    ),
     *("timing/pacing.py", "timing/backoff.py", "timing/breaker.py", "timing/timers.py", "transport/frames.py"),
     *(
         path.relative_to(PACKAGE).as_posix()

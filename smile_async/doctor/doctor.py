@@ -26,6 +26,7 @@ from smile_async.protocol.signature import Secret, format_timestamp
 from smile_async.session import SmileSession
 from smile_async.settings import Options, Settings, environment_of, environment_settings, named_as_told
 from smile_async.timing.clock import SystemClock
+from smile_async.timing.pacing import Pace
 from smile_async.traffic.payload import read_in_thread
 from smile_async.transport.engines import engine_factory
 from smile_async.urls import is_loopback
@@ -34,6 +35,8 @@ __all__ = ["Wanted", "examine"]
 
 #: Settings that are shown, by the names of the session's arguments.
 _SHOWN = ("partner_id", "api_key", "environment", "base_url", "callback_url", "ca_file", "http", "upload_hosts")
+#: Polls each half second for five, then every two: the time to a verdict is to be measured, of a handful of jobs.
+_PACE = Pace.fixed(0.5, 10, 2.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +108,7 @@ def _account(told: Mapping[str, Any], redaction: Redaction) -> _Account:
             upload_hosts=options.get("upload_hosts"),
             insecure_callbacks=options.get("insecure_callbacks", False),
         )
+        options["pace"] = _PACE
         # What else a session would refuse.
         SmileSession(**options)
     return _Account(settings, options)

@@ -114,7 +114,7 @@ def of_signed(answer: Answer, signer: Signer) -> Finding:
 
 def of_result(wanted: str, verdict: Verdict, seconds: float) -> list[Finding]:
     """The first verdict of a job with the sandbox_result *wanted*, "" for none, after *seconds*."""
-    about = verdict.ticket.product.spec.title if verdict.ticket.product else verdict.ticket.job_type
+    about = verdict.ticket.product.spec.title if verdict.ticket.product else f"job type {verdict.ticket.job_type}"
     text = f"{verdict.decision}, code {verdict.code}, after {seconds:.1f} s"
     name = f"{about} with {wanted}" if wanted else f"{about}"
     if not wanted:
