@@ -15,6 +15,7 @@ Where things live, from the ground up; a file imports from its own storey and fr
     callbacks webapi testing    its faces: an ASGI receiver, the official SDK's classes, signed replies for tests
     sandbox/                    the provider on your desk, with a console
     batch/ workers/ report/     manifests through a ledger, on one machine or many, and a page about them
+    doctor/                     what is wrong between a machine and its account, and what nobody has published
     pytest_plugin cli/          fixtures, and the command `smile-async`
 
 A name is imported when it is first asked for: where this package is installed every run of pytest loads its plugin, and

@@ -14,7 +14,7 @@ from smile_async.cli.output import ExitCode, aside, people, plain
 from smile_async.cli.sandbox import Api
 from smile_async.cli.streams import print_document
 from smile_async.doctor import Finding, Report, State
-from smile_async.doctor.doctor import Wanted, examine
+from smile_async.doctor.doctor import Wanted, blank, examine
 
 __all__ = ["doctor"]
 
@@ -55,11 +55,17 @@ def doctor(
     Settings, network, clock, key and lists; with --selfie jobs too, and what is not published of them. One line a
     finding: seconds, state, name, what was seen, cure. Exit code 0 unless something failed.
     """
-    which = api or Api(os.environ.get("SMILE_API") or Api.V1)
-    wanted = Wanted(api=which.value, selfie=selfie, production=production, thorough=thorough, patience=patience)
-    report = asyncio.run(examine(account, wanted, (lambda _: None) if json else _show))
-    if save is not None:
-        _save(report, save)
+    which = api or os.environ.get("SMILE_API") or Api.V1
+    if which not in {*Api}:
+        raise typer.BadParameter(f"SMILE_API is {which!r}: set it to v1 or v3, or unset it")
+    wanted = Wanted(api=str(which), selfie=selfie, production=production, thorough=thorough, patience=patience)
+    report = blank(wanted)
+    try:
+        asyncio.run(examine(account, wanted, report, (lambda _: None) if json else _show))
+    finally:
+        # Whoever is interrupted after a quarter of an hour keeps what was found.
+        if save is not None and report.findings:
+            _save(report, save)
     if json:
         print_document(report.to_dict())
     else:

@@ -10,7 +10,7 @@ from smile_async.doctor.answers import Answer
 from smile_async.doctor.examination import Examination
 from smile_async.doctor.findings import Finding, State
 from smile_async.doctor.network import addresses_of, connected, shaken
-from smile_async.doctor.reading import of_catalogue, of_clock, of_key, of_lists, of_silence, of_tls, of_version
+from smile_async.doctor.reading import of_catalogue, of_clock, of_key, of_lists, of_silence, of_tcp, of_tls, of_version
 from smile_async.doctor.wire import Wire
 from smile_async.errors import BadConfiguration, Unavailable
 from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, Ticket
@@ -45,46 +45,52 @@ def nobody() -> Ticket:
 
 async def way_to(exam: Examination, url: str, where: str, ca_file: str | None, *, http2: bool) -> bool:
     """Name, connection and handshake of the server at *url*, which people call *where*; whether it was reached."""
-    parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-    addresses: list[tuple[int, str]] = []
-
-    async def dns() -> list[Finding]:
-        addresses.extend(await addresses_of(host, port))
-        return [Finding(f"dns {where}", State.OK, f"{host} is {', '.join(address for _, address in addresses)}")]
-
-    if not await exam.probe(f"dns {where}", dns, leg="dns", within=NAME):
+    way = _Way(url, where)
+    if not await exam.probe(f"dns {where}", way.dns, leg="dns", within=NAME):
         return False
-    _proxy(exam, host)
-    found: list[tuple[int, str]] = []
+    _proxy(exam, way.host)
+    if not await exam.probe(f"tcp {where}", way.tcp, leg="tcp", within=ADDRESSES * CONNECT + 1):
+        return False
+    if urlsplit(url).scheme != "https":
+        return exam.tell(Finding(f"tls {where}", State.WARNING, "none: the URL is http", "give one with https"))
+    return await exam.probe(f"tls {where}", partial(way.tls, ca_file, http2=http2), leg="tls", within=CONNECT)
 
-    async def tcp() -> list[Finding]:
+
+class _Way:
+    """What is known so far of the way to one server."""
+
+    def __init__(self, url: str, where: str) -> None:
+        parts = urlsplit(url)
+        self.host = parts.hostname or ""
+        self._port = parts.port or (443 if parts.scheme == "https" else 80)
+        self._where = where
+        self._addresses: list[tuple[int, str]] = []
+
+    async def dns(self) -> list[Finding]:
+        """Its addresses."""
+        self._addresses = await addresses_of(self.host, self._port)
+        told = ", ".join(address for _, address in self._addresses)
+        return [Finding(f"dns {self._where}", State.OK, f"{self.host} is {told}")]
+
+    async def tcp(self) -> list[Finding]:
+        """The first of its addresses that takes a connection; what comes before it is forgotten."""
         failures = []
-        for family, address in addresses[:ADDRESSES]:
+        for family, address in self._addresses[:ADDRESSES]:
             try:
                 async with asyncio.timeout(CONNECT):
-                    (await connected(family, address, port)).close()
+                    (await connected(family, address, self._port)).close()
             except (OSError, TimeoutError) as error:
-                failures.append(f"{address}: {error or 'no answer'}")
+                failures.append(f"{address}: {str(error) or 'no answer'}")
                 continue
-            found.append((family, address))
-            break
-        if not found:
-            return [of_silence(f"tcp {where}", "tcp", f"port {port} of {'; '.join(failures)}")]
-        cure = f"not reached: {'; '.join(failures)}: every new connection tries these first" if failures else ""
-        state = State.WARNING if failures else State.OK
-        return [Finding(f"tcp {where}", state, f"port {port} of {found[0][1]}", cure)]
+            self._addresses = [(family, address)]
+            return [of_tcp(self._where, f"port {self._port} of {address}", failures)]
+        return [of_silence(f"tcp {self._where}", "tcp", f"port {self._port} of {'; '.join(failures)}")]
 
-    if not await exam.probe(f"tcp {where}", tcp, leg="tcp", within=ADDRESSES * CONNECT + 1):
-        return False
-    if parts.scheme != "https":
-        return exam.tell(Finding(f"tls {where}", State.WARNING, "none: the URL is http", "give one with https"))
-
-    async def tls() -> list[Finding]:
-        sock = await connected(*found[0], port)
-        return of_tls(where, await shaken(sock, host, ca_file, http2=http2), wanted="h2" if http2 else "http/1.1")
-
-    return await exam.probe(f"tls {where}", tls, leg="tls", within=CONNECT)
+    async def tls(self, ca_file: str | None, *, http2: bool) -> list[Finding]:
+        """The handshake with that address."""
+        sock = await connected(*self._addresses[0], self._port)
+        shaking = await shaken(sock, self.host, ca_file, http2=http2)
+        return of_tls(self._where, shaking, wanted="h2" if http2 else "http/1.1")
 
 
 def _proxy(exam: Examination, host: str) -> None:

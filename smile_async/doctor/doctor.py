@@ -31,7 +31,7 @@ from smile_async.traffic.payload import read_in_thread
 from smile_async.transport.engines import engine_factory
 from smile_async.urls import is_loopback
 
-__all__ = ["Wanted", "examine"]
+__all__ = ["Wanted", "blank", "examine"]
 
 #: Settings that are shown, by the names of the session's arguments.
 _SHOWN = ("partner_id", "api_key", "environment", "base_url", "callback_url", "ca_file", "http", "upload_hosts")
@@ -67,27 +67,29 @@ class _Account:
         return environment_of(host) == "sandbox" or is_loopback(host)
 
 
-async def examine(told: Mapping[str, Any], wanted: Wanted, note: Note) -> Report:
-    """Examine the account of the SMILE_* variables and of what is *told* (arguments of a session).
+def blank(wanted: Wanted) -> Report:
+    """A report without findings, dated by this machine's clock."""
+    return Report(
+        smile_async=version("smile-async"), api=wanted.api, at=format_timestamp(SystemClock().time()).partition(".")[0]
+    )
+
+
+async def examine(told: Mapping[str, Any], wanted: Wanted, report: Report, note: Note = lambda _: None) -> None:
+    """Examine the account of the SMILE_* variables and of what is *told* (arguments of a session), into *report*.
 
     *note* is told of each finding as it comes. Raises BadConfiguration for jobs at a server that is not known to be a
     sandbox, InvalidJob for a picture that is none.
     """
-    redaction = Redaction()
-    about = {"smile_async": version("smile-async"), "api": wanted.api, "at": format_timestamp(SystemClock().time())}
-    report = Report(redaction, **about)
     exam = Examination(report, note)
-    points = V1_POINTS if wanted.api == "v1" else V3_POINTS
     try:
-        account = _account(told, redaction)
+        account = _account(told, report.redaction)
     except BadConfiguration as error:
-        exam.tell(Finding("settings", State.FAILURE, str(error), "see the README's table of settings"))
+        exam.tell(Finding("settings", State.FAILURE, str(error), "see `smile-async doctor --help`, and the README"))
     else:
         await _check(account, wanted)
         exam.tell(*_settings(told, account))
-        await _examined(exam, account, wanted, redaction)
-    exam.tell(*report.open_points(points))
-    return report
+        await _examined(exam, account, wanted)
+    exam.tell(*report.open_points(V1_POINTS if wanted.api == "v1" else V3_POINTS))
 
 
 def _account(told: Mapping[str, Any], redaction: Redaction) -> _Account:
@@ -128,21 +130,21 @@ async def _check(account: _Account, wanted: Wanted) -> None:
 def _settings(told: Mapping[str, Any], account: _Account) -> list[Finding]:
     options, settings = account.options, account.settings
     used = {**dict.fromkeys(_SHOWN), "http": "httpx", **options}
-    used |= {"base_url": settings.base_url, "environment": environment_of(settings.api_host) or "of its own"}
+    used |= {"base_url": settings.base_url, "environment": environment_of(settings.api_host) or "none of Smile ID's"}
     used["upload_hosts"] = settings.upload_hosts
     there = {name for name in _SHOWN if os.environ.get(f"SMILE_{name.upper()}")}
     said = {name for name, value in told.items() if value is not None}
     return of_settings({name: used[name] for name in _SHOWN}, said, options, there)
 
 
-async def _examined(exam: Examination, account: _Account, wanted: Wanted, redaction: Redaction) -> None:
+async def _examined(exam: Examination, account: _Account, wanted: Wanted) -> None:
     settings, options = account.settings, account.options
     if not await basics.way_to(exam, settings.base_url, "API", account.ca_file, http2=True):
         return
     factory, _ = engine_factory(options.get("http", "httpx"), ca_file=account.ca_file, base_url=settings.base_url)
     async with Wire(settings, factory) as wire:
         if wanted.api == "v3":
-            await v3_account(exam, wire, redaction)
+            await v3_account(exam, wire)
             return
 
         async def first() -> list[Finding]:
@@ -155,17 +157,17 @@ async def _examined(exam: Examination, account: _Account, wanted: Wanted, redact
         if wanted.thorough:
             await refused_calls(exam, wire)
         if wanted.selfie is not None:
-            await _jobs(exam, wire, account, wanted, redaction)
+            await _jobs(exam, wire, account, wanted)
 
 
-async def _jobs(exam: Examination, wire: Wire, account: _Account, wanted: Wanted, redaction: Redaction) -> None:
+async def _jobs(exam: Examination, wire: Wire, account: _Account, wanted: Wanted) -> None:
     assert wanted.selfie is not None  # noqa: S101 - asked for
     subject = Subject(f"doctor-{uuid4().hex[:12]}", wanted.selfie, wanted.patience, account.sandbox)
     async with SmileSession(**account.options) as session:
         enrolled = await selfie_jobs(exam, wire, session, subject, account.ca_file)
         if not subject.sandbox:
             return
-        await exam.probe("web token's callback", partial(web_token, wire, subject.user_id, redaction))
-        await lookups(exam, wire, subject.user_id, redaction)
+        await exam.probe("web token's callback", partial(web_token, wire, subject.user_id, exam.report.redaction))
+        await lookups(exam, wire, subject.user_id)
         if enrolled and wanted.thorough:
             await thorough_jobs(exam, wire, session, subject)

@@ -34,16 +34,16 @@ class Finding:
 
 
 class Report:
-    """The findings so far, each cleaned as it comes in."""
+    """The findings so far, each cleaned as it comes in; *about*: what else is to stand in it."""
 
-    def __init__(self, redaction: Redaction, **about: str) -> None:
-        self._redaction = redaction
+    def __init__(self, **about: str) -> None:
+        self.redaction = Redaction()
         self._about = about
         self.findings: list[Finding] = []
 
     def add(self, finding: Finding) -> Finding:
         """Take *finding* in, and give it back as it may be shown."""
-        clean = self._redaction.clean
+        clean = self.redaction.clean
         shown = replace(finding, text=clean(finding.text), cure=clean(finding.cure))
         self.findings.append(shown)
         return shown

@@ -40,9 +40,9 @@ def _jobs(user_id: str) -> Iterator[Job]:
     yield Job.aml_check(user_id, "Doctor Examination", ["NG"], birth_year="1990")
 
 
-async def lookups(exam: Examination, wire: Wire, user_id: str, redaction: Redaction) -> None:
+async def lookups(exam: Examination, wire: Wire, user_id: str) -> None:
     """One job of each product that is asked in one request."""
-    redaction.hide(_NUMBER)
+    exam.report.redaction.hide(_NUMBER)
     for job in _jobs(user_id):
         await exam.probe(f"lookup: {job.product}", partial(_looked_up, wire, job))
 

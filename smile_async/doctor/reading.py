@@ -18,6 +18,7 @@ __all__ = [
     "of_lists",
     "of_settings",
     "of_silence",
+    "of_tcp",
     "of_tls",
     "of_version",
 ]
@@ -92,6 +93,14 @@ def of_silence(name: str, leg: str, why: str) -> Finding:
     if "certificate" in why.lower():
         cure = next((told for word, told in _CERTIFICATES.items() if word in why.lower()), _OTHER_CA)
     return Finding(name, FAILURE, why, cure)
+
+
+def of_tcp(where: str, reached: str, failures: Sequence[str]) -> Finding:
+    """A connection to *reached*, after *failures* at other addresses of that host."""
+    if not failures:
+        return Finding(f"tcp {where}", OK, reached)
+    cure = "mend or switch off what does not work here (often IPv6): each new connection may try it first"
+    return Finding(f"tcp {where}", WARNING, f"{reached}, and not {'; '.join(failures)}", cure)
 
 
 def of_tls(where: str, tls: Tls, *, wanted: str) -> list[Finding]:

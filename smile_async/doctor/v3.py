@@ -9,7 +9,6 @@ from smile_async.doctor.examination import Examination
 from smile_async.doctor.findings import Finding
 from smile_async.doctor.lookups import claims_of
 from smile_async.doctor.reading_v3 import of_lists_v3, of_nobody_v3, of_token_v3
-from smile_async.doctor.redaction import Redaction
 from smile_async.doctor.wire import Wire
 
 __all__ = ["v3_account"]
@@ -25,7 +24,7 @@ _LISTS = {
 _NOBODY = "job_00000000000000000000000000"
 
 
-async def v3_account(exam: Examination, wire: Wire, redaction: Redaction) -> bool:
+async def v3_account(exam: Examination, wire: Wire) -> bool:
     """Clock, key and lists; whether the key was accepted."""
     tokens: list[str] = []
 
@@ -39,7 +38,7 @@ async def v3_account(exam: Examination, wire: Wire, redaction: Redaction) -> boo
         answer = await wire.send("/v3/token", *headers.items())
         token = answer.found.get("token")
         if isinstance(token, str):
-            redaction.hide(token)
+            exam.report.redaction.hide(token)
             tokens.append(token)
         return of_token_v3(answer, claims_of(token), urlsplit(wire.settings.base_url).hostname or "")
 

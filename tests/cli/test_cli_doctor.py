@@ -69,14 +69,15 @@ async def test_v3(run: Run, account: RunningSandbox, monkeypatch: pytest.MonkeyP
     assert (ran.code, ran.document["api"]) == (0, "v3")
 
 
-async def test_ctrl_c_leaves_at_once() -> None:
-    """Interrupted while a server is silent, it ends with 130 within seconds."""
+async def test_ctrl_c_leaves_at_once(tmp_path: Path) -> None:
+    """Interrupted while a server is silent, it ends with 130 within seconds, and what was found so far is saved."""
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
         mute.listen()
         url = f"https://127.0.0.1:{mute.getsockname()[1]}/v1"
         env = {**os.environ, "SMILE_PARTNER_ID": "001", "SMILE_API_KEY": "a-key", "SMILE_BASE_URL": url}
-        command = (sys.executable, "-m", "smile_async", "doctor")
+        saved = tmp_path / "report.json"
+        command = (sys.executable, "-m", "smile_async", "doctor", "--save", str(saved))
         child = await asyncio.create_subprocess_exec(*command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert child.stdout is not None
         async with asyncio.timeout(60):
@@ -87,3 +88,12 @@ async def test_ctrl_c_leaves_at_once() -> None:
         await asyncio.wait_for(child.communicate(), 60)
     assert child.returncode == 130
     assert time.monotonic() - began < 8, "it waited for the handshake's ten seconds"
+    assert [found["name"] for found in json.loads(saved.read_text())["findings"]][-2:] == ["dns API", "tcp API"]
+
+
+async def test_an_unknown_api(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that names no API is bad input."""
+    monkeypatch.setenv("SMILE_API", "v2")
+    ran = await run("doctor")
+    assert ran.code == 4
+    assert "SMILE_API is 'v2'" in ran.err

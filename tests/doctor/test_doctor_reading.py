@@ -17,6 +17,7 @@ from smile_async.doctor.reading import (
     of_lists,
     of_settings,
     of_silence,
+    of_tcp,
     of_tls,
     of_version,
 )
@@ -44,7 +45,7 @@ from smile_async.doctor.reading_jobs import (
     of_window,
 )
 from smile_async.doctor.reading_v3 import of_lists_v3, of_nobody_v3, of_token_v3
-from smile_async.jobs.catalogue import Products, Services
+from smile_async.jobs.catalogue import IdType, Products, Services
 from smile_async.jobs.codes import Decision
 from smile_async.jobs.product import Product
 from smile_async.jobs.ticket import Ticket
@@ -171,6 +172,14 @@ def test_silence(leg: str, why: str, cure: str) -> None:
     assert cure in found.cure
 
 
+def test_connections() -> None:
+    """An address that does not answer is warned of, where another does."""
+    assert of_tcp("API", "port 443 of 192.0.2.1", []).state is State.OK
+    found = of_tcp("API", "port 443 of 192.0.2.1", ["2001:db8::1: unreachable"])
+    assert found.state is State.WARNING
+    assert found.text == "port 443 of 192.0.2.1, and not 2001:db8::1: unreachable"
+
+
 def test_handshakes() -> None:
     """HTTP/2 is hoped for from the API and not from the storage; a certificate that ends soon is warned of."""
     good = Tls("TLSv1.3", "h2", "A", 90)
@@ -221,6 +230,10 @@ def test_keys(seen: Answer, expected: list[State]) -> None:
 
 def test_catalogues() -> None:
     """An account without products is warned of; the generation of lists, and caching, are news or not."""
+    kinds = (IdType("enhanced_kyc", "NG", "BVN"), IdType("enhanced_kyc", "GH", "SSNIT"))
+    some = of_catalogue(Services(kinds, (), {}), Products({"enhanced_kyc": {}, "basic_kyc": {}}, {}, {}), ())
+    assert some.state is State.OK
+    assert some.text.startswith("2 kinds of id in 2 countries, 0 banks, 0 documents; the account may use basic_kyc, ")
     nothing = of_catalogue(Services((), (), {}), Products({}, {}, {}), ())
     assert (nothing.state, "may use nothing" in nothing.text) == (State.WARNING, True)
     assert of_lists(answer(hosted_web={})).state is State.EXPECTED

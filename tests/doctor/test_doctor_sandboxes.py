@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from street import ENGINES, Pictures
 from wrong_sandboxes import WRONG, Wrong
 
 from smile_async.doctor import Finding, Report, State
-from smile_async.doctor.doctor import Wanted, examine
+from smile_async.doctor.doctor import Wanted, blank, examine
 from smile_async.doctor.points import V1_POINTS
 from smile_async.errors import BadConfiguration, InvalidJob
 from smile_async.sandbox import Sandbox
@@ -22,8 +23,12 @@ from smile_async.sandbox import Sandbox
 REVIEW = 2.0
 
 
-def silent(_: Finding) -> None:
-    """Who listens to nothing."""
+async def examined(account: Mapping[str, Any], **wanted: Any) -> Report:
+    """What the doctor reports of *account*."""
+    asked = Wanted(**{"patience": 20, **wanted})
+    report = blank(asked)
+    await examine(account, asked, report)
+    return report
 
 
 def told(report: Report) -> dict[str, Finding]:
@@ -42,8 +47,8 @@ async def test_a_wrong_point_is_found(wrong: Wrong, pictures: Pictures, tmp_path
         if wrong.front is not None:
             account |= await stack.enter_async_context(wrong.front(running, tmp_path))
         selfie = pictures.selfie_path if wrong.selfie else None
-        wanted = Wanted(api=wrong.api, selfie=selfie, thorough=wrong.thorough, patience=20)
-        report = await examine({**account, **wrong.told}, wanted, silent)
+        account |= wrong.told
+        report = await examined(account, api=wrong.api, selfie=selfie, thorough=wrong.thorough)
     finding = told(report)[wrong.finding]
     assert finding.state is wrong.state, report.findings
     assert wrong.says in f"{finding.text} {finding.cure}"
@@ -59,7 +64,8 @@ async def test_all_is_well(http: str, pictures: Pictures) -> None:
     async with Sandbox.serve(review=REVIEW) as running:
         wanted = Wanted(selfie=pictures.selfie_path, patience=20)
         heard: list[Finding] = []
-        report = await examine({**running.account, "http": http}, wanted, heard.append)
+        report = blank(wanted)
+        await examine({**running.account, "http": http}, wanted, report, heard.append)
         jobs = running.sandbox.jobs
     found = told(report)
     assert not report.failed
@@ -89,7 +95,7 @@ async def test_thorough(pictures: Pictures) -> None:
     sandbox = Sandbox(review=REVIEW, url_lifetime=4.0)
     spoil(sandbox)
     async with sandbox.serve() as running:
-        report = await examine(running.account, Wanted(selfie=pictures.selfie_path, thorough=True, patience=20), silent)
+        report = await examined(running.account, selfie=pictures.selfie_path, thorough=True)
     found = told(report)
     assert not report.failed, report.findings
     assert found["timestamp window"].state is State.EXPECTED
@@ -111,7 +117,7 @@ async def test_thorough(pictures: Pictures) -> None:
 async def test_v3() -> None:
     """Of V3 too nothing is warned of, and what needs a job or a receiver is said to be open."""
     async with Sandbox.serve() as running:
-        report = await examine({**running.account, "base_url": running.base_url_v3}, Wanted(api="v3"), silent)
+        report = await examined({**running.account, "base_url": running.base_url_v3}, api="v3")
     assert {finding.state for finding in report.findings} == {State.OK, State.EXPECTED, State.UNKNOWN}
     assert told(report)["token's lifetime"].text == "900 s"
     assert told(report)["V3 webhook body"].state is State.UNKNOWN
@@ -132,8 +138,7 @@ async def test_nothing_secret_is_reported(pictures: Pictures, caplog: pytest.Log
     for leg in ("upload", "job_status", "request", "account"):
         sandbox.fault(leg, times=None, tamper=chatty)
     async with sandbox.serve() as running:
-        wanted = Wanted(selfie=pictures.selfie_path, patience=20)
-        report = await examine(running.account, wanted, silent)
+        report = await examined(running.account, selfie=pictures.selfie_path)
     shown = json.dumps(report.to_dict())
     canary = Canary(caplog, key, token, "canary-url", "00000000000", "QUJDQUJD", "canary-in-the-picture", *seen)
     canary.look(shown, report, *report.findings)
@@ -146,13 +151,13 @@ async def test_jobs_are_for_sandboxes(pictures: Pictures) -> None:
     """No job goes where it may be billed unless that is typed out; a picture that is none is refused at once."""
     account = {"partner_id": "085", "api_key": "a-key-of-production", "environment": "production"}
     with pytest.raises(BadConfiguration, match="--production"):
-        await examine(account, Wanted(selfie=pictures.selfie_path), silent)
+        await examined(account, selfie=pictures.selfie_path)
     elsewhere = {**account, "environment": None, "base_url": "https://smile.company.example/v1"}
     with pytest.raises(BadConfiguration, match=r"smile\.company\.example is not known to be a sandbox"):
-        await examine(elsewhere, Wanted(selfie=pictures.selfie_path), silent)
+        await examined(elsewhere, selfie=pictures.selfie_path)
     async with Sandbox.serve() as running:
         with pytest.raises(InvalidJob, match="can not be opened"):
-            await examine(running.account, Wanted(selfie="/nowhere/face.jpg"), silent)
+            await examined(running.account, selfie="/nowhere/face.jpg")
         assert not running.sandbox.jobs
 
 
@@ -160,9 +165,7 @@ async def test_production_makes_two_jobs(pictures: Pictures, monkeypatch: pytest
     """Where jobs may be billed there is a registration and an authentication, and no sandbox_result."""
     monkeypatch.setattr("smile_async.doctor.doctor.is_loopback", lambda _: False)
     async with Sandbox.serve() as running:
-        report = await examine(
-            running.account, Wanted(selfie=pictures.selfie_path, production=True, thorough=True, patience=20), silent
-        )
+        report = await examined(running.account, selfie=pictures.selfie_path, production=True, thorough=True)
         jobs = list(running.sandbox.jobs.values())
     assert [job.job_type for job in jobs] == [4, 2]
     assert not any("sandbox_result" in job.partner_params for job in jobs)
@@ -173,7 +176,7 @@ async def test_settings_that_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a session would refuse is a finding with its cure, and every point is still unknown."""
     for name in ("SMILE_PARTNER_ID", "SMILE_API_KEY", "SMILE_BASE_URL", "SMILE_ENVIRONMENT"):
         monkeypatch.delenv(name, raising=False)
-    report = await examine({"partner_id": "001"}, Wanted(), silent)
+    report = await examined({"partner_id": "001"})
     first, *others = report.findings
     assert (first.name, first.state) == ("settings", State.FAILURE)
     assert "SMILE_API_KEY is not set" in first.text
@@ -193,7 +196,7 @@ async def test_a_probe_ends() -> None:
         account = {"partner_id": "001", "api_key": "a-key", "base_url": url}
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("smile_async.doctor.basics.CONNECT", 0.3)
-            report = await asyncio.wait_for(examine(account, Wanted(), silent), 30)
+            report = await asyncio.wait_for(examined(account), 30)
         for writer in hung:
             writer.transport.abort()
     tls = told(report)["tls API"]
