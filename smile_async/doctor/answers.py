@@ -71,17 +71,23 @@ class Presigned:
 
 
 def presigned(url: str) -> Presigned:
-    """Read *url*, which nobody is shown; of a URL that is none, what is left."""
-    parts = urlsplit(url)
+    """Read *url*, which nobody is shown; of a text that is no URL nothing."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or 443
+    except ValueError:
+        return Presigned("", 443, "", None)
     query = {name.lower(): values[0] for name, values in parse_qs(parts.query).items()}
-    host, port = parts.hostname or "", parts.port or 443
     if "x-amz-signature" in query:
         begun = _AMAZON_DATE.fullmatch(query.get("x-amz-date", ""))
         since = parse_timestamp("{}-{}-{}T{}:{}:{}Z".format(*begun.groups())) if begun else None
-        lasts = query.get("x-amz-expires", "")
-        until = since + int(lasts) if since is not None and lasts.isdecimal() else None
+        lasts = _seconds(query.get("x-amz-expires", ""))
+        until = since + lasts if since is not None and lasts is not None else None
         return Presigned(host, port, f"AWS version 4 ({query.get('x-amz-algorithm', 'no algorithm')})", until)
     if {"awsaccesskeyid", "signature"} <= query.keys():
-        until = float(query["expires"]) if query.get("expires", "").isdecimal() else None
-        return Presigned(host, port, "AWS version 2 (query string)", until)
+        return Presigned(host, port, "AWS version 2 (query string)", _seconds(query.get("expires", "")))
     return Presigned(host, port, "", None)
+
+
+def _seconds(text: str) -> float | None:
+    return float(text) if text.isdecimal() else None

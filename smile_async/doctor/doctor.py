@@ -119,6 +119,8 @@ def _account(told: Mapping[str, Any], redaction: Redaction) -> _Account:
 async def _check(account: _Account, wanted: Wanted) -> None:
     if wanted.selfie is None:
         return
+    if wanted.api == "v3":
+        raise BadConfiguration("--selfie makes jobs of v1 alone: give --api v1")
     if not (account.sandbox or wanted.production):
         raise BadConfiguration(
             f"--selfie makes jobs, and {account.settings.server} is not known to be a sandbox: they may be billed. Type"
@@ -156,7 +158,12 @@ async def _examined(exam: Examination, account: _Account, wanted: Wanted) -> Non
         await exam.probe("catalogue", partial(basics.lists, wire))
         if wanted.thorough:
             await refused_calls(exam, wire)
-        if wanted.selfie is not None:
+        if wanted.selfie is None:
+            for host in settings.upload_hosts:
+                # Of a pinned host the way is known before an upload; a sandbox on this machine has a port of its own.
+                if not host.startswith("*.") and not is_loopback(host):
+                    await basics.way_to(exam, f"https://{host}", "storage", account.ca_file, http2=False)
+        else:
             await _jobs(exam, wire, account, wanted)
 
 

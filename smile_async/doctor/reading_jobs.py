@@ -55,7 +55,7 @@ def _point(name: str, as_expected: bool, text: str) -> Finding:
 def of_prepared(answer: Answer) -> Finding:
     """The answer to /upload."""
     if answer.status == 200 and answer.code == "2202" and isinstance(answer.found.get("upload_url"), str):
-        kind = type(answer.found["code"]).__name__
+        kind = type(answer.found.get("code")).__name__
         return Finding("upload prepared", OK, f"2202 as {kind}, with {', '.join(sorted(answer.found))}")
     cure = "see `smile-async explain` for the code; ask Smile ID whether SmartSelfie is enabled for this account"
     return Finding("upload prepared", FAILURE, f"refused: {answer.said}", cure)

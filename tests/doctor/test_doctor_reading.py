@@ -5,6 +5,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from smile_async.doctor import State
 from smile_async.doctor.answers import Answer, Presigned, answer_of, presigned
@@ -119,6 +121,8 @@ def test_signatures(fields: dict[str, Any], flaw: str) -> None:
         ),
         ("https://elsewhere.example/x?sig=1", Presigned("elsewhere.example", 443, "", None)),
         ("nothing", Presigned("", 443, "", None)),
+        ("https://[::1/x", Presigned("", 443, "", None)),
+        ("https://a.example:99999999/x", Presigned("", 443, "", None)),
     ],
 )
 def test_presigned_urls(url: str, told: Presigned) -> None:
@@ -377,6 +381,50 @@ def test_v3() -> None:
     lists = {"bank_codes": ("bank_codes", answer(bank_codes=[1]))}
     assert of_lists_v3(lists).state is State.OK
     assert of_lists_v3({**lists, "config": ("idSelection", answer(404))}).state is State.WARNING
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just("https://[::1/x"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+_NAMES = (
+    "upload_url",
+    "code",
+    "timestamp",
+    "signature",
+    "job_complete",
+    "history",
+    "image_links",
+    "ResultCode",
+    "token",
+)
+_SHAPES = st.dictionaries(st.sampled_from((*_NAMES, "result", "status", "hosted_web", "bank_codes")), _JSON)
+
+
+@given(_SHAPES, st.sampled_from(["", "2202", "2215", "2304"]), st.sampled_from([200, 400, 500]))
+def test_nothing_is_too_odd(found: dict[str, Any], code: str, status: int) -> None:
+    """Whatever JSON a server sends, it is a finding and not a crash."""
+    seen = answer(status, code, **found)
+    said = [
+        *of_key(seen),
+        of_lists(seen),
+        of_prepared(seen),
+        of_waiting(seen),
+        of_duplicate(seen),
+        of_signed(seen, SIGNER),
+        of_provisional(seen),
+        of_history(seen, "ada"),
+        of_links(seen, 0.0),
+        *of_lookup(Product.AML_CHECK, seen, SIGNER),
+        *of_record(Product.AML_CHECK, seen, 0.0),
+        *of_second_lookup(Product.AML_CHECK, seen),
+        *of_token(seen, found),
+        *of_token_v3(seen, found, "a.example"),
+        of_nobody_v3(seen),
+        of_lists_v3({"bank_codes": ("bank_codes", seen)}),
+    ]
+    assert all(each.name and each.text for each in said)
 
 
 def test_claims() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,8 @@ async def test_jobs_are_for_sandboxes(pictures: Pictures) -> None:
     with pytest.raises(BadConfiguration, match=r"smile\.company\.example is not known to be a sandbox"):
         await examined(elsewhere, selfie=pictures.selfie_path)
     async with Sandbox.serve() as running:
+        with pytest.raises(BadConfiguration, match="--api v1"):
+            await examined(running.account, api="v3", selfie=pictures.selfie_path)
         with pytest.raises(InvalidJob, match="can not be opened"):
             await examined(running.account, selfie="/nowhere/face.jpg")
         assert not running.sandbox.jobs
@@ -201,3 +204,18 @@ async def test_a_probe_ends() -> None:
             writer.transport.abort()
     tls = told(report)["tls API"]
     assert (tls.state, "no answer within" in tls.text) == (State.FAILURE, True)
+
+
+async def test_a_resolver_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that is never answered for costs its time, and keeps nobody from leaving."""
+    answered = threading.Event()
+    monkeypatch.setattr("smile_async.doctor.basics.NAME", 0.2)
+    monkeypatch.setattr("smile_async.doctor.network.socket.getaddrinfo", lambda *_, **__: answered.wait())
+    account = {"partner_id": "001", "api_key": "a-key", "base_url": "https://smile.example/v1"}
+    try:
+        report = await asyncio.wait_for(examined(account), 30)
+    finally:
+        answered.set()
+    dns = told(report)["dns API"]
+    assert (dns.state, "resolver" in dns.cure) == (State.FAILURE, True)
+    assert "tcp API" not in told(report)

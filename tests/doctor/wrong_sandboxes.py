@@ -190,6 +190,7 @@ _OTHER_KEY = {"api_key": "another-key-0b1946"}
 WRONG = (
     # The way there.
     Wrong("a name nobody knows", "dns API", State.FAILURE, "resolver", told={"base_url": "https://api.invalid/v1"}),
+    Wrong("a storage nobody knows", "dns storage", State.FAILURE, "resolver", told={"upload_hosts": "bucket.invalid"}),
     Wrong("a port nobody listens at", "tcp API", State.FAILURE, "firewall", front=closed),
     Wrong("no TLS", "tls API", State.FAILURE, "no TLS that we know", front=not_tls),
     Wrong("a wrong CA", "tls API", State.FAILURE, "SMILE_CA_FILE", front=served(trusted=False)),
