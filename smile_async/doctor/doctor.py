@@ -19,6 +19,7 @@ from smile_async.doctor.redaction import Redaction
 from smile_async.doctor.selfie import Subject, selfie_jobs
 from smile_async.doctor.thorough import refused_calls, thorough_jobs
 from smile_async.doctor.v3 import v3_account
+from smile_async.doctor.v3_jobs import V3Jobs
 from smile_async.doctor.wire import Wire
 from smile_async.errors import BadConfiguration
 from smile_async.jobs.job import Job
@@ -119,13 +120,13 @@ def _account(told: Mapping[str, Any], redaction: Redaction) -> _Account:
 async def _check(account: _Account, wanted: Wanted) -> None:
     if wanted.selfie is None:
         return
-    if wanted.api == "v3":
-        raise BadConfiguration("--selfie makes jobs of v1 alone: give --api v1")
     if not (account.sandbox or wanted.production):
         raise BadConfiguration(
             f"--selfie makes jobs, and {account.settings.server} is not known to be a sandbox: they may be billed. Type"
             " --production as well if you mean it"
         )
+    if wanted.api == "v3" and not account.sandbox:
+        raise BadConfiguration("a job of V3 needs a person and their consent, which only a sandbox makes up")
     await read_in_thread(Job.register("doctor", wanted.selfie))
 
 
@@ -146,7 +147,7 @@ async def _examined(exam: Examination, account: _Account, wanted: Wanted) -> Non
     factory, _ = engine_factory(options.get("http", "httpx"), ca_file=account.ca_file, base_url=settings.base_url)
     async with Wire(settings, factory) as wire:
         if wanted.api == "v3":
-            await v3_account(exam, wire)
+            await _examined_v3(exam, wire, wanted)
             return
 
         async def first() -> list[Finding]:
@@ -167,9 +168,19 @@ async def _examined(exam: Examination, account: _Account, wanted: Wanted) -> Non
             await _jobs(exam, wire, account, wanted)
 
 
+async def _examined_v3(exam: Examination, wire: Wire, wanted: Wanted) -> None:
+    token = await v3_account(exam, wire)
+    if token is not None and wanted.selfie is not None:
+        await V3Jobs(wire, token, _made_up(), wanted.selfie, wanted.patience).all(exam, thorough=wanted.thorough)
+
+
+def _made_up() -> str:
+    return f"doctor-{uuid4().hex[:12]}"
+
+
 async def _jobs(exam: Examination, wire: Wire, account: _Account, wanted: Wanted) -> None:
     assert wanted.selfie is not None  # noqa: S101 - asked for
-    subject = Subject(f"doctor-{uuid4().hex[:12]}", wanted.selfie, wanted.patience, account.sandbox)
+    subject = Subject(_made_up(), wanted.selfie, wanted.patience, account.sandbox)
     async with SmileSession(**account.options) as session:
         enrolled = await selfie_jobs(exam, wire, session, subject, account.ca_file)
         if not subject.sandbox:

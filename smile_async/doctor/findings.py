@@ -52,7 +52,7 @@ class Report:
         """Of *points*, those that no finding answers: each still unknown, and what it takes to know it."""
         told = {finding.name.partition(":")[0] for finding in self.findings}
         return [
-            Finding(point.name, State.UNKNOWN, f"{point.question} (wire.md {point.section})", point.how)
+            Finding(point.name, State.UNKNOWN, f"{point.question} ({point.reference} {point.section})", point.how)
             for point in points
             if point.name not in told
         ]

@@ -21,6 +21,7 @@ class Point:
     quote: str
     question: str
     how: str
+    reference: str = "wire.md"
 
 
 def _status_of(code: str, quote: str, how: str, section: str = "§9") -> Point:

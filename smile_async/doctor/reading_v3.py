@@ -8,7 +8,19 @@ from smile_async.doctor.answers import Answer
 from smile_async.doctor.findings import Finding, State
 from smile_async.doctor.points import Point
 
-__all__ = ["V3_POINTS", "of_lists_v3", "of_nobody_v3", "of_token_v3"]
+__all__ = [
+    "V3_POINTS",
+    "of_enrolled_again",
+    "of_forced",
+    "of_frames",
+    "of_fresh",
+    "of_lists_v3",
+    "of_nobody_v3",
+    "of_reuse",
+    "of_submitted",
+    "of_token_v3",
+    "of_word",
+]
 
 _KEY = (
     "give the API key of the portal (the auth_token of a mobile smile_config is refused here) and the partner id of the"
@@ -20,20 +32,24 @@ LIFETIME = 900
 _RECEIVER = "mount a CallbackReceiver where Smile ID can reach it"
 _SUPPORT = "ask Smile ID: nothing a client may do tells it"
 
-#: §17 of what is known of V3, and what its sections leave open.
+_SELFIE = "run with --selfie PICTURE"
+
+
+def _point(name: str, section: str, quote: str, question: str, how: str) -> Point:
+    return Point(name, section, quote, question, how, "v3/wire.md")
+
+
 V3_POINTS = (
-    Point("idempotency", "V3", "", "whether submissions other than aml/sync honour an idempotency key", _SUPPORT),
-    Point("V3 enrolment", "V3", "", "whether an enrolled user is refused at once", "run with --selfie"),
-    Point("V3 webhook body", "V3", "", "what a SmartSelfie webhook holds, product names among it", _RECEIVER),
-    Point("V3 webhook retries", "V3", "", "after how long a webhook is sent again", _RECEIVER),
-    Point("V3 fresh job", "V3", "", "whether a job that was just accepted is ever not found", "run with --selfie"),
-    Point("V3 token reuse", "V3", "", "whether a token is good for several submissions", "run with --selfie"),
-    Point("V3 webhook signature", "V3", "", "which form of the partner id signs webhooks", _RECEIVER),
-    Point("V3 limit of requests", "V3", "", "how many requests a second are taken", _SUPPORT),
-    Point("V3 retention", "V3", "", "how long a job is kept", "ask for a job's status a month later"),
-    Point("V3 sandbox_result", "V3", "", "whether sandbox_result or the identity decides", "run with --selfie"),
-    Point("V3 body signing", "V3", "", "how accounts with HMAC signing sign a body", _SUPPORT),
-    Point("V3 sizes", "V3", "", "how large a picture may be", _SUPPORT),
+    _point("V3 limit of requests", "§1", "rate limits, and whether", "how many requests a second are taken", _SUPPORT),
+    _point("V3 token reuse", "§2", "whether a token may be used twice", "whether one serves several jobs", _SELFIE),
+    _point("V3 frames", "§3", "counts the frames", "whether fewer than six frames are taken", f"{_SELFIE} --thorough"),
+    _point("V3 enrolment", "§4", "whether an enrolled user's", "how an enrolled user's registration fails", _SELFIE),
+    _point("V3 fresh job", "§5", "whether a fresh job is 404", "whether a job is found at once", _SELFIE),
+    _point("V3 retention", "§5", "retention of jobs", "how long a job is kept", "ask for its status a month later"),
+    _point("V3 idempotency", "§6", "whether other endpoints honour", "where else a key is honoured", _SUPPORT),
+    _point("V3 webhook signature", "§8", "signed with its zeros", "which form of the partner id signs", _RECEIVER),
+    _point("V3 webhook retries", "§8", "spacing of the attempts", "after how long one is sent again", _RECEIVER),
+    _point("V3 sandbox_result", "§3", "", "whether it or the test identity decides", _SELFIE),
 )
 
 
@@ -78,3 +94,48 @@ def of_lists_v3(lists: Mapping[str, tuple[str, Answer]]) -> Finding:
     if missing:
         return Finding("catalogue", State.WARNING, f"not served: {'; '.join(missing)}", "ask Smile ID")
     return Finding("catalogue", State.OK, ", ".join(counts))
+
+
+def _found(name: str, as_expected: bool, text: str) -> Finding:
+    return Finding(name, State.EXPECTED if as_expected else State.DIFFERENT, text, "" if as_expected else _REPORT)
+
+
+def of_submitted(answer: Answer) -> Finding:
+    """The answer to the first submission; with a cure only if it failed."""
+    if answer.status == 202 and isinstance(answer.found.get("job_id"), str):
+        return Finding("submission", State.OK, f"HTTP 202 {answer.found.get('status')}")
+    cure = "a sandbox takes its test identities alone; production needs the provider's approval of the account first"
+    return Finding("submission", State.FAILURE, f"refused: {answer.said}", cure)
+
+
+def of_fresh(answer: Answer) -> Finding:
+    """The status of a job that was accepted this very moment."""
+    return _found("V3 fresh job", answer.status in {200, 202}, f"HTTP {answer.status} {answer.found.get('status', '')}")
+
+
+def of_word(name: str, word: str, seconds: float) -> Finding:
+    """What a job of the identity that is `clear` came to, after *seconds*."""
+    return _found(f"V3 identity: {name}", word == "clear", f"{word}, after {seconds:.1f} s")
+
+
+def of_reuse(answer: Answer) -> Finding:
+    """The answer to a second submission with one token."""
+    return _found("V3 token reuse", answer.status == 202, f"a second job with one token: {answer.said}")
+
+
+def of_forced(word: str) -> Finding:
+    """What a job came to whose identity is `clear`, and whose sandbox_result says rejected."""
+    winner = {"block": "sandbox_result decides", "clear": "the identity decides"}.get(word, "neither decides")
+    return _found("V3 sandbox_result", word == "block", f"{winner}: {word}")
+
+
+def of_enrolled_again(answer: Answer, word: str) -> Finding:
+    """The answer to the registration of an enrolled user, and the *word* that it came to if it was taken."""
+    text = f"taken, and came to {word}" if word else f"refused at once: {answer.said}"
+    return _found("V3 enrolment", not word and answer.status == 400, text)
+
+
+def of_frames(answer: Answer) -> Finding:
+    """The answer to a submission with one frame instead of six."""
+    counted = 400 <= answer.status < 500
+    return _found("V3 frames", counted, f"one is {'refused' if counted else 'taken'}: {answer.said}")

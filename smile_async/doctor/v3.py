@@ -10,6 +10,7 @@ from smile_async.doctor.findings import Finding
 from smile_async.doctor.lookups import claims_of
 from smile_async.doctor.reading_v3 import of_lists_v3, of_nobody_v3, of_token_v3
 from smile_async.doctor.wire import Wire
+from smile_async.protocol.signature import Secret
 
 __all__ = ["v3_account"]
 
@@ -24,8 +25,8 @@ _LISTS = {
 _NOBODY = "job_00000000000000000000000000"
 
 
-async def v3_account(exam: Examination, wire: Wire) -> bool:
-    """Clock, key and lists; whether the key was accepted."""
+async def v3_account(exam: Examination, wire: Wire) -> Secret | None:
+    """Clock, key and lists; the token, None if the key was not accepted."""
     tokens: list[str] = []
 
     async def first() -> list[Finding]:
@@ -43,10 +44,10 @@ async def v3_account(exam: Examination, wire: Wire) -> bool:
         return of_token_v3(answer, claims_of(token), urlsplit(wire.settings.base_url).hostname or "")
 
     if not await exam.probe("http API", first) or not await exam.probe("key", key):
-        return False
+        return None
     await exam.probe("status of nobody", partial(_nobody, wire, tokens[0]))
     await exam.probe("catalogue", partial(_lists, wire, tokens[0]))
-    return True
+    return Secret(tokens[0])
 
 
 async def _nobody(wire: Wire, token: str) -> list[Finding]:

@@ -52,18 +52,20 @@ class Wire:
         """GET *path*."""
         return await self._asked("GET", path, [*_JSON, *headers], b"")
 
-    async def send(self, path: str, *headers: tuple[str, str]) -> Answer:
-        """POST nothing to *path*."""
-        return await self._asked("POST", path, list(headers), b"")
+    async def send(self, path: str, *headers: tuple[str, str], body: bytes | Body = b"") -> Answer:
+        """POST *body* to *path*, unsigned."""
+        return await self._asked("POST", path, list(headers), body, UPLOAD_SECONDS if body else API_SECONDS)
 
     async def put(self, url: str, zipped: Body) -> Reply:
         """PUT *zipped* where a presigned URL leads."""
         async with asyncio.timeout(UPLOAD_SECONDS):
             return await self._storage.send("PUT", url, _ZIP, zipped)
 
-    async def _asked(self, method: str, path: str, headers: list[tuple[str, str]], body: bytes) -> Answer:
+    async def _asked(
+        self, method: str, path: str, headers: list[tuple[str, str]], body: bytes | Body, within: float = API_SECONDS
+    ) -> Answer:
         url = self.settings.base_url.removesuffix("/v1") + path
-        async with asyncio.timeout(API_SECONDS):
+        async with asyncio.timeout(within):
             answer = answer_of(await self._api.send(method, url, headers, body))
         self.clock.hear(answer.date)
         return answer

@@ -11,16 +11,17 @@ from smile_async.doctor.points import V1_POINTS, Point
 from smile_async.doctor.reading_v3 import V3_POINTS
 from smile_async.doctor.redaction import Redaction
 
-WIRE = Path(__file__).parents[2] / "smile_async/protocol/v1/wire.md"
-UNKNOWN = [line for line in WIRE.read_text("utf-8").splitlines() if "**unknown**" in line]
+PROTOCOL = Path(__file__).parents[2] / "smile_async/protocol"
 
 
-def test_every_unknown_of_the_reference_is_a_point() -> None:
-    """Each line of the wire reference that says **unknown** is a point of the doctor's, and no point is of none."""
-    quotes = {point.quote for point in V1_POINTS}
-    facts = [line for line in UNKNOWN if not line.startswith("service: it comes")]
+@pytest.mark.parametrize(("api", "points"), [("v1", V1_POINTS), ("v3", V3_POINTS)])
+def test_every_unknown_of_the_reference_is_a_point(api: str, points: tuple[Point, ...]) -> None:
+    """Each line of a wire reference that says **unknown** is a point of the doctor's, and no point quotes another."""
+    lines = (PROTOCOL / api / "wire.md").read_text("utf-8").splitlines()
+    facts = [line for line in lines if "**unknown**" in line and not line.startswith("service: it comes")]
+    quotes = {point.quote for point in points if point.quote}
     assert [line for line in facts if not any(quote in line for quote in quotes)] == []
-    assert [quote for quote in sorted(quotes) if not any(quote in line for line in UNKNOWN)] == []
+    assert [quote for quote in sorted(quotes) if not any(quote in line for line in facts)] == []
 
 
 @pytest.mark.parametrize("points", [V1_POINTS, V3_POINTS], ids=["v1", "v3"])

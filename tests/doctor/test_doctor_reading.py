@@ -46,7 +46,18 @@ from smile_async.doctor.reading_jobs import (
     of_waiting,
     of_window,
 )
-from smile_async.doctor.reading_v3 import of_lists_v3, of_nobody_v3, of_token_v3
+from smile_async.doctor.reading_v3 import (
+    of_enrolled_again,
+    of_forced,
+    of_frames,
+    of_fresh,
+    of_lists_v3,
+    of_nobody_v3,
+    of_reuse,
+    of_submitted,
+    of_token_v3,
+    of_word,
+)
 from smile_async.jobs.catalogue import IdType, Products, Services
 from smile_async.jobs.codes import Decision
 from smile_async.jobs.product import Product
@@ -381,6 +392,23 @@ def test_v3() -> None:
     lists = {"bank_codes": ("bank_codes", answer(bank_codes=[1]))}
     assert of_lists_v3(lists).state is State.OK
     assert of_lists_v3({**lists, "config": ("idSelection", answer(404))}).state is State.WARNING
+
+
+def test_v3_jobs() -> None:
+    """What submissions and statuses of V3 mean, as known or not."""
+    assert of_submitted(answer(202, job_id="job_1")).state is State.OK
+    assert states([of_submitted(answer(202)), of_submitted(answer(402))]) == [State.FAILURE] * 2
+    pairs = [
+        (of_fresh(answer(202, status="processing")), of_fresh(answer(404, status="not_found"))),
+        (of_word("registration", "clear", 1.0), of_word("registration", "block", 1.0)),
+        (of_reuse(answer(202)), of_reuse(answer(401))),
+        (of_forced("block"), of_forced("clear")),
+        (of_forced("block"), of_forced("error")),
+        (of_enrolled_again(answer(400), ""), of_enrolled_again(answer(202), "block")),
+        (of_enrolled_again(answer(400), ""), of_enrolled_again(answer(500), "")),
+        (of_frames(answer(400)), of_frames(answer(202))),
+    ]
+    assert [[each.state for each in pair] for pair in pairs] == [[State.EXPECTED, State.DIFFERENT]] * len(pairs)
 
 
 _JSON = st.recursive(

@@ -121,7 +121,20 @@ async def test_v3() -> None:
         report = await examined({**running.account, "base_url": running.base_url_v3}, api="v3")
     assert {finding.state for finding in report.findings} == {State.OK, State.EXPECTED, State.UNKNOWN}
     assert told(report)["token's lifetime"].text == "900 s"
-    assert told(report)["V3 webhook body"].state is State.UNKNOWN
+    assert told(report)["V3 webhook retries"].state is State.UNKNOWN
+
+
+async def test_v3_jobs(pictures: Pictures) -> None:
+    """A registration and authentications of the test identity answer what jobs can; six frames each, or one."""
+    async with Sandbox.serve() as running:
+        report = await examined(running.account, api="v3", selfie=pictures.selfie_path, thorough=True)
+        jobs = list(running.sandbox.jobs.values())
+    found = told(report)
+    assert {finding.state for finding in report.findings} == {State.OK, State.EXPECTED, State.UNKNOWN}
+    answered = ("token reuse", "frames", "enrolment", "fresh job", "sandbox_result", "identity: authentication")
+    assert {found[f"V3 {name}"].state for name in answered} == {State.EXPECTED}
+    assert [(job.product, len(job.images)) for job in jobs] == [("registration", 7), *[("authentication", 7)] * 2]
+    assert "Clearwater" not in json.dumps(report.to_dict())
 
 
 async def test_nothing_secret_is_reported(pictures: Pictures, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
@@ -156,9 +169,9 @@ async def test_jobs_are_for_sandboxes(pictures: Pictures) -> None:
     elsewhere = {**account, "environment": None, "base_url": "https://smile.company.example/v1"}
     with pytest.raises(BadConfiguration, match=r"smile\.company\.example is not known to be a sandbox"):
         await examined(elsewhere, selfie=pictures.selfie_path)
+    with pytest.raises(BadConfiguration, match="a person and their consent"):
+        await examined(account, api="v3", selfie=pictures.selfie_path, production=True)
     async with Sandbox.serve() as running:
-        with pytest.raises(BadConfiguration, match="--api v1"):
-            await examined(running.account, api="v3", selfie=pictures.selfie_path)
         with pytest.raises(InvalidJob, match="can not be opened"):
             await examined(running.account, selfie="/nowhere/face.jpg")
         assert not running.sandbox.jobs

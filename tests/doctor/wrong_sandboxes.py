@@ -332,6 +332,30 @@ WRONG = (
         api="v3",
     ),
     Wrong(
+        "an empty wallet", "submission", State.FAILURE, "402", settings={"empty_wallet": True}, selfie=True, api="v3"
+    ),
+    Wrong(
+        "a job that is found late",
+        *("V3 fresh job", State.DIFFERENT, "404"),
+        settings={"recorded_after": 1.5},
+        selfie=True,
+        api="v3",
+    ),
+    Wrong(
+        "a token for one job",
+        *("V3 token reuse", State.DIFFERENT, "401"),
+        spoil=api_of(refusing, "POST", "/v3/authentication", 401),
+        selfie=True,
+        api="v3",
+    ),
+    Wrong(
+        "an identity that overrules sandbox_result",
+        *("V3 sandbox_result", State.DIFFERENT, "the identity decides"),
+        spoil=faulty("status", tamper=lambda body: body.update(status="clear")),
+        selfie=True,
+        api="v3",
+    ),
+    Wrong(
         "a job that nobody made",
         *("status of nobody", State.DIFFERENT, "202"),
         spoil=faulty("status", status=202, body={"status": "processing"}),

@@ -1,0 +1,123 @@
+"""Jobs of V3 with a picture, of the sandbox's test identity that comes to `clear`: one request each, then status."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import monotonic
+
+from smile_async.doctor.answers import Answer
+from smile_async.doctor.examination import Examination
+from smile_async.doctor.findings import Finding
+from smile_async.doctor.reading_v3 import (
+    of_enrolled_again,
+    of_forced,
+    of_frames,
+    of_fresh,
+    of_reuse,
+    of_submitted,
+    of_word,
+)
+from smile_async.doctor.wire import Wire
+from smile_async.errors import StillPending, Unavailable
+from smile_async.jobs.job import Job
+from smile_async.jobs.person import Consent, Person
+from smile_async.protocol.signature import Secret
+from smile_async.protocol.v3.judging import DECISIONS
+from smile_async.protocol.v3.needs import Rules
+from smile_async.protocol.v3.requests import partner_id_as_sent, submission_call
+from smile_async.traffic.payload import read_in_thread
+
+__all__ = ["V3Jobs"]
+
+#: The documented test identity that comes to `clear`.
+_AMINA = ("Amina Fatou", "Clearwater", "amina.clearwater@example.com")
+#: Of the notice that nobody was shown: the person does not exist.
+_NOTICE = "https://example.com/privacy"
+#: A result code of v1 that says "rejected", against an identity that says `clear`.
+_REJECTED = "821"
+_FRAMES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class V3Jobs:
+    """Makes jobs of *user_id* with *picture*, each with *token*, and waits *patience* seconds for each."""
+
+    wire: Wire
+    token: Secret
+    user_id: str
+    picture: str
+    patience: float
+
+    async def all(self, exam: Examination, *, thorough: bool) -> None:
+        """Register, authenticate, register again; *thorough*: with one frame too."""
+        longest = self.patience + 60.0
+        if not await exam.probe("registration", self._registered, within=longest):
+            return
+        await exam.probe("authentication", self._authenticated, within=longest)
+        await exam.probe("V3 sandbox_result", self._forced, within=longest)
+        await exam.probe("V3 enrolment", self._again, within=longest)
+        if thorough:
+            await exam.probe("V3 frames", self._one_frame, within=longest)
+
+    async def _registered(self) -> list[Finding]:
+        answer = await self._sent(Job.register)
+        submitted = of_submitted(answer)
+        if submitted.cure:
+            return [submitted]
+        began = monotonic()
+        fresh = of_fresh(await self._status(answer))
+        return [submitted, fresh, of_word("registration", await self._word(answer), monotonic() - began)]
+
+    async def _authenticated(self) -> list[Finding]:
+        answer = await self._sent(Job.authenticate)
+        reuse = of_reuse(answer)
+        if answer.status != 202:
+            return [reuse]
+        began = monotonic()
+        return [reuse, of_word("authentication", await self._word(answer), monotonic() - began)]
+
+    async def _forced(self) -> list[Finding]:
+        answer = await self._sent(Job.authenticate, sandbox_result=_REJECTED)
+        return [of_forced(await self._word(answer))]
+
+    async def _again(self) -> list[Finding]:
+        answer = await self._sent(Job.register)
+        return [of_enrolled_again(answer, await self._word(answer) if answer.status == 202 else "")]
+
+    async def _one_frame(self) -> list[Finding]:
+        return [of_frames(await self._sent(Job.authenticate, frames=1))]
+
+    async def _sent(self, make: object, frames: int = _FRAMES, **params: str) -> Answer:
+        settings = self.wire.settings
+        job: Job = make(  # type: ignore[operator]
+            self.user_id,
+            self.picture,
+            liveness=[self.picture] * frames,
+            person=Person(*_AMINA),
+            consent=Consent(_NOTICE),
+            partner_params=params,
+        )
+        contents: Sequence[bytes] = [picture.content for picture in (await read_in_thread(job)).pictures]
+        rules = Rules(callback_url=settings.callback_url, frames=range(frames, frames + 1))
+        call = submission_call(job, contents, rules, settings.signer, self.wire.clock.now(), later=True)
+        assert call.body is not None  # noqa: S101 - a submission has one
+        headers = call.headers(partner_id_as_sent(settings.signer.partner_id), self.token)
+        return await self.wire.send(f"/v3{call.path}", *headers, body=call.body)
+
+    async def _status(self, submitted: Answer) -> Answer:
+        job_id = submitted.found.get("job_id")
+        if submitted.status != 202 or not isinstance(job_id, str):
+            raise Unavailable(f"the submission was answered: {submitted.said}")
+        return await self.wire.get(f"/v3/status/{job_id}", ("SmileID-Token", self.token.reveal()))
+
+    async def _word(self, submitted: Answer) -> str:
+        """What the job comes to. Raises StillPending."""
+        give_up = monotonic() + self.patience
+        while True:
+            answer = await self._status(submitted)
+            word = str(answer.found.get("status", "")).lower()
+            if answer.status == 200 and word in DECISIONS:
+                return word
+            if monotonic() > give_up:
+                raise StillPending(f"still {word} after {self.patience:g} s")
+            await asyncio.sleep(1.0)
