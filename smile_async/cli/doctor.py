@@ -55,13 +55,11 @@ def doctor(
     Settings, network, clock, key and lists; with --selfie jobs too, and what is not published of them. One line a
     finding: seconds, state, name, what was seen, cure. Exit code 0 unless something failed.
     """
-    which = api or os.environ.get("SMILE_API") or Api.V1
-    if which not in {*Api}:
-        raise typer.BadParameter(f"SMILE_API is {which!r}: set it to v1 or v3, or unset it")
-    wanted = Wanted(api=str(which), selfie=selfie, production=production, thorough=thorough, patience=patience)
-    report = blank(wanted)
+    wanted = Wanted(selfie=selfie, production=production, thorough=thorough, patience=patience)
+    told = account if api is None else {**account, "api": str(api)}
+    report = blank()
     try:
-        asyncio.run(examine(account, wanted, report, (lambda _: None) if json else _show))
+        asyncio.run(examine(told, wanted, report, (lambda _: None) if json else _show))
     finally:
         # Whoever is interrupted after a quarter of an hour keeps what was found.
         if save is not None and report.findings:

@@ -131,8 +131,9 @@ async def key(wire: Wire) -> list[Finding]:
 async def lists(wire: Wire) -> list[Finding]:
     """What can be looked up, and which generation of lists is served."""
     services = await wire.get("/v1/services")
-    products, documents = [await _called(wire, call) for call in (PRODUCTS, documents_call(None))]
-    for call, answer in ((SERVICES, services), (PRODUCTS, products), (documents_call(None), documents)):
+    asked_for = (*PRODUCTS, *documents_call(None))
+    products, documents = [await _called(wire, call) for call in asked_for]
+    for call, answer in zip((*SERVICES, *asked_for), (services, products, documents), strict=True):
         if answer.status != 200 or not any(name in answer.found for name in call.wanted):
             raise _refused(call, answer)
     catalogue = of_catalogue(

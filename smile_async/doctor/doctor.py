@@ -35,16 +35,15 @@ from smile_async.urls import is_loopback
 __all__ = ["Wanted", "blank", "examine"]
 
 #: Settings that are shown, by the names of the session's arguments.
-_SHOWN = ("partner_id", "api_key", "environment", "base_url", "callback_url", "ca_file", "http", "upload_hosts")
+_SHOWN = ("partner_id", "api_key", "api", "environment", "base_url", "callback_url", "ca_file", "http", "upload_hosts")
 #: Polls each half second for five, then every two: the time to a verdict is to be measured, of a handful of jobs.
 _PACE = Pace.fixed(0.5, 10, 2.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What to look at: *api* "v1" or "v3"; *selfie*: path of a picture; *patience*: seconds for each verdict."""
+    """What to look at beside what costs nothing; *selfie*: path of a picture, *patience*: seconds for each verdict."""
 
-    api: str = "v1"
     selfie: str | None = None
     production: bool = False
     thorough: bool = False
@@ -68,11 +67,9 @@ class _Account:
         return environment_of(host) == "sandbox" or is_loopback(host)
 
 
-def blank(wanted: Wanted) -> Report:
+def blank() -> Report:
     """A report without findings, dated by this machine's clock."""
-    return Report(
-        smile_async=version("smile-async"), api=wanted.api, at=format_timestamp(SystemClock().time()).partition(".")[0]
-    )
+    return Report(smile_async=version("smile-async"), at=format_timestamp(SystemClock().time()).partition(".")[0])
 
 
 async def examine(told: Mapping[str, Any], wanted: Wanted, report: Report, note: Note = lambda _: None) -> None:
@@ -82,6 +79,7 @@ async def examine(told: Mapping[str, Any], wanted: Wanted, report: Report, note:
     sandbox, InvalidJob for a picture that is none.
     """
     exam = Examination(report, note)
+    api = report.about["api"] = told.get("api") or os.environ.get("SMILE_API") or "v1"
     try:
         account = _account(told, report.redaction)
     except BadConfiguration as error:
@@ -90,7 +88,7 @@ async def examine(told: Mapping[str, Any], wanted: Wanted, report: Report, note:
         await _check(account, wanted)
         exam.tell(*_settings(told, account))
         await _examined(exam, account, wanted)
-    exam.tell(*report.open_points(V1_POINTS if wanted.api == "v1" else V3_POINTS))
+    exam.tell(*report.open_points(V3_POINTS if api == "v3" else V1_POINTS))
 
 
 def _account(told: Mapping[str, Any], redaction: Redaction) -> _Account:
@@ -98,9 +96,6 @@ def _account(told: Mapping[str, Any], redaction: Redaction) -> _Account:
         options = environment_settings(os.environ, cast("Options", told))
         options["api_key"] = key = Secret(options["api_key"])
         redaction.hide(key.reveal())
-        base_url = options.get("base_url")
-        if base_url is not None and base_url.rstrip("/").endswith("/v3"):
-            options["base_url"] = base_url.rstrip("/").removesuffix("/v3") + "/v1"
         settings = Settings.checked(
             partner_id=options["partner_id"],
             api_key=key,
@@ -110,6 +105,7 @@ def _account(told: Mapping[str, Any], redaction: Redaction) -> _Account:
             callback_url=options.get("callback_url"),
             upload_hosts=options.get("upload_hosts"),
             insecure_callbacks=options.get("insecure_callbacks", False),
+            api=options.get("api", "v1"),
         )
         options["pace"] = _PACE
         # What else a session would refuse.
@@ -125,14 +121,14 @@ async def _check(account: _Account, wanted: Wanted) -> None:
             f"--selfie makes jobs, and {account.settings.server} is not known to be a sandbox: they may be billed. Type"
             " --production as well if you mean it"
         )
-    if wanted.api == "v3" and not account.sandbox:
+    if account.settings.api == "v3" and not account.sandbox:
         raise BadConfiguration("a job of V3 needs a person and their consent, which only a sandbox makes up")
     await read_in_thread(Job.register("doctor", wanted.selfie))
 
 
 def _settings(told: Mapping[str, Any], account: _Account) -> list[Finding]:
     options, settings = account.options, account.settings
-    used = {**dict.fromkeys(_SHOWN), "http": "httpx", **options}
+    used = {**dict.fromkeys(_SHOWN), "http": "httpx", "api": "v1", **options}
     used |= {"base_url": settings.base_url, "environment": environment_of(settings.api_host) or "none of Smile ID's"}
     used["upload_hosts"] = settings.upload_hosts
     there = {name for name in _SHOWN if os.environ.get(f"SMILE_{name.upper()}")}
@@ -146,8 +142,8 @@ async def _examined(exam: Examination, account: _Account, wanted: Wanted) -> Non
         return
     factory, _ = engine_factory(options.get("http", "httpx"), ca_file=account.ca_file, base_url=settings.base_url)
     async with Wire(settings, factory) as wire:
-        if wanted.api == "v3":
-            await _examined_v3(exam, wire, wanted)
+        if settings.api == "v3":
+            await _examined_v3(exam, wire, account, wanted)
             return
 
         async def first() -> list[Finding]:
@@ -168,10 +164,13 @@ async def _examined(exam: Examination, account: _Account, wanted: Wanted) -> Non
             await _jobs(exam, wire, account, wanted)
 
 
-async def _examined_v3(exam: Examination, wire: Wire, wanted: Wanted) -> None:
+async def _examined_v3(exam: Examination, wire: Wire, account: _Account, wanted: Wanted) -> None:
     token = await v3_account(exam, wire)
-    if token is not None and wanted.selfie is not None:
-        await V3Jobs(wire, token, _made_up(), wanted.selfie, wanted.patience).all(exam, thorough=wanted.thorough)
+    if token is None or wanted.selfie is None:
+        return
+    async with SmileSession(**account.options) as session:
+        jobs = V3Jobs(wire, session, token, _made_up(), wanted.selfie, wanted.patience)
+        await jobs.all(exam, thorough=wanted.thorough)
 
 
 def _made_up() -> str:

@@ -38,7 +38,7 @@ class Report:
 
     def __init__(self, **about: str) -> None:
         self.redaction = Redaction()
-        self._about = about
+        self.about = about
         self.findings: list[Finding] = []
 
     def add(self, finding: Finding) -> Finding:
@@ -64,4 +64,4 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain values."""
-        return {**self._about, "failed": self.failed, "findings": [asdict(finding) for finding in self.findings]}
+        return {**self.about, "failed": self.failed, "findings": [asdict(finding) for finding in self.findings]}

@@ -11,6 +11,8 @@ from smile_async.doctor.lookups import claims_of
 from smile_async.doctor.reading_v3 import of_lists_v3, of_nobody_v3, of_token_v3
 from smile_async.doctor.wire import Wire
 from smile_async.protocol.signature import Secret
+from smile_async.protocol.v3.requests import partner_id_as_sent, token_call, token_headers
+from smile_async.protocol.v3.tokens import UNBOUND
 
 __all__ = ["v3_account"]
 
@@ -33,10 +35,9 @@ async def v3_account(exam: Examination, wire: Wire) -> Secret | None:
         return clock_and_version(await wire.get("/v3/services/bank_codes"), "API")
 
     async def key() -> list[Finding]:
-        signer = wire.settings.signer
-        headers = {"smileid-partner-id": signer.partner_id.lstrip("0") or "0"}
-        headers["smileid-api-key"] = signer.keys[0].reveal()
-        answer = await wire.send("/v3/token", *headers.items())
+        signer, call = wire.settings.signer, token_call(UNBOUND, b"")
+        headers = token_headers(call, partner_id_as_sent(signer.partner_id), signer.keys[0])
+        answer = await wire.send(f"/v3{call.path}", *headers)
         token = answer.found.get("token")
         if isinstance(token, str):
             exam.report.redaction.hide(token)

@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import monotonic
+from typing import Any
 
 from smile_async.doctor.answers import Answer
 from smile_async.doctor.examination import Examination
 from smile_async.doctor.findings import Finding
+from smile_async.doctor.reading import of_version
 from smile_async.doctor.reading_v3 import (
     of_enrolled_again,
     of_forced,
@@ -25,6 +27,7 @@ from smile_async.protocol.signature import Secret
 from smile_async.protocol.v3.judging import DECISIONS
 from smile_async.protocol.v3.needs import Rules
 from smile_async.protocol.v3.requests import partner_id_as_sent, submission_call
+from smile_async.session import SmileSession
 from smile_async.traffic.payload import read_in_thread
 
 __all__ = ["V3Jobs"]
@@ -40,9 +43,10 @@ _FRAMES = 6
 
 @dataclass(frozen=True, slots=True)
 class V3Jobs:
-    """Makes jobs of *user_id* with *picture*, each with *token*, and waits *patience* seconds for each."""
+    """Makes jobs of *user_id* with *picture*, by *session* or with *token*, and waits *patience* seconds for each."""
 
     wire: Wire
+    session: SmileSession
     token: Secret
     user_id: str
     picture: str
@@ -56,6 +60,7 @@ class V3Jobs:
         await exam.probe("authentication", self._authenticated, within=longest)
         await exam.probe("V3 sandbox_result", self._forced, within=longest)
         await exam.probe("V3 enrolment", self._again, within=longest)
+        exam.tell(of_version("API, by a session", self.session.stats.api_http_version, wanted="HTTP/2"))
         if thorough:
             await exam.probe("V3 frames", self._one_frame, within=longest)
 
@@ -69,16 +74,14 @@ class V3Jobs:
         return [submitted, fresh, of_word("registration", await self._word(answer), monotonic() - began)]
 
     async def _authenticated(self) -> list[Finding]:
-        answer = await self._sent(Job.authenticate)
-        reuse = of_reuse(answer)
-        if answer.status != 202:
-            return [reuse]
         began = monotonic()
-        return [reuse, of_word("authentication", await self._word(answer), monotonic() - began)]
+        verdict = await self.session.verify(self._job(Job.authenticate), patience=self.patience)
+        return [of_word("authentication", verdict.code, monotonic() - began)]
 
     async def _forced(self) -> list[Finding]:
         answer = await self._sent(Job.authenticate, sandbox_result=_REJECTED)
-        return [of_forced(await self._word(answer))]
+        reuse = of_reuse(answer)
+        return [reuse, of_forced(await self._word(answer))] if answer.status == 202 else [reuse]
 
     async def _again(self) -> list[Finding]:
         answer = await self._sent(Job.register)
@@ -87,16 +90,14 @@ class V3Jobs:
     async def _one_frame(self) -> list[Finding]:
         return [of_frames(await self._sent(Job.authenticate, frames=1))]
 
-    async def _sent(self, make: object, frames: int = _FRAMES, **params: str) -> Answer:
-        settings = self.wire.settings
-        job: Job = make(  # type: ignore[operator]
-            self.user_id,
-            self.picture,
-            liveness=[self.picture] * frames,
-            person=Person(*_AMINA),
-            consent=Consent(_NOTICE),
-            partner_params=params,
-        )
+    def _job(self, make: Any, frames: int = _FRAMES, **params: str) -> Job:
+        about = {"person": Person(*_AMINA), "consent": Consent(_NOTICE), "partner_params": params}
+        made: Job = make(self.user_id, self.picture, liveness=[self.picture] * frames, **about)
+        return made
+
+    async def _sent(self, make: Any, frames: int = _FRAMES, **params: str) -> Answer:
+        """The answer to the one request of a job, with the token that all of these share."""
+        settings, job = self.wire.settings, self._job(make, frames, **params)
         contents: Sequence[bytes] = [picture.content for picture in (await read_in_thread(job)).pictures]
         rules = Rules(callback_url=settings.callback_url, frames=range(frames, frames + 1))
         call = submission_call(job, contents, rules, settings.signer, self.wire.clock.now(), later=True)

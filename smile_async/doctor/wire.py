@@ -64,7 +64,7 @@ class Wire:
     async def _asked(
         self, method: str, path: str, headers: list[tuple[str, str]], body: bytes | Body, within: float = API_SECONDS
     ) -> Answer:
-        url = self.settings.base_url.removesuffix("/v1") + path
+        url = self.settings.base_url.removesuffix(f"/{self.settings.api}") + path
         async with asyncio.timeout(within):
             answer = answer_of(await self._api.send(method, url, headers, body))
         self.clock.hear(answer.date)

@@ -60,13 +60,17 @@ async def test_a_failure_has_its_exit_code(run: Run, monkeypatch: pytest.MonkeyP
 
 
 async def test_v3(run: Run, account: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The API is chosen by an option or a variable; its base URL may end as V3's."""
+    """The API is chosen by an option or a variable; a base URL of the other API is a finding."""
+    ran = await run("doctor", "--json", "--api", "v3")
+    assert (ran.code, ran.document["api"], ran.document["findings"][0]["name"]) == (3, "v3", "settings")
+    assert "does not end in /v3" in ran.document["findings"][0]["text"]
+    monkeypatch.setenv("SMILE_BASE_URL", account.base_url_v3)
     ran = await run("doctor", "--json", "--api", "v3")
     assert (ran.code, ran.document["api"]) == (0, "v3")
     monkeypatch.setenv("SMILE_API", "v3")
-    monkeypatch.setenv("SMILE_BASE_URL", account.base_url_v3)
-    ran = await run("doctor", "--json")
-    assert (ran.code, ran.document["api"]) == (0, "v3")
+    ran = await run("doctor")
+    assert ran.code == 0
+    assert "setting api: v3, from SMILE_API" in ran.out
 
 
 async def test_ctrl_c_leaves_at_once(tmp_path: Path) -> None:
@@ -92,8 +96,8 @@ async def test_ctrl_c_leaves_at_once(tmp_path: Path) -> None:
 
 
 async def test_an_unknown_api(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable that names no API is bad input."""
+    """A variable that names no API is a finding."""
     monkeypatch.setenv("SMILE_API", "v2")
     ran = await run("doctor")
-    assert ran.code == 4
-    assert "SMILE_API is 'v2'" in ran.err
+    assert ran.code == 3
+    assert "SMILE_API is 'v2'" in ran.out

@@ -27,9 +27,14 @@ REVIEW = 2.0
 async def examined(account: Mapping[str, Any], **wanted: Any) -> Report:
     """What the doctor reports of *account*."""
     asked = Wanted(**{"patience": 20, **wanted})
-    report = blank(asked)
+    report = blank()
     await examine(account, asked, report)
     return report
+
+
+def v3_account(running: RunningSandbox) -> dict[str, Any]:
+    """What leads to V3."""
+    return {**running.account, "base_url": running.base_url_v3, "api": "v3"}
 
 
 def told(report: Report) -> dict[str, Finding]:
@@ -49,7 +54,9 @@ async def test_a_wrong_point_is_found(wrong: Wrong, pictures: Pictures, tmp_path
             account |= await stack.enter_async_context(wrong.front(running, tmp_path))
         selfie = pictures.selfie_path if wrong.selfie else None
         account |= wrong.told
-        report = await examined(account, api=wrong.api, selfie=selfie, thorough=wrong.thorough)
+        if wrong.api == "v3":
+            account |= {"api": "v3", "base_url": account["base_url"].removesuffix("/v1") + "/v3"}
+        report = await examined(account, selfie=selfie, thorough=wrong.thorough)
     finding = told(report)[wrong.finding]
     assert finding.state is wrong.state, report.findings
     assert wrong.says in f"{finding.text} {finding.cure}"
@@ -65,7 +72,7 @@ async def test_all_is_well(http: str, pictures: Pictures) -> None:
     async with Sandbox.serve(review=REVIEW) as running:
         wanted = Wanted(selfie=pictures.selfie_path, patience=20)
         heard: list[Finding] = []
-        report = blank(wanted)
+        report = blank()
         await examine({**running.account, "http": http}, wanted, report, heard.append)
         jobs = running.sandbox.jobs
     found = told(report)
@@ -118,7 +125,7 @@ async def test_thorough(pictures: Pictures) -> None:
 async def test_v3() -> None:
     """Of V3 too nothing is warned of, and what needs a job or a receiver is said to be open."""
     async with Sandbox.serve() as running:
-        report = await examined({**running.account, "base_url": running.base_url_v3}, api="v3")
+        report = await examined(v3_account(running))
     assert {finding.state for finding in report.findings} == {State.OK, State.EXPECTED, State.UNKNOWN}
     assert told(report)["token's lifetime"].text == "900 s"
     assert told(report)["V3 webhook retries"].state is State.UNKNOWN
@@ -127,7 +134,7 @@ async def test_v3() -> None:
 async def test_v3_jobs(pictures: Pictures) -> None:
     """A registration and authentications of the test identity answer what jobs can; six frames each, or one."""
     async with Sandbox.serve() as running:
-        report = await examined(running.account, api="v3", selfie=pictures.selfie_path, thorough=True)
+        report = await examined(v3_account(running), selfie=pictures.selfie_path, thorough=True)
         jobs = list(running.sandbox.jobs.values())
     found = told(report)
     assert {finding.state for finding in report.findings} == {State.OK, State.EXPECTED, State.UNKNOWN}
@@ -170,7 +177,7 @@ async def test_jobs_are_for_sandboxes(pictures: Pictures) -> None:
     with pytest.raises(BadConfiguration, match=r"smile\.company\.example is not known to be a sandbox"):
         await examined(elsewhere, selfie=pictures.selfie_path)
     with pytest.raises(BadConfiguration, match="a person and their consent"):
-        await examined(account, api="v3", selfie=pictures.selfie_path, production=True)
+        await examined({**account, "api": "v3"}, selfie=pictures.selfie_path, production=True)
     async with Sandbox.serve() as running:
         with pytest.raises(InvalidJob, match="can not be opened"):
             await examined(running.account, selfie="/nowhere/face.jpg")
