@@ -22,6 +22,7 @@ CORE = {
     "smile_async.webapi.types": "Base64Image FileImage ImageParams OptionsParams SignatureParams",
     "smile_async.testing": "API_KEY BASE_URL PARTNER_ID SELFIE UPLOAD_URL callback_body status_reply upload_reply",
     "smile_async.session": "SmileSession",
+    "smile_async.doctor": "Finding Report State",
     "smile_async.cli": "main",
 }
 EXTRAS = {

@@ -5,7 +5,7 @@ Run it once where the program will run, with the same SMILE_* variables, before 
     smile-async doctor                              what costs nothing: settings, network, clock, key, lists
     smile-async doctor --selfie me.jpg              sandbox jobs as well, all of a made-up user
     smile-async doctor --selfie me.jpg --thorough   and what takes patience: up to twenty minutes, six refused calls
-    smile-async doctor --api v3                     the same of the newer API
+    smile-async doctor --api v3                     the same of the newer API, whose base URL ends in /v3
 
 Each line is one finding: seconds it took, its state, its name, what was seen and, where there is one, the cure. `ok`,
 `warning` and `failure` are about this machine, this account and the way between; a failure makes the exit code 3.
@@ -14,13 +14,15 @@ published, and this library has assumed something there. *Different* harms nobod
 either answer, but it is news: send it to us, with the report. *Still unknown* says what it would take to know.
 
 --selfie makes jobs: a registration, authentications that sandbox_result lets come to each of its three results, one
-lookup of each product by the documented test numbers. They go to a server that is known to be a sandbox, the provider's
-or one on this machine; any other needs --production, typed out, where they may be billed, and where nothing but a
-registration and an authentication is done. A job whose pictures went up can not be taken back: their user is called
-`doctor-` and a random number.
+lookup of each product by the documented test numbers; of V3 the like, of the test identity that is always `clear`. They
+go to a server that is known to be a sandbox, the provider's or one on this machine; any other needs --production, typed
+out, where they may be billed, and where nothing but a registration and an authentication is done (of V3 nothing: its
+jobs need a person's consent). A job that went up can not be taken back: its user is called `doctor-` and a random
+number.
 
 --save writes the report, for a ticket: host names, codes, HTTP statuses and times; no key, signature, token, presigned
-URL, number of an id, or byte of a picture. Pin the upload host that it names: the line is ready to be copied.
+URL, number of an id, or byte of a picture; what was found before an interruption is written too. Pin the upload host
+that it names: the line is ready to be copied. From then on the way to it is looked at without any upload.
 """
 
 from smile_async.doctor.findings import Finding, Report, State

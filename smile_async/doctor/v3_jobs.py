@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -21,6 +22,7 @@ from smile_async.doctor.reading_v3 import (
 )
 from smile_async.doctor.wire import Wire
 from smile_async.errors import StillPending, Unavailable
+from smile_async.jobs.id_info import IdInfo
 from smile_async.jobs.job import Job
 from smile_async.jobs.person import Consent, Person
 from smile_async.protocol.signature import Secret
@@ -39,6 +41,8 @@ _NOTICE = "https://example.com/privacy"
 #: A result code of v1 that says "rejected", against an identity that says `clear`.
 _REJECTED = "821"
 _FRAMES = 6
+#: A test number of a product without pictures: in the sandbox its form alone counts.
+_NUMBER = ("NG", "NIN_V2", "00000000000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +57,16 @@ class V3Jobs:
     patience: float
 
     async def all(self, exam: Examination, *, thorough: bool) -> None:
-        """Register, authenticate, register again; *thorough*: with one frame too."""
+        """Register, authenticate, register again, look up; *thorough*: with one frame too."""
+        exam.report.redaction.hide(_NUMBER[2])
         longest = self.patience + 60.0
         if not await exam.probe("registration", self._registered, within=longest):
             return
         await exam.probe("authentication", self._authenticated, within=longest)
         await exam.probe("V3 sandbox_result", self._forced, within=longest)
         await exam.probe("V3 enrolment", self._again, within=longest)
+        for make, part in ((Job.enhanced_kyc, IdInfo(*_NUMBER)), (Job.aml_check, " ".join(_AMINA[:2]))):
+            await exam.probe(f"lookup: {make.__name__}", partial(self._looked_up, make, part), within=longest)
         exam.tell(of_version("API, by a session", self.session.stats.api_http_version, wanted="HTTP/2"))
         if thorough:
             await exam.probe("V3 frames", self._one_frame, within=longest)
@@ -77,6 +84,13 @@ class V3Jobs:
         began = monotonic()
         verdict = await self.session.verify(self._job(Job.authenticate), patience=self.patience)
         return [of_word("authentication", verdict.code, monotonic() - began)]
+
+    async def _looked_up(self, make: Any, part: Any) -> list[Finding]:
+        about: dict[str, Any] = {"person": Person(*_AMINA), "consent": Consent(_NOTICE)}
+        about |= {"countries": ["NG"]} if make == Job.aml_check else {}
+        began = monotonic()
+        verdict = await self.session.verify(make(self.user_id, part, **about), patience=self.patience)
+        return [of_word(make.__name__, verdict.code, monotonic() - began)]
 
     async def _forced(self) -> list[Finding]:
         answer = await self._sent(Job.authenticate, sandbox_result=_REJECTED)

@@ -8,7 +8,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -74,7 +73,7 @@ async def test_v3(run: Run, account: RunningSandbox, monkeypatch: pytest.MonkeyP
 
 
 async def test_ctrl_c_leaves_at_once(tmp_path: Path) -> None:
-    """Interrupted while a server is silent, it ends with 130 within seconds, and what was found so far is saved."""
+    """Interrupted while a server is silent, it waits for nothing, ends with 130, and saves what was found so far."""
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
         mute.listen()
@@ -87,11 +86,10 @@ async def test_ctrl_c_leaves_at_once(tmp_path: Path) -> None:
         async with asyncio.timeout(60):
             while b"tcp API" not in await child.stdout.readline():
                 pass
-        began = time.monotonic()
         child.send_signal(signal.SIGINT)
         await asyncio.wait_for(child.communicate(), 60)
     assert child.returncode == 130
-    assert time.monotonic() - began < 8, "it waited for the handshake's ten seconds"
+    # Had it waited for the handshake, it would have noted that nobody answers.
     assert [found["name"] for found in json.loads(saved.read_text())["findings"]][-2:] == ["dns API", "tcp API"]
 
 

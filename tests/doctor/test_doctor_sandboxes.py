@@ -18,7 +18,7 @@ from smile_async.doctor import Finding, Report, State
 from smile_async.doctor.doctor import Wanted, blank, examine
 from smile_async.doctor.points import V1_POINTS
 from smile_async.errors import BadConfiguration, InvalidJob
-from smile_async.sandbox import Sandbox
+from smile_async.sandbox import RunningSandbox, Sandbox
 
 #: Seconds from a provisional result to the last one: later than the first question, and soon enough.
 REVIEW = 2.0
@@ -138,9 +138,22 @@ async def test_v3_jobs(pictures: Pictures) -> None:
         jobs = list(running.sandbox.jobs.values())
     found = told(report)
     assert {finding.state for finding in report.findings} == {State.OK, State.EXPECTED, State.UNKNOWN}
-    answered = ("token reuse", "frames", "enrolment", "fresh job", "sandbox_result", "identity: authentication")
+    answered = (
+        "token reuse",
+        "frames",
+        "enrolment",
+        "fresh job",
+        "sandbox_result",
+        "identity: authentication",
+        "identity: aml_check",
+    )
     assert {found[f"V3 {name}"].state for name in answered} == {State.EXPECTED}
-    assert [(job.product, len(job.images)) for job in jobs] == [("registration", 7), *[("authentication", 7)] * 2]
+    assert [(job.product, len(job.images)) for job in jobs] == [
+        ("registration", 7),
+        *[("authentication", 7)] * 2,
+        ("enhanced_kyc", 0),
+        ("aml", 0),
+    ]
     assert "Clearwater" not in json.dumps(report.to_dict())
 
 
