@@ -10,11 +10,21 @@ from smile_async.doctor.answers import Answer
 from smile_async.doctor.examination import Examination
 from smile_async.doctor.findings import Finding, State
 from smile_async.doctor.network import addresses_of, connected, shaken
-from smile_async.doctor.reading import of_catalogue, of_clock, of_key, of_lists, of_silence, of_tcp, of_tls, of_version
+from smile_async.doctor.reading import (
+    of_catalogue,
+    of_clock,
+    of_key,
+    of_lists,
+    of_no_lists,
+    of_silence,
+    of_tcp,
+    of_tls,
+    of_version,
+)
 from smile_async.doctor.wire import Wire
-from smile_async.errors import BadConfiguration, Unavailable
+from smile_async.errors import BadConfiguration
 from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, Ticket
-from smile_async.protocol.steps import Call, Fault
+from smile_async.protocol.steps import Call
 from smile_async.protocol.v1.account import (
     PRODUCTS,
     SERVICES,
@@ -24,8 +34,6 @@ from smile_async.protocol.v1.account import (
     read_products,
     read_services,
 )
-from smile_async.protocol.v1.refusals import refusal
-from smile_async.protocol.v1.replies import Complaint
 from smile_async.protocol.v1.requests import status_body
 from smile_async.timing.backoff import http_date
 from smile_async.transport.proxies import environment_proxies
@@ -133,18 +141,14 @@ async def lists(wire: Wire) -> list[Finding]:
     services = await wire.get("/v1/services")
     asked_for = (*PRODUCTS, *documents_call(None))
     products, documents = [await _called(wire, call) for call in asked_for]
-    for call, answer in zip((*SERVICES, *asked_for), (services, products, documents), strict=True):
-        if answer.status != 200 or not any(name in answer.found for name in call.wanted):
-            raise _refused(call, answer)
+    answers = list(zip((*SERVICES, *asked_for), (services, products, documents), strict=True))
+    missing = [f"/{call.path}: {answer.said}" for call, answer in answers if not answer.found.keys() & {*call.wanted}]
+    if missing:
+        return [of_no_lists(missing)]
     catalogue = of_catalogue(
         read_services(services.found), read_products(products.found), read_documents(documents.found)
     )
     return [catalogue, of_lists(services)]
-
-
-def _refused(call: Call, answer: Answer) -> Exception:
-    fault = refusal(answer.status, Complaint(answer.code, answer.message), f"/{call.path}")
-    return fault.error if isinstance(fault, Fault) else Unavailable(answer.said)
 
 
 async def _called(wire: Wire, call: Call) -> Answer:

@@ -7,7 +7,7 @@ from time import monotonic
 
 from smile_async.doctor.findings import Finding, Report, State
 from smile_async.doctor.reading import of_silence
-from smile_async.errors import SmileError
+from smile_async.errors import SmileError, StillPending
 from smile_async.transport.engine import NoReply, plain
 
 __all__ = ["Examination", "Note"]
@@ -33,11 +33,15 @@ class Examination:
         return not any(finding.state is State.FAILURE for finding in found)
 
     async def probe(self, name: str, work: Work, *, leg: str = "http", within: float = USUAL) -> bool:
-        """Do *work* within so many seconds; whether nothing failed. What it raises is a failure called *name*."""
+        """Do *work* within so many seconds; whether nothing failed. What it raises is a finding called *name*."""
         began = monotonic()
         try:
             async with asyncio.timeout(within):
                 found = await work()
+        except StillPending as error:
+            # Nothing is wrong, and what rests on a verdict has to be left out.
+            self.tell(Finding(name, State.WARNING, str(error), "give more --patience"), seconds=monotonic() - began)
+            return False
         except SmileError as error:
             found = [Finding(name, State.FAILURE, f"{type(error).__name__}: {error}")]
         except NoReply as told:

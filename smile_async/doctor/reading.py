@@ -16,6 +16,7 @@ __all__ = [
     "of_clock",
     "of_key",
     "of_lists",
+    "of_no_lists",
     "of_settings",
     "of_silence",
     "of_tcp",
@@ -164,6 +165,12 @@ def of_catalogue(services: Services, products: Products, documents: tuple[Docume
     if not (services.id_types and products.id_types):
         return Finding("catalogue", WARNING, text, "ask Smile ID to enable the products of this account")
     return Finding("catalogue", OK, text)
+
+
+def of_no_lists(missing: Sequence[str]) -> Finding:
+    """Lists that were asked for, and what came instead."""
+    cure = "jobs go without them; `session.catalogue` and `smile-async services` do not: ask Smile ID"
+    return Finding("catalogue", WARNING, f"not served: {'; '.join(missing)}", cure)
 
 
 def of_lists(answer: Answer) -> Finding:

@@ -5,6 +5,7 @@ from typing import Any
 
 from smile_async.doctor.answers import Answer, presigned
 from smile_async.doctor.findings import Finding, State
+from smile_async.errors import Refused
 from smile_async.jobs.codes import Decision, classify
 from smile_async.jobs.product import Product
 from smile_async.jobs.verdict import Verdict
@@ -17,6 +18,7 @@ __all__ = [
     "of_history",
     "of_links",
     "of_lookup",
+    "of_no_photo",
     "of_photo",
     "of_prepared",
     "of_provisional",
@@ -133,6 +135,11 @@ def of_photo(verdict: Verdict) -> Finding:
     return _point("job type 8", known, f"code {verdict.code}, which is {verdict.decision} to this library")
 
 
+def of_no_photo(error: Refused) -> Finding:
+    """Such an update was not taken."""
+    return _point("job type 8", False, f"refused: HTTP {error.status} {error.code} {error.message}".rstrip())
+
+
 def of_provisional(answer: Answer) -> Finding:
     """The status of a job whose result is provisional (wire.md §6)."""
     said = {name: answer.found.get(name) for name in ("job_complete", "job_success")}
@@ -239,8 +246,10 @@ def of_expired(status: int, renewed: Answer, put: int) -> Finding:
     return _point("expired upload URL", as_known, text)
 
 
-def of_short_info(verdict: Verdict) -> Finding:
-    """What came of a zip whose info.json held nothing but pictures and id_info, as mobile SDKs send it."""
+def of_short_info(verdict: Verdict | None) -> Finding:
+    """What came, None for nothing, of a zip whose info.json held pictures and id_info alone, as mobile SDKs send it."""
+    if verdict is None:
+        return _point("info.json", False, "a short one came to nothing")
     return _point("info.json", verdict.decision is Decision.APPROVED, f"a short one came to {verdict.code}")
 
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from smile_async.doctor.answers import Answer
 from smile_async.doctor.findings import Finding, State
 from smile_async.doctor.points import Point
+from smile_async.errors import Refused
 
 __all__ = [
     "V3_POINTS",
@@ -15,6 +16,7 @@ __all__ = [
     "of_frames",
     "of_fresh",
     "of_lists_v3",
+    "of_no_lookup",
     "of_nobody_v3",
     "of_reuse",
     "of_submitted",
@@ -116,6 +118,12 @@ def of_fresh(answer: Answer) -> Finding:
 def of_word(name: str, word: str, seconds: float) -> Finding:
     """What a job of the identity that is `clear` came to, after *seconds*."""
     return _found(f"V3 identity: {name}", word == "clear", f"{word}, after {seconds:.1f} s")
+
+
+def of_no_lookup(name: str, error: Refused) -> Finding:
+    """A product that does not take the identity, or that this account may not use."""
+    how = "ask Smile ID whether the product is enabled, and which test data it takes"
+    return Finding(f"V3 identity: {name}", State.UNKNOWN, f"refused: HTTP {error.status} {error.message}".rstrip(), how)
 
 
 def of_reuse(answer: Answer) -> Finding:

@@ -14,6 +14,7 @@ from smile_async.doctor.reading_jobs import (
     of_duplicate,
     of_history,
     of_links,
+    of_no_photo,
     of_photo,
     of_prepared,
     of_provisional,
@@ -26,7 +27,7 @@ from smile_async.doctor.reading_jobs import (
     of_waiting,
 )
 from smile_async.doctor.wire import Wire
-from smile_async.errors import ForgedReply, StillPending, Unavailable
+from smile_async.errors import ForgedReply, Refused, StillPending, Unavailable
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
 from smile_async.protocol.signature import Secret
@@ -197,4 +198,7 @@ async def _authenticated(wire: Wire, session: SmileSession, subject: Subject, re
 
 
 async def _photo(session: SmileSession, subject: Subject) -> list[Finding]:
-    return [of_photo(await session.verify(subject.job(Job.update_photo), patience=subject.patience))]
+    try:
+        return [of_photo(await session.verify(subject.job(Job.update_photo), patience=subject.patience))]
+    except Refused as error:
+        return [of_no_photo(error)]

@@ -12,6 +12,7 @@ from smile_async.doctor.findings import Finding, State
 from smile_async.doctor.reading_jobs import OFFSETS, of_expired, of_refused, of_short_info, of_window
 from smile_async.doctor.selfie import Subject, prepare, put, slot_of
 from smile_async.doctor.wire import Wire
+from smile_async.errors import StillPending
 from smile_async.jobs.job import Job
 from smile_async.session import SmileSession
 from smile_async.traffic.payload import read_in_thread
@@ -63,7 +64,10 @@ async def _short(wire: Wire, session: SmileSession, subject: Subject) -> list[Fi
     slot = slot_of(await prepare(wire, payload.job))
     images = [{"image_type_id": 0, "image": "", "file_name": payload.pictures[0].name}]
     await put(wire, payload, slot, info=orjson.dumps({"images": images, "id_info": {}}))
-    return [of_short_info(await session.wait(payload.job.ticket, patience=subject.patience))]
+    try:
+        return [of_short_info(await session.wait(payload.job.ticket, patience=subject.patience))]
+    except StillPending:
+        return [of_short_info(None)]
 
 
 async def _expired(exam: Examination, wire: Wire, subject: Subject) -> list[Finding]:

@@ -16,12 +16,13 @@ from smile_async.doctor.reading_v3 import (
     of_forced,
     of_frames,
     of_fresh,
+    of_no_lookup,
     of_reuse,
     of_submitted,
     of_word,
 )
 from smile_async.doctor.wire import Wire
-from smile_async.errors import StillPending, Unavailable
+from smile_async.errors import Refused, StillPending, Unavailable
 from smile_async.jobs.id_info import IdInfo
 from smile_async.jobs.job import Job
 from smile_async.jobs.person import Consent, Person
@@ -89,7 +90,10 @@ class V3Jobs:
         about: dict[str, Any] = {"person": Person(*_AMINA), "consent": Consent(_NOTICE)}
         about |= {"countries": ["NG"]} if make == Job.aml_check else {}
         began = monotonic()
-        verdict = await self.session.verify(make(self.user_id, part, **about), patience=self.patience)
+        try:
+            verdict = await self.session.verify(make(self.user_id, part, **about), patience=self.patience)
+        except Refused as error:
+            return [of_no_lookup(make.__name__, error)]
         return [of_word(make.__name__, verdict.code, monotonic() - began)]
 
     async def _forced(self) -> list[Finding]:

@@ -17,6 +17,7 @@ from smile_async.doctor.reading import (
     of_clock,
     of_key,
     of_lists,
+    of_no_lists,
     of_settings,
     of_silence,
     of_tcp,
@@ -29,6 +30,7 @@ from smile_async.doctor.reading_jobs import (
     of_history,
     of_links,
     of_lookup,
+    of_no_photo,
     of_photo,
     of_prepared,
     of_provisional,
@@ -52,12 +54,14 @@ from smile_async.doctor.reading_v3 import (
     of_frames,
     of_fresh,
     of_lists_v3,
+    of_no_lookup,
     of_nobody_v3,
     of_reuse,
     of_submitted,
     of_token_v3,
     of_word,
 )
+from smile_async.errors import Refused
 from smile_async.jobs.catalogue import IdType, Products, Services
 from smile_async.jobs.codes import Decision
 from smile_async.jobs.product import Product
@@ -251,6 +255,7 @@ def test_catalogues() -> None:
     assert some.text.startswith("2 kinds of id in 2 countries, 0 banks, 0 documents; the account may use basic_kyc, ")
     nothing = of_catalogue(Services((), (), {}), Products({}, {}, {}), ())
     assert (nothing.state, "may use nothing" in nothing.text) == (State.WARNING, True)
+    assert of_no_lists(["/services: HTTP 500"]).text == "not served: /services: HTTP 500"
     assert of_lists(answer(hosted_web={})).state is State.EXPECTED
     assert of_lists(answer(id_types={})).state is State.DIFFERENT
     assert of_lists(Answer(200, "", "", caching="etag: 1", found={"hosted_web": {}})).state is State.DIFFERENT
@@ -304,6 +309,9 @@ def test_results() -> None:
         State.EXPECTED,
         State.DIFFERENT,
     ]
+    assert of_short_info(None).state is State.DIFFERENT
+    refused = of_no_photo(Refused("refused", status=400, code="2212", message="invalid job type"))
+    assert (refused.state, refused.text) == (State.DIFFERENT, "refused: HTTP 400 2212 invalid job type")
     assert states([of_provisional(answer(job_complete=False)), of_provisional(answer(job_complete=True))]) == [
         State.EXPECTED,
         State.DIFFERENT,
@@ -398,6 +406,7 @@ def test_v3_jobs() -> None:
     """What submissions and statuses of V3 mean, as known or not."""
     assert of_submitted(answer(202, job_id="job_1")).state is State.OK
     assert states([of_submitted(answer(202)), of_submitted(answer(402))]) == [State.FAILURE] * 2
+    assert of_no_lookup("aml_check", Refused("refused", status=403, message="not allowed")).state is State.UNKNOWN
     pairs = [
         (of_fresh(answer(202, status="processing")), of_fresh(answer(404, status="not_found"))),
         (of_word("registration", "clear", 1.0), of_word("registration", "block", 1.0)),

@@ -56,7 +56,7 @@ async def test_a_wrong_point_is_found(wrong: Wrong, pictures: Pictures, tmp_path
         account |= wrong.told
         if wrong.api == "v3":
             account |= {"api": "v3", "base_url": account["base_url"].removesuffix("/v1") + "/v3"}
-        report = await examined(account, selfie=selfie, thorough=wrong.thorough)
+        report = await examined(account, selfie=selfie, thorough=wrong.thorough, patience=wrong.patience)
     finding = told(report)[wrong.finding]
     assert finding.state is wrong.state, report.findings
     assert wrong.says in f"{finding.text} {finding.cure}"

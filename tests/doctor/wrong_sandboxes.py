@@ -29,7 +29,7 @@ class Wrong:
     """*point*: what is wrong. *finding*, *state*, *says*: the one line that must tell it.
 
     *settings* of the sandbox; *spoil* breaks it; *front* stands before it; *told* is of the account. *selfie*,
-    *thorough*, *api*: how it is examined.
+    *thorough*, *api*, *patience*: how it is examined.
     """
 
     point: str
@@ -43,6 +43,7 @@ class Wrong:
     selfie: bool = False
     thorough: bool = False
     api: str = "v1"
+    patience: float = 20.0
 
 
 class Ahead(SystemClock):
@@ -207,7 +208,7 @@ WRONG = (
     Wrong("a gateway that finds nobody", "key", State.FAILURE, "502", spoil=faulty("job_status", status=502)),
     Wrong("another service", "key", State.FAILURE, "base URL", spoil=api_of(refusing, "POST", "/v1/job", 404)),
     Wrong("404 with HTTP 200", "HTTP status of 2304", State.DIFFERENT, "200", settings={"not_found_status": 200}),
-    Wrong("no lists", "catalogue", State.FAILURE, "HTTP 500", spoil=faulty("account", status=500, body=b"")),
+    Wrong("no lists", "catalogue", State.WARNING, "HTTP 500", spoil=faulty("account", status=500, body=b"")),
     Wrong(
         "lists that may be kept",
         *("lists", State.DIFFERENT, "max-age"),
@@ -281,6 +282,21 @@ WRONG = (
         *("image links", State.DIFFERENT, "none"),
         spoil=faulty("job_status", tamper=without("image_links")),
         selfie=True,
+    ),
+    Wrong(
+        "no update of the photo",
+        *("job type 8", State.DIFFERENT, "2212"),
+        spoil=lambda sandbox: sandbox.registry.__dict__.update(
+            prepare=lambda prep, prepare=sandbox.registry.prepare: _without_updates(prepare, prep)
+        ),
+        selfie=True,
+    ),
+    Wrong(
+        "verdicts that take long",
+        *("registration", State.WARNING, "still pending"),
+        spoil=faulty("job_status", tamper=lambda body: body.update(result="No result yet", job_complete=False)),
+        selfie=True,
+        patience=1.0,
     ),
     # Lookups and the widget.
     Wrong(
@@ -356,12 +372,27 @@ WRONG = (
         api="v3",
     ),
     Wrong(
+        "a product that is not enabled, V3",
+        *("V3 identity: enhanced_kyc", State.UNKNOWN, "403"),
+        settings={"forbidden": {"enhanced_kyc"}},
+        selfie=True,
+        api="v3",
+    ),
+    Wrong(
         "a job that nobody made",
         *("status of nobody", State.DIFFERENT, "202"),
         spoil=faulty("status", status=202, body={"status": "processing"}),
         api="v3",
     ),
 )
+
+
+def _without_updates(prepare: Callable[[Any], Any], prep: Any) -> Any:
+    from smile_async.sandbox.requests import Refusal  # noqa: PLC0415
+
+    if prep.product.job_type == 8:
+        raise Refusal("2212", "invalid job type")
+    return prepare(prep)
 
 
 def _conflict(prepare: Callable[[Any], Any], prep: Any) -> Any:
