@@ -18,7 +18,7 @@ from smile_async.doctor import Finding, Report, State
 from smile_async.doctor.doctor import Wanted, blank, examine
 from smile_async.doctor.points import V1_POINTS
 from smile_async.errors import BadConfiguration, InvalidJob
-from smile_async.sandbox import RunningSandbox, Sandbox
+from smile_async.sandbox import Sandbox
 
 #: Seconds from a provisional result to the last one: later than the first question, and soon enough.
 REVIEW = 2.0
@@ -32,11 +32,6 @@ async def examined(account: Mapping[str, Any], **wanted: Any) -> Report:
     return report
 
 
-def v3_account(running: RunningSandbox) -> dict[str, Any]:
-    """What leads to V3."""
-    return {**running.account, "base_url": running.base_url_v3, "api": "v3"}
-
-
 def told(report: Report) -> dict[str, Finding]:
     """Its findings by name."""
     return {finding.name: finding for finding in report.findings}
@@ -45,7 +40,7 @@ def told(report: Report) -> dict[str, Finding]:
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.point)
 async def test_a_wrong_point_is_found(wrong: Wrong, pictures: Pictures, tmp_path: Path) -> None:
     """The doctor names the one point in which a sandbox is wrong, says how it is, and what was seen or is to do."""
-    sandbox = Sandbox(**{"review": REVIEW, **wrong.settings})
+    sandbox = Sandbox(**{"review": 0.0, **wrong.settings})
     wrong.spoil(sandbox)
     async with contextlib.AsyncExitStack() as stack:
         running = await stack.enter_async_context(sandbox.serve())
@@ -125,7 +120,7 @@ async def test_thorough(pictures: Pictures) -> None:
 async def test_v3() -> None:
     """Of V3 too nothing is warned of, and what needs a job or a receiver is said to be open."""
     async with Sandbox.serve() as running:
-        report = await examined(v3_account(running))
+        report = await examined(running.account_v3)
     assert {finding.state for finding in report.findings} == {State.OK, State.EXPECTED, State.UNKNOWN}
     assert told(report)["token's lifetime"].text == "900 s"
     assert told(report)["V3 webhook retries"].state is State.UNKNOWN
@@ -134,7 +129,7 @@ async def test_v3() -> None:
 async def test_v3_jobs(pictures: Pictures) -> None:
     """A registration and authentications of the test identity answer what jobs can; six frames each, or one."""
     async with Sandbox.serve() as running:
-        report = await examined(v3_account(running), selfie=pictures.selfie_path, thorough=True)
+        report = await examined(running.account_v3, selfie=pictures.selfie_path, thorough=True)
         jobs = list(running.sandbox.jobs.values())
     found = told(report)
     assert {finding.state for finding in report.findings} == {State.OK, State.EXPECTED, State.UNKNOWN}

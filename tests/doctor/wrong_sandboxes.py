@@ -262,7 +262,7 @@ WRONG = (
     Wrong(
         "a provisional result that is complete",
         *("job_complete", State.DIFFERENT, "job_complete True"),
-        settings={"complete_on_provisional": True},
+        settings={"complete_on_provisional": True, "review": 2.0},
         selfie=True,
     ),
     Wrong(
