@@ -4,12 +4,13 @@ What v1 retries, how often and how fast is not published (wire.md §7), so it is
 bytes; a callback sent again by hand is signed anew, or a receiver would rightly call it stale.
 """
 
+import contextlib
 import heapq
 import itertools
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import httpx
@@ -19,16 +20,22 @@ from .desk import Desk
 from .faults import Fault, Leg
 from .records import CallbackSent, JobRecord, Message
 from .replies import result_body
-from .settings import is_callable_url
+from .request_log import LARGEST, LogEntry
 from .v3.records import V3Job
 from .v3.webhooks import webhook
 
 __all__ = ["CallbackSender"]
 
+#: Real seconds in which an answer's body is read.
+_LISTENING = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class _Letter:
-    """One result on its way: `attempt` counts from 0; `body` is empty until it was signed. `url`: not the job's own."""
+    """One result on its way: `attempt` counts from 0; `body` is empty until it was signed. `url`: not the job's own.
+
+    `held`: the fault that has held it back, in words.
+    """
 
     job: JobRecord
     message: Message
@@ -36,7 +43,7 @@ class _Letter:
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     url: str = ""
-    held: bool = False
+    held: str = ""
 
 
 class CallbackSender:
@@ -85,7 +92,7 @@ class CallbackSender:
     def _url(self, job: JobRecord) -> str:
         # The job's own URL wins over the portal's (wire.md §7).
         url = job.callback_url or self._settings.callback_url
-        return url if is_callable_url(url) else ""
+        return url if self._settings.calls(url) else ""
 
     def _post(self, due: float, letter: _Letter) -> None:
         heapq.heappush(self._due, (due, next(self._order), letter))
@@ -114,8 +121,9 @@ class CallbackSender:
     async def _send(self, transport: httpx.AsyncBaseTransport, letter: _Letter) -> None:
         job, message = letter.job, letter.message
         index = next((index for index, planned in enumerate(job.plan) if planned is message), None)
-        if index is None:
-            self._expected.pop(id(message), None)  # a reviewer has decided otherwise in the meantime
+        if index is None or self._desk.registry.jobs.get(job.job_id) is not job:
+            # In the meantime a reviewer has decided otherwise, or the sandbox was reset.
+            self._expected.pop(id(message), None)
             return
         leg: Leg = "webhook" if isinstance(job, V3Job) else "callback"
         fault = self._desk.faults.take(leg, job.user_id, job.job_id) if not letter.held else None
@@ -127,10 +135,13 @@ class CallbackSender:
             for _ in range(copies - 1):
                 self._post(now, letter)
         if fault is not None and fault.delay:
-            self._post(now + fault.delay, replace(letter, body=self._spoil(fault, letter.body), held=True))
+            self._post(now + fault.delay, replace(letter, body=self._spoil(fault, letter.body), held=fault.text))
             return
         url = letter.url or self._url(job)
-        status = await self._attempt(transport, replace(letter, url=url), fault)
+        entry = self._desk.log.callback(leg, url, job)
+        entry.fault = fault.text if fault is not None else letter.held
+        status = entry.status = await self._attempt(transport, replace(letter, url=url), fault, entry)
+        self._desk.log.add(entry)
         job.callbacks.append(CallbackSent(now, url, message.code, status))
         job.notified = max(job.notified, index + 1)
         self._desk.registry.save(job)
@@ -139,14 +150,17 @@ class CallbackSender:
             self._expected.pop(id(message), None)
         else:
             wait = self._settings.callback_interval * 2**letter.attempt
-            again = replace(letter, attempt=letter.attempt + 1, held=False)
+            again = replace(letter, attempt=letter.attempt + 1, held="")
             self._post(self._settings.clock.time() + wait, again)
 
-    async def _attempt(self, transport: httpx.AsyncBaseTransport, letter: _Letter, fault: Fault | None) -> int | None:
+    async def _attempt(
+        self, transport: httpx.AsyncBaseTransport, letter: _Letter, fault: Fault | None, entry: LogEntry
+    ) -> int | None:
         """The HTTP status of one attempt, None for no answer; a fault may keep it back or belie the answer."""
         body, headers = letter.body, httpx.Headers(letter.headers)
         if fault is not None:
             if not (fault.effect or fault.status is None) or fault.cut:
+                entry.reason = "not sent: a fault has kept it back"
                 return None if fault.cut else fault.status
             body = self._spoil(fault, body)
             headers.update(fault.headers)
@@ -154,16 +168,18 @@ class CallbackSender:
         patience = settings.webhook_timeout if isinstance(letter.job, V3Job) else settings.callback_timeout
         limits = dict.fromkeys(("connect", "read", "write", "pool"), patience)
         request = httpx.Request("POST", letter.url, content=body, headers=headers, extensions={"timeout": limits})
-        status = None
+        entry.send(request.headers.raw, body)
+        entry.reason = f"no answer within {patience:g} s"
         # The transport, not a client: httpx's client logs whole URLs, and callback URLs may carry a token.
         with anyio.move_on_after(patience):
             try:
                 response = await transport.handle_async_request(request)
-                await response.aclose()
-                status = response.status_code
-            except httpx.TransportError:
-                status = None
-        return status if fault is None or fault.status is None else fault.status
+            except httpx.TransportError as error:
+                entry.reason = f"no answer: {type(error).__name__}"
+            else:
+                entry.status, entry.reason = response.status_code, ""
+                entry.hear_from_afar(response.headers.raw, await _beginning(response))
+        return entry.status if fault is None or fault.status is None else fault.status
 
     @staticmethod
     def _spoil(fault: Fault, body: bytes) -> bytes:
@@ -176,3 +192,15 @@ class CallbackSender:
         if isinstance(fault.body, bytes):
             return fault.body
         return fault.body.encode() if isinstance(fault.body, str) else orjson.dumps(dict(fault.body))
+
+
+async def _beginning(response: httpx.Response) -> bytes:
+    """What *response* says, or its beginning: nobody but the log is waiting for it."""
+    said = b""
+    with anyio.move_on_after(_LISTENING), contextlib.suppress(httpx.TransportError):
+        async for chunk in cast("httpx.AsyncByteStream", response.stream):
+            said += chunk
+            if len(said) > LARGEST:
+                break
+    await response.aclose()
+    return said

@@ -19,10 +19,11 @@ from .faults import Faults, Leg
 from .images import Images
 from .records import JobRecord
 from .registry import Registry
+from .request_log import LogEntry, RequestLog
 from .settings import Settings
 from .v3.tokens import Tokens
 
-__all__ = ["CutOff", "Desk", "build_app", "read_body", "with_fault"]
+__all__ = ["CutOff", "Desk", "build_app", "log_entry", "read_body", "with_fault"]
 
 
 class Desk(Protocol):
@@ -33,6 +34,7 @@ class Desk(Protocol):
     registry: Registry
     images: Images
     faults: Faults
+    log: RequestLog
     #: Threads of its own: those of the loop may all be busy with blocking clients that wait for this sandbox.
     readers: Executor
     #: Where storage listens, such as `https://127.0.0.1:8444`; None = on the same host and port as the API.
@@ -52,28 +54,46 @@ class Desk(Protocol):
         ...
 
 
+#: Where a request's scope keeps its entry in the log.
+_ENTRY = "smile_async.log_entry"
+
+
 class CutOff(ConnectionError):
     """Raised in the middle of a reply to make the server drop the connection."""
 
 
 def build_app(desk: Desk, *routes: BaseRoute, no_route: ExceptionHandler) -> ASGIApp:
-    """An ASGI app of *routes*, whose replies carry the Date of the sandbox's own clock.
+    """An ASGI app of *routes*, whose requests are logged and whose replies carry the Date of the sandbox's own clock.
 
     *no_route* answers to what is none of them.
     """
     app = Starlette(routes=list(routes), exception_handlers={404: no_route, 405: no_route})
     app.router.redirect_slashes = False  # many a client does not follow with its body
 
-    async def dated(scope: Scope, receive: Receive, send: Send) -> None:
+    async def logged(scope: Scope, receive: Receive, send: Send) -> None:
+        entry = scope[_ENTRY] = desk.log.request(scope)
+
         async def send_dated(message: Message) -> None:
             if message["type"] == "http.response.start":
                 date = formatdate(desk.settings.clock.time(), usegmt=True).encode()
                 message["headers"] = [*message["headers"], (b"date", date)]
+            if entry is not None and entry.hear(message):
+                desk.log.add(entry)  # before whoever reads the reply can ask for it
             await send(message)
 
-        await app(scope, receive, send_dated)
+        try:
+            await app(scope, receive, send_dated)
+        finally:
+            if entry is not None:
+                desk.log.add(entry)
 
-    return dated
+    return logged
+
+
+def log_entry(request: Request) -> LogEntry:
+    """The entry of a request of the API."""
+    entry: LogEntry = request.scope[_ENTRY]
+    return entry
 
 
 async def read_body(request: Request, limit: int) -> bytes | None:
@@ -103,12 +123,17 @@ def whose(desk: Desk, leg: Leg, body: bytes) -> tuple[str | None, str | None]:
 
 
 async def with_fault(
-    desk: Desk, leg: Leg, victim: tuple[str | None, str | None], work: Callable[[], Awaitable[Response]]
+    desk: Desk,
+    entry: LogEntry,
+    leg: Leg,
+    victim: tuple[str | None, str | None],
+    work: Callable[[], Awaitable[Response]],
 ) -> Response:
     """What *work* answers, unless a fault is waiting for a request of *victim* (user, job) on this *leg*."""
     fault = desk.faults.take(leg, *victim)
     if fault is None:
         return await work()
+    entry.fault = fault.text
     reply = await work() if fault.effect else None
     await _linger(desk, fault.delay)
     if reply is None and fault.honest:

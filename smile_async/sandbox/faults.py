@@ -11,7 +11,9 @@ from typing import Any, Literal, get_args
 import orjson
 from starlette.responses import Response
 
-__all__ = ["Fault", "Faults", "Leg"]
+from .texts import clip, seconds_text
+
+__all__ = ["Fault", "Faults", "Leg", "waiting_text"]
 
 #: The parts of a job's journey a fault can hit; "request" is that of the products of one request, "account" all that is
 #: asked about the account: tokens, services, documents. Those of V3 are "token" to "webhook", and "account".
@@ -50,6 +52,16 @@ class Fault:
         """Whether the true reply is needed: it is only late, decorated or tampered with."""
         return self.tamper is not None or (self.status is None and self.body is None and not self.cut)
 
+    @property
+    def text(self) -> str:
+        """What it does, in words."""
+        parts = ["connection dropped"] if self.cut else []
+        parts += [f"answers {self.status}"] if self.status is not None else []
+        parts += ["body tampered with"] if self.body is not None or self.tamper is not None else []
+        parts += [f"{seconds_text(self.delay)} late"] if self.delay else []
+        parts += ["headers added"] if self.headers else []
+        return ", ".join(parts + (["after the work is done"] if self.effect else []))
+
     def spoil(self, reply: Response | None) -> Response:
         """The reply to give instead of *reply* (None where the request was not let through)."""
         if reply is not None and self.tamper is not None and bytes(reply.body)[:1] == b"{":
@@ -70,6 +82,14 @@ class Fault:
         if isinstance(body, Mapping):
             return Response(orjson.dumps(dict(body)), media_type="application/json")
         return Response(body)
+
+
+def waiting_text(leg: Leg, fault: Fault) -> str:
+    """What *fault* will do on *leg*, how often and to whom, in a line."""
+    parts = [fault.text] if fault.text else []
+    parts.append("every time" if fault.times is None else "once" if fault.times == 1 else f"{fault.times} times")
+    parts += [f"{name} {clip(value, 40)}" for name, value in (("user", fault.user_id), ("job", fault.job_id)) if value]
+    return f"{leg}: {', '.join(parts)}"
 
 
 class Faults:

@@ -38,6 +38,15 @@ class Images:
             while self._size > self._capacity:
                 self._size -= len(self._pages.popitem(last=False)[1])
 
+    def clear(self) -> None:
+        """Forget all, on disk too."""
+        with self._lock:
+            self._pages.clear()
+            self._size = 0
+        if self._folder is not None:
+            for path in self._folder.iterdir():
+                path.unlink(missing_ok=True)
+
     def get(self, sha256: str) -> bytes | None:
         """The image, or None if it had to make room."""
         if self._folder is None:

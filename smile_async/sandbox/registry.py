@@ -4,6 +4,7 @@ All changes happen here, between two awaits, so that concurrent requests for one
 """
 
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -44,21 +45,33 @@ class Registry:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._clock = settings.clock
+        self._begin()
+        self._state_file = StateFile(Path(settings.state) if settings.state is not None else None)
+        for key, saved in self._state_file.open().items():
+            self._restore(key, saved)
+        settings.ensure_key()
+        self._state_file.write("api_key", settings.api_key)
+
+    def _begin(self) -> None:
         self.jobs: dict[str, JobRecord] = {}
         #: The ids of jobs that were reviewed since somebody emptied this.
         self.revised: dict[str, None] = {}
         self.scripts: dict[str, Script] = {}
         #: Users whose jobs were refused because nobody said what they come to (`scripted_only`).
         self.unscripted: dict[str, None] = {}
+        #: Jobs of V3 by the idempotency key they came with; how many there are about each id number.
+        self.keyed: dict[str, V3Job] = {}
+        self.numbers: Counter[str] = Counter()
         self._by_ref: dict[str, JobRecord] = {}
         self._enrolments: dict[str, list[JobRecord]] = {}
         self._enrolled: dict[str, None] = {}  # in the order they came
         self._frauds: set[str] = set()
-        self._state_file = StateFile(Path(settings.state) if settings.state is not None else None)
-        for key, saved in self._state_file.open().items():
-            self._restore(key, saved)
-        settings.ensure_key()
-        self._state_file.write("api_key", settings.api_key)
+
+    def reset(self) -> None:
+        """Forget every job, user and script, on disk too; a job still on its way in comes to nothing."""
+        self._begin()
+        self._state_file.clear()
+        self._state_file.write("api_key", self._settings.api_key)
 
     def _restore(self, key: str, saved: object) -> None:
         if key == "api_key" and isinstance(saved, str):
@@ -73,8 +86,9 @@ class Registry:
             self._add(kind.restore(saved, self._clock))
 
     def save(self, job: JobRecord) -> None:
-        """Remember a job as it is now."""
-        self._state_file.write(f"job:{job.job_id}", job)
+        """Remember a job as it is now, unless it was forgotten."""
+        if self.jobs.get(job.job_id) is job:
+            self._state_file.write(f"job:{job.job_id}", job)
 
     def enroll(self, user_id: str) -> None:
         """Make *user_id* an enrolled user."""
@@ -207,6 +221,8 @@ class Registry:
     def _add(self, job: JobRecord) -> None:
         self.jobs[job.job_id] = job
         self._by_ref[job.ref_id] = job
+        if isinstance(job, V3Job) and job.key:
+            self.keyed[job.key] = job
         if job.kind.enrols:
             self._enrolments.setdefault(job.user_id, []).append(job)
 

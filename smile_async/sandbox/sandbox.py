@@ -15,12 +15,14 @@ from starlette.types import ASGIApp
 from .api import api_routes, no_route
 from .callbacks import CallbackSender
 from .console import Console
+from .control import Control
 from .credentials import Keys
 from .desk import build_app
 from .faults import Fault, Faults, Leg
 from .images import Images
 from .records import JobRecord
 from .registry import Registry, as_script
+from .request_log import RequestLog
 from .server import RunningSandbox, Serving
 from .settings import Settings
 from .storage import no_object, storage_routes
@@ -62,13 +64,17 @@ class Sandbox:
         state = self.settings.state
         self.images = Images(self.settings.image_memory, Path(state) / "images" if state is not None else None)
         self.faults = Faults()
+        #: The last 500 exchanges, oldest first, redacted: requests, refused ones too, and callbacks.
+        self.log = RequestLog(self.settings.clock, self.settings.api_key)
+        self._timing = (self.settings.latency, self.settings.review)
         self.readers: Executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix="sandbox-zip")
         self.storage_url: str | None = None
         self.closing: anyio.Event | None = None
         self._sender: CallbackSender | None = None
         self.running: RunningSandbox | None = None
         self.console = Console(self)
-        api, storage = [*api_routes(self), *v3_routes(self), *self.console.routes()], storage_routes(self)
+        own = [*self.console.routes(), *Control(self, self.console).routes()]
+        api, storage = [*api_routes(self), *v3_routes(self), *own], storage_routes(self)
         self.api_app: ASGIApp = build_app(self, *api, no_route=no_route)
         self.storage_app: ASGIApp = build_app(self, *storage, no_route=no_object)
         self.app: ASGIApp = build_app(self, *api, *storage, no_route=no_route)
@@ -162,6 +168,18 @@ class Sandbox:
         code = job.kind.human.get(judgement, judgement)
         self.registry.review(job, job.said(as_script(code, None, ()).code))
         self.notify(job)
+
+    def reset(self) -> None:
+        """Forget all that has happened since the start: jobs, users, scripts, faults, pictures, the log; set times.
+
+        For the time between two tests. Tokens of V3 stay good; of a job on its way nothing more is heard.
+        """
+        self.registry.reset()
+        self.images.clear()
+        self.faults.clear()
+        self.log.clear()
+        self.tokens.issued.clear()
+        self.settings.latency, self.settings.review = self._timing
 
     @property
     def jobs(self) -> Mapping[str, JobRecord]:

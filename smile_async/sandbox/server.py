@@ -19,7 +19,7 @@ import httpx
 
 from smile_async.urls import SERVED
 
-from .certificates import is_wildcard, issue
+from .certificates import certificates_for, is_wildcard
 from .listener import Listener
 
 if TYPE_CHECKING:
@@ -30,7 +30,10 @@ __all__ = ["RunningSandbox", "Serving"]
 
 @dataclass(frozen=True)
 class RunningSandbox:
-    """A sandbox with open sockets: `base_url` is the API's (it ends in /v1), `ca_file` what clients must trust."""
+    """A sandbox with open sockets: `base_url` is the API's (it ends in /v1), `ca_file` what clients must trust.
+
+    With a certificate of one's own (`Settings.cert_file`) that is "": whom to trust is known already.
+    """
 
     sandbox: "Sandbox"
     base_url: str
@@ -55,7 +58,7 @@ class RunningSandbox:
     @property
     def account(self) -> dict[str, str]:
         """What leads a session here: `SmileSession(**running.account)`."""
-        where = {"base_url": self.base_url, "ca_file": self.ca_file}
+        where = {"base_url": self.base_url, **({"ca_file": self.ca_file} if self.ca_file else {})}
         return {"partner_id": self.partner_id, "api_key": self.api_key, **where}
 
     @property
@@ -64,14 +67,22 @@ class RunningSandbox:
         return {**self.account, "base_url": self.base_url_v3, "api": "v3"}
 
     @property
+    def control_url(self) -> str:
+        """Where the control API is."""
+        return self.base_url.removesuffix("/v1") + "/_sandbox"
+
+    @property
+    def token(self) -> str:
+        """What the header X-Smile-Sandbox must show there; from this machine "1" does unless others can connect."""
+        return self.sandbox.console.token if self.sandbox.console.guarded else "1"
+
+    @property
     def console_url(self) -> str:
         """Where a browser finds the console, with the access token where one is needed; "" if it is switched off."""
-        settings, console = self.sandbox.settings, self.sandbox.console
-        if not settings.console:
+        console = self.sandbox.console
+        if not self.sandbox.settings.console:
             return ""
         url = httpx.URL(self.base_url).copy_with(path="/")
-        if settings.public_host:
-            url = url.copy_with(host=settings.public_host)
         return str(url.copy_with(params={"token": console.token})) if console.guarded else str(url)
 
 
@@ -120,13 +131,13 @@ class Serving:
 async def _open(sandbox: "Sandbox", host: str, port: int, storage_port: int) -> AsyncIterator[RunningSandbox]:
     if sandbox.closing is not None:
         raise RuntimeError("this sandbox is being served already")
-    state = Path(sandbox.settings.state) if sandbox.settings.state is not None else None
+    settings = sandbox.settings
     with tempfile.TemporaryDirectory(prefix="smile-sandbox-") as folder:
-        names = [name for name in (host, sandbox.settings.public_host) if name]
-        certificates = await anyio.to_thread.run_sync(issue, Path(folder), names, state)
+        names = [name for name in (host, settings.public_host) if name]
+        certificates = await anyio.to_thread.run_sync(certificates_for, settings, Path(folder), names)
         api = Listener(sandbox.api_app, host, port, certificates, http1_only=False)
         storage = Listener(sandbox.storage_app, host, storage_port, certificates, http1_only=True)
-        name = "127.0.0.1" if is_wildcard(host) else host
+        name = settings.public_host or ("127.0.0.1" if is_wildcard(host) else host)
         name = f"[{name}]" if ":" in name else name
         sandbox.closing = anyio.Event()
         try:
@@ -137,7 +148,7 @@ async def _open(sandbox: "Sandbox", host: str, port: int, storage_port: int) -> 
             base_url = f"https://{name}:{api.port}/v1"
             sandbox.console.exposed = not api.loopback
             sandbox.console.bound = host
-            sandbox.running = RunningSandbox(sandbox, base_url, sandbox.storage_url, str(certificates.ca_file))
+            sandbox.running = RunningSandbox(sandbox, base_url, sandbox.storage_url, str(certificates.ca_file or ""))
             async with sandbox.sending_callbacks():
                 yield sandbox.running
         finally:

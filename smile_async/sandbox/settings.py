@@ -33,14 +33,14 @@ def is_host(text: str) -> bool:
     return True
 
 
-def is_callable_url(url: str) -> bool:
-    """Whether callbacks can be sent to *url*: https anywhere, plain http on this machine only."""
+def is_callable_url(url: str, *, insecure: bool = False) -> bool:
+    """Whether callbacks can be sent to *url*: https anywhere, plain http on this machine only, or if *insecure*."""
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL:
         return False
-    loopback = parsed.host in ("localhost", "127.0.0.1", "::1")
-    return bool(parsed.host) and (parsed.scheme == "https" or (parsed.scheme == "http" and loopback))
+    near = insecure or parsed.host in ("localhost", "127.0.0.1", "::1")
+    return bool(parsed.host) and (parsed.scheme == "https" or (parsed.scheme == "http" and near))
 
 
 @dataclass(kw_only=True)
@@ -64,9 +64,13 @@ class Settings:
     callback_url: the portal's default callback, "" = none. callback_retries: further attempts after one that was not
     answered 2xx. callback_interval: wait before the first of these, doubled each time. callback_timeout: per attempt.
     callback_ca_file: PEM file of the authority that callback receivers are checked against, None = the usual ones.
-    console: whether the API's port shows the console at `/`. public_host: a further name or address, without a port,
-    under which the console may be asked for (with its access token); None = loopback names and the host that is served
-    only.
+    insecure_callbacks: whether callbacks go to plain http on other machines too, as between containers.
+    console: whether the API's port shows the console at `/`. public_host: the name or address, without a port, by which
+    other machines reach the sandbox: it stands in the API's and in upload URLs and in the certificate, and console and
+    control API answer to it (with the access token); None = loopback names and the host that is served only.
+    token: the access token, which others than this machine's user must show; "" = a random one.
+    cert_file, key_file: PEM files of a certificate chain and its key to serve with; None = made for this run, by an
+    authority of the sandbox's own.
     scripted_only: whether a job is refused (code 9999, not one of Smile ID's) unless a script for its user or a
     sandbox_result says what it comes to; for tests, where an approval nobody asked for would prove nothing.
 
@@ -105,8 +109,12 @@ class Settings:
     callback_interval: float = 2.0
     callback_timeout: float = 30.0
     callback_ca_file: Path | str | None = None
+    insecure_callbacks: bool = False
     console: bool = True
     public_host: str | None = None
+    token: str = field(default="", repr=False)
+    cert_file: Path | str | None = None
+    key_file: Path | str | None = None
     scripted_only: bool = False
     lenient: bool = False
     strangers: str = "refuse"
@@ -135,6 +143,14 @@ class Settings:
             raise ValueError(f"strangers is 'refuse', or a result such as 'clear' and 'block', not {self.strangers!r}")
         if self.public_host and not is_host(self.public_host):
             raise ValueError(f"public_host {self.public_host!r} must be a host name or address, without scheme or port")
+        if self.token and not (self.token.isascii() and self.token.isprintable() and " " not in self.token):
+            raise ValueError("token must be printable ASCII without blanks: it travels in a header")
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file go together: a certificate chain and its key, both PEM")
+
+    def calls(self, url: str) -> bool:
+        """Whether callbacks are sent to *url*."""
+        return is_callable_url(url, insecure=self.insecure_callbacks)
 
     def ensure_key(self) -> None:
         """Make a random API key where none was given."""

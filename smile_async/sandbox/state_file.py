@@ -53,6 +53,11 @@ class StateFile:
                     return
                 yield key, value
 
+    def clear(self) -> None:
+        """Forget all."""
+        if self._path is not None:
+            write_private(self._path, b"")
+
     def write(self, key: str, value: object) -> None:
         """Remember *value* (anything orjson can write) under *key*."""
         if self._path is not None:

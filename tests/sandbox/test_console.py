@@ -16,9 +16,9 @@ from street import until
 
 from smile_async.sandbox import RunningSandbox, Sandbox, Settings, serve_forever
 from smile_async.sandbox.console.query import Query
-from smile_async.sandbox.console.search import JobCounts, standing
 from smile_async.sandbox.console.views import Moment
 from smile_async.sandbox.records import CallbackSent, ImageRecord, JobRecord, Message
+from smile_async.sandbox.search import JobCounts, standing
 
 HOME = "https://localhost:8443"
 OURS = {"origin": HOME, "sec-fetch-site": "same-origin"}

@@ -16,13 +16,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from smile_async.sandbox.access import Access, Refusal, secured
+from smile_async.sandbox.control.operations import OPERATIONS
 from smile_async.sandbox.desk import read_body
+from smile_async.sandbox.search import JobCounts
 
-from .access import Access, secured
-from .actions import ACTIONS
 from .pages import Pages
 from .query import Query
-from .search import JobCounts
 from .thumbnails import Thumbnails
 
 if TYPE_CHECKING:
@@ -68,13 +68,14 @@ class Console(Access):
     def _private(self, endpoint: Endpoint) -> Endpoint:
         async def checked(request: Request) -> Response:
             refused = self.refuse_host(request) or self.refuse_stranger(request)
-            return refused or secured(await endpoint(request))
+            return _plain(*refused) if refused else secured(await endpoint(request))
 
         return checked
 
     async def _front(self, request: Request) -> Response:
         if "token" in request.query_params:
-            return self.refuse_host(request) or self.admit(request)
+            admitted = self.refuse_host(request) or self.admit(request)
+            return _plain(*admitted) if isinstance(admitted, Refusal) else admitted
         return await self._private(self._page)(request)
 
     async def _page(self, request: Request) -> Response:
@@ -110,7 +111,7 @@ class Console(Access):
     async def _static(self, request: Request) -> Response:
         name = request.path_params["name"]
         if refused := self.refuse_host(request):
-            return refused
+            return _plain(*refused)
         if name not in _STATIC:
             return secured(PlainTextResponse("there is no such file\n", 404))
         content = resources.files(__package__).joinpath("static", name).read_bytes()
@@ -119,17 +120,19 @@ class Console(Access):
     async def _action(self, request: Request) -> Response:
         refused = self.refuse_host(request) or self.refuse_stranger(request)
         if refused:
-            return refused
+            return _plain(*refused)
         form = _form(await read_body(request, _MAX_FORM))
         csrf = request.headers.get("x-csrf-token") or form.get("csrf", "")
-        return self.refuse_foreign(request, csrf) or secured(self._do(request, form))
+        refused = self.refuse_foreign(request, csrf)
+        return _plain(*refused) if refused else secured(await self._do(request, form))
 
-    def _do(self, request: Request, form: dict[str, str]) -> Response:
-        action = ACTIONS.get(request.path_params["what"])
-        if action is None:
+    async def _do(self, request: Request, form: dict[str, str]) -> Response:
+        operation = OPERATIONS.get(request.path_params["what"])
+        if operation is None or not operation.action:
             return PlainTextResponse("there is no such action\n", 404)
+        given = {name: form[name].strip() for name in operation.takes if name in form}
         try:
-            said = action(self._sandbox, form)
+            said: str = (await operation(self._sandbox, given))["message"]
         except (ValueError, RuntimeError) as error:
             return PlainTextResponse(f"{error}\n", 400)
         self._counts.forget()
@@ -138,6 +141,10 @@ class Console(Access):
         self._said.append(said)
         # An address of our own making: `back` is only ever read as a query.
         return RedirectResponse(Query.read(QueryParams(form.get("back", ""))).link(), 303)
+
+
+def _plain(status: int, text: str) -> Response:
+    return secured(PlainTextResponse(text + "\n", status))
 
 
 def _form(body: bytes | None) -> dict[str, str]:

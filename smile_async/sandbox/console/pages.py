@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-from smile_async.sandbox.faults import Leg
+from smile_async.sandbox.faults import Leg, waiting_text
+from smile_async.sandbox.search import STANDINGS, JobCounts, search
+from smile_async.sandbox.texts import clip, seconds_text
 
-from .query import STANDINGS, Query
-from .search import JobCounts, search
-from .views import clip, detail_of, fault_text, row_of, seconds_text
+from .query import Query
+from .views import detail_of, row_of
 
 if TYPE_CHECKING:
     from smile_async.sandbox.sandbox import Sandbox
 
 __all__ = ["Pages"]
 
+#: Jobs on one page.
+_PAGE = 25
 #: Enrolled users listed by name.
 _USERS = 12
 
@@ -69,9 +72,9 @@ class Pages:
         sandbox, settings = self._sandbox, self._sandbox.settings
         now = settings.clock.time()
         counts = await self._counts.count(now)
-        found = await search(sandbox.registry, query, now)
+        found = await search(sandbox.registry, query.at(now), query.before, _PAGE)
         job = sandbox.registry.by_ref(query.job) if query.job else None
-        shown = [(leg, fault_text(leg, fault)) for leg, fault in sandbox.faults.waiting()]
+        shown = [(leg, waiting_text(leg, fault)) for leg, fault in sandbox.faults.waiting()]
         return {
             "csrf": self._csrf,
             "query": query,

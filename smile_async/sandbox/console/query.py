@@ -3,24 +3,15 @@
 Everything here comes from outside; what is none of ours is dropped, and links are always built anew from the rest.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 from urllib.parse import urlencode
 
-__all__ = ["STANDINGS", "Query"]
+from smile_async.sandbox.records import JobRecord
+from smile_async.sandbox.search import STANDINGS, standing
 
-#: Where a job can stand, in the order of its life, and the words for it.
-STANDINGS = {
-    "waiting": "Awaiting zip",
-    "processing": "Processing",
-    "provisional": "Provisional",
-    "approved": "Approved",
-    "attention": "Attention",
-    "rejected": "Rejected",
-    "error": "Error",
-    "unknown": "Unknown",
-}
+__all__ = ["Query"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +43,16 @@ class Query:
     def narrow(self) -> bool:
         """Whether the list is filtered."""
         return bool(self.state or self.find)
+
+    def at(self, now: float) -> Callable[[JobRecord], bool] | None:
+        """Whether a job fits as of *now*; None if every job does."""
+
+        def fits(job: JobRecord) -> bool:
+            if self.find and self.find not in job.user_id.lower() and self.find not in job.job_id.lower():
+                return False
+            return not self.state or standing(job, now) == self.state
+
+        return fits if self.narrow else None
 
     @property
     def text(self) -> str:

@@ -8,18 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 
-from smile_async.sandbox.faults import Fault, Leg
 from smile_async.sandbox.records import CallbackSent, ImageRecord, JobRecord, Message
 from smile_async.sandbox.replies import record_of
+from smile_async.sandbox.search import STANDINGS, standing
+from smile_async.sandbox.texts import clip, host_in
 
-from .query import STANDINGS
-from .search import standing
-
-__all__ = ["Moment", "clip", "detail_of", "fault_text", "row_of", "seconds_text"]
+__all__ = ["Moment", "detail_of", "row_of"]
 
 #: Of each list on a job's page, so many entries are shown.
 _SHOWN = 30
@@ -30,19 +27,6 @@ _OPEN = {"country", "Country", "id_type", "IDType", "entered"}
 #: wire.md §5.3, in words.
 _IMAGE_TYPES = {0: "selfie", 1: "ID card front", 4: "liveness", 5: "ID card back"}
 _IMAGE_TYPES |= {2: "selfie", 3: "ID card front", 6: "liveness", 7: "ID card back"}
-
-
-def clip(text: object, limit: int = 120) -> str:
-    """*text* with its end cut off if it is long."""
-    said = str(text)
-    return said if len(said) <= limit else said[: limit - 1] + "…"
-
-
-def seconds_text(seconds: float) -> str:
-    """A duration for people: `0.5 s`, `90 s`, `2 h`."""
-    if seconds >= 7200:
-        return f"{seconds / 3600:.3g} h"
-    return f"{seconds / 60:.3g} min" if seconds > 120 else f"{seconds:.4g} s"
 
 
 class Moment:
@@ -144,7 +128,7 @@ def _facts(job: JobRecord) -> list[tuple[str, str]]:
         facts = [("API", f"v3, POST {job.kind.path}"), ("Asked", f"{job.polls} polls")]
     elif job.kind.path:
         facts[1:] = [("Looked up", f"{job.submissions} times"), ("Asked", f"{job.polls} polls")]
-    facts.append(("Callback", _host(job.callback_url) or "the sandbox's default"))
+    facts.append(("Callback", host_in(job.callback_url) or "the sandbox's default"))
     if job.refusals:
         facts.append(("Refused again", f"{len(job.refusals)} times, {clip(', '.join(sorted(set(job.refusals))), 60)}"))
     return facts
@@ -200,7 +184,7 @@ def _attempts(job: JobRecord) -> list[dict[str, Any]]:
         attempts[sent.code] = attempts.get(sent.code, 0) + 1
         ok = sent.status is not None and 200 <= sent.status < 300
         status = "no answer" if sent.status is None else str(sent.status)
-        where = clip(_host(sent.url), 80)
+        where = clip(host_in(sent.url), 80)
         rows.append((sent.code, where, status, ok, Moment(sent.at), attempts[sent.code]))
     names = ("code", "host", "status", "ok", "when", "attempt")
     return [dict(zip(names, row, strict=True)) for row in reversed(rows[-_SHOWN:])]
@@ -211,34 +195,6 @@ def _callbacks_text(sent: list[CallbackSent]) -> str:
         return ""
     last = "no answer" if sent[-1].status is None else str(sent[-1].status)
     return last if len(sent) == 1 else f"{last} \N{MIDDLE DOT} {len(sent)} sent"
-
-
-def fault_text(leg: Leg, fault: Fault) -> str:
-    """What *fault* will do, in a line."""
-    parts = []
-    if fault.cut:
-        parts.append("connection dropped")
-    if fault.status is not None:
-        parts.append(f"answers {fault.status}")
-    if fault.body is not None or fault.tamper is not None:
-        parts.append("body tampered with")
-    if fault.delay:
-        parts.append(f"{seconds_text(fault.delay)} late")
-    if fault.effect:
-        parts.append("after the work is done")
-    parts.append("every time" if fault.times is None else "once" if fault.times == 1 else f"{fault.times} times")
-    for name, value in (("user", fault.user_id), ("job", fault.job_id)):
-        if value is not None:
-            parts.append(f"{name} {clip(value, 40)}")
-    return f"{leg}: {', '.join(parts)}"
-
-
-def _host(url: str) -> str:
-    # Only the host: the rest of a callback URL may be a secret.
-    try:
-        return urlsplit(url).netloc.rpartition("@")[2]
-    except ValueError:
-        return ""
 
 
 def _plain(value: object) -> str:

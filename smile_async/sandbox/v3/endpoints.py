@@ -55,7 +55,7 @@ async def _token(call: Call) -> Response:
         raise refusal(400, "Header 'smileid-partner-id' is invalid: it has no leading zeros.")
     if partner != partner_of(desk.settings) or not desk.keys.owns(headers["smileid-api-key"]):
         raise refusal(401, "Invalid authentication credentials.")
-    bound = bound_by(call.form(optional=True).texts, desk.settings.clock.time())
+    bound = bound_by(call.form(optional=True).texts, desk.settings)
     return as_json({"token": desk.tokens.make(bound, f"{call.origin}/v3")})
 
 
@@ -111,7 +111,7 @@ async def _replay(call: Call) -> Response:
     job_id = call.request.path_params["job_id"]
     if not _REPLAYED.fullmatch(job_id):
         raise refusal(400, "Invalid job id.")
-    said = read_parts(call.form(optional=True).texts, ("callback_url",), desk.settings.clock.time())
+    said = read_parts(call.form(optional=True).texts, ("callback_url",), desk.settings)
     url = (said | bound.values()).get("callback_url", "")
     job = desk.registry.jobs.get(job_id)
     if not isinstance(job, V3Job):

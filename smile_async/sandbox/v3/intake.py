@@ -1,7 +1,6 @@
 """A submission on its way in: may this token, may this account, is all there, who is it, what will it come to."""
 
 import asyncio
-from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -42,23 +41,21 @@ class Intake:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._numbers: Counter[str] = Counter()
-        jobs = [job for job in desk.registry.jobs.values() if isinstance(job, V3Job)]
-        self._by_key = {job.key: job for job in jobs if job.key}
 
     async def take(self, sent: Submission) -> V3Job:
         """The job that *sent* makes, planned and saved; raises `Refusal`."""
         self._admit(sent)
         said = read_said(sent.form, sent.product, sent.bound.values(), self._desk.settings)
         self._check_callback(said.values.get("callback_url", ""))
-        known = self._by_key.get(sent.key) if sent.key else None
-        if known is not None:
-            return self._repeat(known)
+        registry = self._desk.registry
+        if sent.key in registry.keyed:
+            return self._repeat(registry.keyed[sent.key])
         looking = partial(look_at, said.pictures, decode=self._desk.settings.decode, keep=self._desk.images.put)
         running = asyncio.get_running_loop().run_in_executor
         seen = await running(self._desk.readers, looking) if said.pictures else Seen([], blind=False)
         # No await from here on: two requests can not both be the first of a user or of a key.
-        return self._repeat(self._by_key[sent.key]) if sent.key in self._by_key else self._enter(sent, said, seen)
+        known = registry.keyed.get(sent.key)
+        return self._enter(sent, said, seen) if known is None else self._repeat(known)
 
     def _admit(self, sent: Submission) -> None:
         settings, bound = self._desk.settings, sent.bound
@@ -112,8 +109,6 @@ class Intake:
             key=sent.key,
             outcome=outcome,
         )
-        if sent.key:
-            self._by_key[sent.key] = job
         job.plan = registry.plan(job, now, [outcome], forced=forced)
         if sent.at_once:
             job.notified = len(job.plan)  # the reply tells, and no webhook besides
@@ -130,12 +125,12 @@ class Intake:
             raise refusal(400, "User is already enrolled: set allow_new_enroll to enroll anew.")
 
     def _check_number(self, number: str) -> None:
-        most = self._desk.settings.submissions_per_number
+        most, numbers = self._desk.settings.submissions_per_number, self._desk.registry.numbers
         if not number or most is None:
             return
-        if self._numbers[number] >= most:
+        if numbers[number] >= most:
             raise refusal(429, "This ID number has been blocked due to too many submissions.")
-        self._numbers[number] += 1
+        numbers[number] += 1
 
     def _outcome(self, product: V3Product, user_id: str, values: dict[str, Any], seen: Seen) -> tuple[str, bool]:
         """What the job comes to, and whether no script can change it."""

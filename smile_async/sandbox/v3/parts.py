@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from smile_async.sandbox.settings import is_callable_url
+from smile_async.sandbox.settings import Settings
 
 __all__ = ["IMAGES", "PARTS", "ImagePart", "contact_in"]
 
-#: What a text comes to, read at a moment (epoch seconds).
-Reader = Callable[[str, float], Any]
+#: What a text comes to, in a sandbox of such settings.
+Reader = Callable[[str, Settings], Any]
 
 _PHONE = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
 _LANGUAGE = re.compile(r"[A-Z]{2}", re.ASCII)
@@ -35,7 +35,7 @@ def _demand(fits: object) -> None:
 def _like(pattern: str) -> Reader:
     compiled = re.compile(pattern, re.ASCII)
 
-    def read(text: str, _: float) -> str:
+    def read(text: str, _: Settings) -> str:
         _demand(compiled.fullmatch(text))
         return text
 
@@ -43,7 +43,7 @@ def _like(pattern: str) -> Reader:
 
 
 def _text(most: int) -> Reader:
-    def read(text: str, _: float) -> str:
+    def read(text: str, _: Settings) -> str:
         _demand(text.strip() and len(text) <= most)
         return text
 
@@ -51,37 +51,38 @@ def _text(most: int) -> Reader:
 
 
 def _one_of(*words: str) -> Reader:
-    def read(text: str, _: float) -> str:
+    def read(text: str, _: Settings) -> str:
         _demand(text in words)
         return text
 
     return read
 
 
-def _flag(text: str, _: float) -> bool:
+def _flag(text: str, _: Settings) -> bool:
     _demand(text in ("true", "false"))
     return text == "true"
 
 
-def _number(text: str, _: float) -> int:
+def _number(text: str, _: Settings) -> int:
     # The SDK's is a float: 840 and 840.0 are one number.
     value = float(text)
     _demand(math.isfinite(value) and value == int(value) and 0 <= value < 10_000)
     return int(value)
 
 
-def _url(text: str, _: float) -> str:
-    _demand(is_callable_url(text))
+def _url(text: str, settings: Settings) -> str:
+    _demand(settings.calls(text))
     return text
 
 
-def _year(text: str, now: float) -> str:
-    _demand(re.fullmatch(r"\d{4}", text, re.ASCII) and int(text) <= datetime.fromtimestamp(now, UTC).year)
+def _year(text: str, settings: Settings) -> str:
+    this_year = datetime.fromtimestamp(settings.clock.time(), UTC).year
+    _demand(re.fullmatch(r"\d{4}", text, re.ASCII) and int(text) <= this_year)
     return text
 
 
 def _list_of(fits: Callable[[Any], object], least: int, most: int) -> Reader:
-    def read(text: str, _: float) -> list[Any]:
+    def read(text: str, _: Settings) -> list[Any]:
         value = orjson.loads(text)
         _demand(isinstance(value, list) and least <= len(value) <= most and all(fits(each) for each in value))
         return list(value)
@@ -95,18 +96,18 @@ def _object(text: str) -> dict[str, Any]:
     return dict(value)
 
 
-def _params(text: str, _: float) -> dict[str, Any]:
+def _params(text: str, _: Settings) -> dict[str, Any]:
     value = _object(text)
     _demand(all(isinstance(each, str) for each in value.values()))
     return value
 
 
-def _consent(text: str, now: float) -> dict[str, Any]:
+def _consent(text: str, settings: Settings) -> dict[str, Any]:
     value = _object(text)
     _demand(value.keys() == {*_CONSENT} and value["granted"] is True)
     granted = datetime.fromisoformat(str(value["granted_at"]))
     moment = granted if granted.tzinfo else granted.replace(tzinfo=UTC)
-    _demand(moment.timestamp() <= now + _AHEAD)
+    _demand(moment.timestamp() <= settings.clock.time() + _AHEAD)
     url = urlsplit(str(value["notice_privacy_policy_url"]))
     _demand(url.scheme == "https" and url.hostname and _LANGUAGE.fullmatch(str(value["notice_language"])))
     return value
@@ -117,7 +118,7 @@ def contact_in(details: Mapping[str, Any]) -> bool:
     return any(details.get(name) for name in ("email", "phone_number"))
 
 
-def _details(text: str, _: float) -> dict[str, Any]:
+def _details(text: str, _: Settings) -> dict[str, Any]:
     value = _object(text)
     _demand(all(isinstance(value.get(name), str) and value[name] for name in ("given_names", "last_name")))
     email, phone = value.get("email"), value.get("phone_number")

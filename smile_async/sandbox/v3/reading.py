@@ -4,7 +4,7 @@ In the order of the provider's: what must be there, what may be there, then what
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,13 +45,12 @@ class Seen:
 
 def read_said(form: Form, product: V3Product, bound: Mapping[str, Any], settings: Settings) -> Said:
     """What *form* says of a job of *product*; *bound* values win. Raises `Refusal` 400 and 413."""
-    now = settings.clock.time()
     texts = _merged(form.texts, bound)
     waiver, waived = product.waived
-    given = read_parts(texts, (waiver,) if waiver else (), now)
+    given = read_parts(texts, (waiver,) if waiver else (), settings)
     needed = [name for name in product.required if not (given.get(waiver) and name in waived)]
-    values = _required(texts, [name for name in needed if name not in IMAGES], now)
-    values |= read_parts(texts, [name for name in product.optional if name not in IMAGES], now)
+    values = _required(texts, [name for name in needed if name not in IMAGES], settings)
+    values |= read_parts(texts, [name for name in product.optional if name not in IMAGES], settings)
     if not contact_in(values["user_details"]):
         raise refusal(400, "Either email or phone_number is required.")
     _check_country(values, product)
@@ -75,35 +74,35 @@ def _said_as_well(texts: Mapping[str, str], name: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _required(texts: Mapping[str, str], names: list[str], now: float) -> dict[str, Any]:
+def _required(texts: Mapping[str, str], names: list[str], settings: Settings) -> dict[str, Any]:
     values = {}
     for name in names:
         if name == "consent" and not texts.get(name):
             raise refusal(400, "consent is required")
         try:
-            values[name] = _value(texts, name, now)
+            values[name] = _value(texts, name, settings)
         except (KeyError, ValueError):
             raise missing(name) from None
     return values
 
 
-def read_parts(texts: Mapping[str, str], names: list[str] | tuple[str, ...], now: float) -> dict[str, Any]:
+def read_parts(texts: Mapping[str, str], names: Sequence[str], settings: Settings) -> dict[str, Any]:
     """The values of those parts *names* that are there; raises `Refusal` 400 and 413."""
     values = {}
     for name in names:
         try:
             if texts.get(name):
-                values[name] = _value(texts, name, now)
+                values[name] = _value(texts, name, settings)
         except ValueError:
             raise invalid(name) from None
     return values
 
 
-def _value(texts: Mapping[str, str], name: str, now: float) -> Any:
+def _value(texts: Mapping[str, str], name: str, settings: Settings) -> Any:
     text = texts[name]
     if len(text) > _MAX_TEXT:
         raise refusal(413, f"{name} is too large.")
-    return PARTS[name](text, now)
+    return PARTS[name](text, settings)
 
 
 def _check_country(values: Mapping[str, Any], product: V3Product) -> None:

@@ -87,7 +87,7 @@ async def _config(call: Call) -> Response:
 async def _report_fraud(call: Call) -> Response:
     call.bound()
     user_id, texts = call.request.path_params["user_id"], call.form().texts
-    said = read_parts(texts, ("is_fraud", "reported_by", "reason", "notes"), call.desk.settings.clock.time())
+    said = read_parts(texts, ("is_fraud", "reported_by", "reason", "notes"), call.desk.settings)
     for name in ("is_fraud", "reported_by"):
         if name not in said:
             raise missing(name)

@@ -118,19 +118,19 @@ class Tokens:
         return _url64(hmac.digest(self._secret, said.encode(), "sha256"))
 
 
-def bound_by(texts: Mapping[str, str], now: float) -> Bound:
+def bound_by(texts: Mapping[str, str], settings: Settings) -> Bound:
     """What the form of a POST /v3/token binds; raises `Refusal` 400. Parts it does not know are let be."""
     product, user_id = texts.get("product"), texts.get("user_id")
     if product is not None and product not in _PRODUCTS:
         raise invalid("product")
     try:
-        params = PARTS["partner_params"](texts.get("partner_params") or "{}", now)
+        params = PARTS["partner_params"](texts.get("partner_params") or "{}", settings)
     except ValueError:
         raise invalid("partner_params") from None
-    return Bound(product, user_id or None, params, _payload(texts.get("payload") or "{}", now))
+    return Bound(product, user_id or None, params, _payload(texts.get("payload") or "{}", settings))
 
 
-def _payload(text: str, now: float) -> dict[str, Any]:
+def _payload(text: str, settings: Settings) -> dict[str, Any]:
     try:
         payload = orjson.loads(text)
         names = payload.keys() - {*_OPEN, *_PERSONAL}
@@ -140,23 +140,23 @@ def _payload(text: str, now: float) -> dict[str, Any]:
         raise invalid("payload")
     for name, value in payload.items():
         try:
-            _check(name, value, now)
+            _check(name, value, settings)
         except (ValueError, TypeError):
             raise missing(f"payload.{name}") from None
     return dict(payload)
 
 
-def _check(name: str, value: Any, now: float) -> None:
+def _check(name: str, value: Any, settings: Settings) -> None:
     reader = PARTS.get(name)
     if name == "consent":
         # The only difference here: a language in small letters and a plain URL pass.
         value = {**value, "notice_language": str(value.get("notice_language")).upper()}
         value["notice_privacy_policy_url"] = str(value.get("notice_privacy_policy_url")).replace("http:", "https:", 1)
-        PARTS["consent"](orjson.dumps(value).decode(), now)
+        PARTS["consent"](orjson.dumps(value).decode(), settings)
     elif not isinstance(value, str) or not value:
         raise ValueError(name)
     elif reader is not None:
-        reader(value, now)
+        reader(value, settings)
 
 
 def _url64(content: bytes) -> str:

@@ -1,22 +1,27 @@
-"""Who may look at the console and who may press its buttons.
+"""Who may look at the console, who may press its buttons, and who may steer the sandbox by its control API.
 
 A page on loopback is not private by itself: any website open in the same browser can send requests to it, and with DNS
 rebinding read the answers. So the Host must be one that only this machine's user would type, buttons work only from
-the console's own pages, and whoever comes from another machine must bring the token that was printed at the start.
+the console's own pages, the control API wants a header that no page of another site can send, and whoever comes from
+another machine must bring the token that was printed at the start.
 """
 
 import hmac
 import ipaddress
 import re
 import secrets
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
-from smile_async.sandbox.settings import Settings, is_host
+from .settings import Settings, is_host
 
-__all__ = ["Access", "secured"]
+__all__ = ["HEADER", "Access", "Refusal", "secured"]
+
+#: What every call of the control API carries: the token; from this machine anything, such as 1.
+HEADER = "X-Smile-Sandbox"
 
 #: `__Host-` binds the cookie to https and to this very host name.
 _COOKIE = "__Host-smile-sandbox"
@@ -42,49 +47,67 @@ def secured(response: Response) -> Response:
     return response
 
 
+class Refusal(NamedTuple):
+    """Why somebody is not let in: HTTP status and a sentence."""
+
+    status: int
+    text: str
+
+
 class Access:
     """The checks of one run; `exposed` = other machines can connect, `bound` = the --host that was asked for."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.token = secrets.token_urlsafe(32)
+        self.token = settings.token or secrets.token_urlsafe(32)
         self.csrf = secrets.token_urlsafe(32)
         self.exposed = False
         self.bound = ""
 
     @property
     def guarded(self) -> bool:
-        """Whether anybody may need the token: the console can be reached by others than this machine's user."""
+        """Whether anybody may need the token: others than this machine's user can reach the sandbox."""
         return self.exposed or bool(self._settings.public_host)
 
-    def refuse_host(self, request: Request) -> Response | None:
+    def refuse_host(self, request: Request) -> Refusal | None:
         """The refusal of a request whose Host is not one of ours."""
         host = _host_of(request)
         if host and (_is_loopback(host) or host in self._own_names()):
             return None
-        return _plain(421, "the console answers to localhost and to the sandbox's --public-host only")
+        return Refusal(421, "this answers to localhost and to the sandbox's --public-host only")
 
-    def refuse_stranger(self, request: Request) -> Response | None:
+    def refuse_caller(self, request: Request) -> Refusal | None:
+        """The refusal of a call of the control API."""
+        shown = request.headers.get(HEADER, "")
+        if refused := self.refuse_host(request):
+            return refused
+        if not shown:
+            return Refusal(403, f"send the header {HEADER}: the access token, or 1 from this machine")
+        if self._needs_token(request) and not self._is_token(shown):
+            return Refusal(401, f"the header {HEADER} must be the access token that was printed at the start")
+        return None
+
+    def refuse_stranger(self, request: Request) -> Refusal | None:
         """The refusal of a request that would have to show the token and does not."""
         shown = request.cookies.get(_COOKIE, "")
         if not self._needs_token(request) or self._is_token(shown):
             return None
-        return _plain(401, "open the address with the access token that was printed when the sandbox was started")
+        return Refusal(401, "open the address with the access token that was printed when the sandbox was started")
 
-    def admit(self, request: Request) -> Response:
+    def admit(self, request: Request) -> Response | Refusal:
         """The answer to `/?token=…`: a cookie in exchange for the token, and an address without it."""
         if not self._is_token(request.query_params.get("token", "")):
-            return _plain(401, "this is not the access token of this run: it changes each time the sandbox is started")
+            return Refusal(401, "this is not the access token of this run: it changes each time the sandbox is started")
         response = secured(RedirectResponse("/", 303))
         response.set_cookie(_COOKIE, self.token, path="/", secure=True, httponly=True, samesite="strict")
         return response
 
-    def refuse_foreign(self, request: Request, csrf: str) -> Response | None:
+    def refuse_foreign(self, request: Request, csrf: str) -> Refusal | None:
         """The refusal of an action that was not started on one of the console's own pages."""
         if not _is_same_origin(request):
-            return _plain(403, "actions are taken from the console's own pages only")
+            return Refusal(403, "actions are taken from the console's own pages only")
         if not _equal(csrf, self.csrf):
-            return _plain(403, "this page is from an earlier run of the sandbox: load it again")
+            return Refusal(403, "this page is from an earlier run of the sandbox: load it again")
         return None
 
     def _own_names(self) -> set[str]:
@@ -99,10 +122,6 @@ class Access:
 
     def _is_token(self, shown: str) -> bool:
         return _equal(shown, self.token)
-
-
-def _plain(status: int, text: str) -> Response:
-    return secured(PlainTextResponse(text + "\n", status))
 
 
 def _equal(shown: str, true: str) -> bool:

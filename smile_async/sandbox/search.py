@@ -7,20 +7,27 @@ count is kept the longer the dearer it was, and a search gives up after a while 
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 import anyio
 
-from smile_async.sandbox.records import JobRecord
-from smile_async.sandbox.registry import Registry
+from .records import JobRecord
+from .registry import Registry
 
-from .query import Query
+__all__ = ["STANDINGS", "Found", "JobCounts", "search", "standing"]
 
-__all__ = ["PAGE", "Found", "JobCounts", "search", "standing"]
-
-#: Jobs on one page.
-PAGE = 25
+#: Where a job can stand, in the order of its life, and the words for it.
+STANDINGS = {
+    "waiting": "Awaiting zip",
+    "processing": "Processing",
+    "provisional": "Provisional",
+    "approved": "Approved",
+    "attention": "Attention",
+    "rejected": "Rejected",
+    "error": "Error",
+    "unknown": "Unknown",
+}
 #: Jobs looked at before others get their turn: half a millisecond; then seconds in which the loop is all theirs.
 _BITE, _PAUSE = 200, 0.001
 #: Jobs one search looks at.
@@ -45,6 +52,10 @@ class JobCounts:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._lock = anyio.Lock()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._jobs = self._registry.jobs
         #: What no passing of time can change is counted once, the rest each time.
         self._settled: dict[str, str] = {}
         self._open: dict[str, JobRecord] = {}
@@ -59,6 +70,8 @@ class JobCounts:
     async def count(self, now: float) -> Counter[str]:
         """Jobs by standing, of this moment or of one shortly before."""
         async with self._lock:  # several pages may be open, and one count is enough for all
+            if self._jobs is not self._registry.jobs:  # it was reset
+                self._begin()
             if time.perf_counter() >= self._good_until:
                 await self._recount(now)
             return self._counts
@@ -66,7 +79,7 @@ class JobCounts:
     async def _recount(self, now: float) -> None:
         self._reopen()
         known = len(self._settled) + len(self._open)
-        self._open.update(islice(self._registry.jobs.items(), known, None))
+        self._open.update(islice(self._jobs.items(), known, None))
         counts: Counter[str] = Counter()
         spent, waiting = 0.0, list(self._open.values())
         for start in range(0, len(waiting), _BITE):
@@ -83,7 +96,7 @@ class JobCounts:
         for job_id in self._registry.revised:
             if job_id in self._settled:
                 self._tally[self._settled.pop(job_id)] -= 1
-                self._open[job_id] = self._registry.jobs[job_id]
+                self._open[job_id] = self._jobs[job_id]
         self._registry.revised.clear()
 
     def _examine(self, job: JobRecord, now: float, counts: Counter[str]) -> None:
@@ -107,24 +120,18 @@ class Found:
         self.exhausted = exhausted
 
 
-async def search(registry: Registry, query: Query, now: float) -> Found:
-    """The page of jobs that *query* asks for."""
+async def search(registry: Registry, fits: Callable[[JobRecord], bool] | None, before: int, most: int) -> Found:
+    """At most *most* jobs that *fits* (None = any), newest first, older than the first *before* (0 = all)."""
     jobs = list(registry.jobs.values())
-    start = min(query.before or len(jobs), len(jobs))
-    stop = max(start - _REACH, 0) if query.narrow else 0
+    start = min(before or len(jobs), len(jobs))
+    stop = max(start - _REACH, 0) if fits is not None else 0
     found: list[JobRecord] = []
     for position in range(start - 1, stop - 1, -1):
         job = jobs[position]
-        if _fits(job, query, now):
+        if fits is None or fits(job):
             found.append(job)
-        if len(found) == PAGE:
+        if len(found) == most:
             return Found(found, position or None, exhausted=False)
         if position % _BITE == 0:
             await anyio.sleep(_PAUSE)
     return Found(found, stop or None, exhausted=stop > 0)
-
-
-def _fits(job: JobRecord, query: Query, now: float) -> bool:
-    if query.find and query.find not in job.user_id.lower() and query.find not in job.job_id.lower():
-        return False
-    return not query.state or standing(job, now) == query.state
