@@ -30,8 +30,9 @@ app = typer.Typer(
     # In tables, names of options are cut on a narrow terminal.
     rich_markup_mode=None,
 )
-for command in (demo, sandbox, verify, submit, wait, status, services, explain, doctor, worker):
+for command in (demo, verify, submit, wait, status, services, explain, doctor, worker):
     app.command()(command)
+app.add_typer(sandbox, name="sandbox")
 app.add_typer(batch, name="batch")
 
 _LOUD = {"--verbose": logging.INFO, "--debug": logging.DEBUG}

@@ -37,6 +37,7 @@ __all__ = [
     "Wanted",
     "WhichProduct",
     "frames_of",
+    "gathered",
     "job_from",
     "product_from",
     "session_of",
@@ -124,41 +125,44 @@ _ACCOUNT = {
 }
 
 
-def with_account(command: Callable[..., int]) -> Callable[..., int]:
-    """Give *command* the options of `_ACCOUNT`; those that were used reach it as one argument, `account`."""
+def gathered(
+    command: Callable[..., int], name: str, own: Sequence[Parameter], make: Callable[[dict[str, Any]], Any]
+) -> Callable[..., int]:
+    """Give *command* the options *own* in the place of its argument *name*, which is what *make* makes of them."""
 
     @wraps(command)
     def wrapped(**told: Any) -> int:
-        given = {name: told.pop(name) for name in _ACCOUNT}
-        return command(**told, account={name: value for name, value in given.items() if value is not None})
+        given = {each.name: told.pop(each.name) for each in own}
+        return command(**{name: make(given)}, **told)
 
+    told = signature(command).parameters.values()
+    parameters = [part for each in told for part in (own if each.name == name else [each])]
+    parameters = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in parameters]
+    wrapped.__signature__ = Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {each.name: each.annotation for each in parameters}
+    return wrapped
+
+
+def with_account(command: Callable[..., int]) -> Callable[..., int]:
+    """Give *command* the options of `_ACCOUNT`; those that were used reach it as one argument, `account`."""
     own = [
         Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, _shown(help_text)])
         for name, help_text in _ACCOUNT.items()
     ]
-    told = [each for name, each in signature(command).parameters.items() if name != "account"]
-    parameters = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in (*told, *own)]
-    wrapped.__signature__ = Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {each.name: each.annotation for each in parameters}
-    return wrapped
+
+    def account(given: dict[str, Any]) -> Account:
+        return {name: value for name, value in given.items() if value is not None}
+
+    return gathered(command, "account", own, account)
 
 
 def with_job(command: Callable[..., int]) -> Callable[..., int]:
     """Give *command* the options of `_JOB`; the job they describe reaches it as one argument, `job`."""
-
-    @wraps(command)
-    def wrapped(**told: Any) -> int:
-        return command(job=job_from(**{name: told.pop(name) for name in _JOB}), **told)
-
     own = [
         Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
         for name, (annotation, default) in _JOB.items()
     ]
-    told = [each for name, each in signature(command).parameters.items() if name != "job"]
-    parameters = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in (*own, *told)]
-    wrapped.__signature__ = Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {each.name: each.annotation for each in parameters}
-    return wrapped
+    return gathered(command, "job", own, lambda given: job_from(**given))
 
 
 def session_of(account: Account, **more: Any) -> SmileSession:

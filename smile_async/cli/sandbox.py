@@ -1,4 +1,7 @@
-"""`smile-async sandbox`: the APIs on your desk, and the lines a second shell needs to find one of them."""
+"""`smile-async sandbox`: the APIs on your desk, and the lines a second shell needs to find one of them.
+
+With a further word (steering.py) it serves nothing, but steers a sandbox that runs elsewhere.
+"""
 # ruff: noqa: PLR0917 - typer reads the options from the signature
 
 import asyncio
@@ -15,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from smile_async.cli.output import ExitCode, aside, plain
+from smile_async.cli.steering import TOKEN, steer
 from smile_async.cli.streams import print_document
 
 if TYPE_CHECKING:
@@ -30,7 +34,13 @@ class Api(StrEnum):
     V3 = "v3"
 
 
-def sandbox(
+sandbox = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+steer(sandbox)
+
+
+@sandbox.callback()
+def serve(
+    context: typer.Context,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port of the API; 0: any free one.", min=0, max=65535)] = 8443,
     storage_port: Annotated[int, typer.Option(help="Port of the storage; 0: any free one.", min=0, max=65535)] = 8444,
@@ -44,25 +54,43 @@ def sandbox(
         typer.Option(help="Seconds from a provisional result to the final one; by default nobody reviews."),
     ] = None,
     public_host: Annotated[
-        str | None, typer.Option(help="Name by which other machines reach the console.", show_default=False)
+        str | None,
+        typer.Option(help="Name by which other machines reach it: in URLs and certificate.", show_default=False),
     ] = None,
+    token: Annotated[
+        str, typer.Option(envvar=TOKEN, help="What others must show; by default random.", show_default=False)
+    ] = "",
+    cert: Annotated[
+        Path | None, typer.Option(help="PEM file: serve with this certificate, not our own.", show_default=False)
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="PEM file: its key.", show_default=False)] = None,
+    callback_url: Annotated[
+        str, typer.Option(help="Where callbacks go of jobs that name no URL.", show_default=False)
+    ] = "",
+    insecure_callbacks: Annotated[
+        bool, typer.Option("--insecure-callbacks", help="Send callbacks to plain http off loopback too.")
+    ] = False,
     console: Annotated[bool, typer.Option(help="Serve the web page at / of the API.")] = True,
     until_eof: Annotated[bool, typer.Option("--until-eof", hidden=True)] = False,
     json: Annotated[bool, typer.Option("--json", help="One line of JSON instead of export lines.")] = False,
 ) -> int:
     """Serve Smile ID's APIs on your desk.
 
-    Prints `export NAME=value` lines for SMILE_PARTNER_ID, SMILE_API_KEY, SMILE_BASE_URL and SMILE_CA_FILE once it
-    accepts connections, and serves until interrupted; a second shell that reads them talks to it. With --api v3 the URL
-    is V3's, and SMILE_API says so.
+    Without a command it prints `export NAME=value` lines for SMILE_PARTNER_ID, SMILE_API_KEY, SMILE_BASE_URL
+    and SMILE_CA_FILE once it accepts connections, and goes on until interrupted; a second shell that reads them talks
+    to it, and steers it with the commands below. With --api v3 the URL is V3's, and SMILE_API says so. Where other
+    machines can connect there is SMILE_SANDBOX_TOKEN, too, which console and commands then want.
     """
+    if context.invoked_subcommand is not None:
+        return _checked(context)
     # Needs another extra than the other commands, and half a second.
     from smile_async.sandbox import serve_forever  # noqa: PLC0415
 
     announce = partial(_announce, json, until_eof, api is Api.V3)
     settings: dict[str, Any] = {"partner_id": partner_id, "api_key": api_key or None}
     settings |= {"latency": latency, "review": review, "state": state}
-    settings |= {"public_host": public_host, "console": console}
+    settings |= {"public_host": public_host, "console": console, "token": token, "cert_file": cert, "key_file": key}
+    settings |= {"callback_url": callback_url, "insecure_callbacks": insecure_callbacks}
     try:
         asyncio.run(serve_forever(announce, host=host, port=port, storage_port=storage_port, **settings))
     except ValueError as error:
@@ -73,15 +101,25 @@ def sandbox(
     return ExitCode.DONE
 
 
+def _checked(context: typer.Context) -> int:
+    """Raise typer.BadParameter if there are options that only who serves can mean."""
+    source = context.get_parameter_source
+    used = [name for name in context.params if getattr(source(name), "name", "") == "COMMANDLINE"]
+    if used:
+        options, word = ", ".join(f"--{name.replace('_', '-')}" for name in used), context.invoked_subcommand
+        raise typer.BadParameter(f"{options} is for serving: put what `{word}` takes behind that word")
+    return ExitCode.DONE
+
+
 def _announce(as_json: bool, until_eof: bool, v3: bool, running: "RunningSandbox") -> None:
     names = {
         "SMILE_PARTNER_ID": running.partner_id,
         "SMILE_API_KEY": running.api_key,
         "SMILE_BASE_URL": running.base_url_v3 if v3 else running.base_url,
-        "SMILE_CA_FILE": running.ca_file,
+        **({"SMILE_CA_FILE": running.ca_file} if running.ca_file else {}),
+        **({"SMILE_API": "v3"} if v3 else {}),
+        **({TOKEN: running.token} if running.guarded else {}),
     }
-    if v3:
-        names["SMILE_API"] = "v3"
     if as_json:
         print_document(names)
     else:
@@ -95,6 +133,9 @@ def _announce(as_json: bool, until_eof: bool, v3: bool, running: "RunningSandbox
                     "[dim]your browser will warn about the certificate: it is signed by a CA that this sandbox has made"
                     " for itself, and that no browser knows; at this address, go on[/dim]"
                 )
+    if running.ca_file and (running.guarded or sys.stderr.isatty()):
+        others = "curl --cacert, NODE_EXTRA_CA_CERTS, SSL_CERT_FILE, REQUESTS_CA_BUNDLE"
+        aside().print(f"[dim]trust our CA: SMILE_CA_FILE={plain(running.ca_file)} (or {others})[/dim]")
     if until_eof:
         threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
 

@@ -72,9 +72,14 @@ class RunningSandbox:
         return self.base_url.removesuffix("/v1") + "/_sandbox"
 
     @property
+    def guarded(self) -> bool:
+        """Whether others than this machine's user can reach it, who must show the token."""
+        return self.sandbox.console.guarded
+
+    @property
     def token(self) -> str:
-        """What the header X-Smile-Sandbox must show there; from this machine "1" does unless others can connect."""
-        return self.sandbox.console.token if self.sandbox.console.guarded else "1"
+        """The access token: what the header X-Smile-Sandbox shows, and the console's address."""
+        return self.sandbox.console.token
 
     @property
     def console_url(self) -> str:
