@@ -21,6 +21,7 @@ from smile_async.sandbox.control.operations import OPERATIONS
 from smile_async.sandbox.desk import read_body
 from smile_async.sandbox.search import JobCounts
 
+from .log import LogQuery
 from .pages import Pages
 from .query import Query
 from .thumbnails import Thumbnails
@@ -60,6 +61,8 @@ class Console(Access):
         return [
             Route("/", self._front, methods=["GET"]),
             Route("/console/live", private(self._live), methods=["GET"]),
+            Route("/console/log", private(self._log), methods=["GET"]),
+            Route("/console/log/live", private(self._log_live), methods=["GET"]),
             Route("/console/images/{ref}/{index:int}", private(self._image), methods=["GET"]),
             Route("/console/static/{name}", self._static, methods=["GET"]),
             Route("/console/do/{what}", action, methods=["POST"]),
@@ -80,14 +83,21 @@ class Console(Access):
 
     async def _page(self, request: Request) -> Response:
         said = self._said.pop() if self._said else ""
-        base_url = f"{request.url.scheme}://{request.url.netloc}/v1"
-        page = await self._pages.page(Query.read(request.query_params), base_url, said)
+        page = await self._pages.page(Query.read(request.query_params), _base_url(request), said)
         return Response(page, media_type="text/html")
 
     async def _live(self, request: Request) -> Response:
+        return self._news(request, await self._pages.live(Query.read(request.query_params), _base_url(request)))
+
+    async def _log(self, request: Request) -> Response:
+        page = self._pages.log_page(LogQuery.read(request.query_params), _base_url(request))
+        return Response(page, media_type="text/html")
+
+    async def _log_live(self, request: Request) -> Response:
+        return self._news(request, self._pages.log_live(LogQuery.read(request.query_params), _base_url(request)))
+
+    def _news(self, request: Request, page: str) -> Response:
         """What has become of a page: nothing if it is still what the reader has seen."""
-        base_url = f"{request.url.scheme}://{request.url.netloc}/v1"
-        page = await self._pages.live(Query.read(request.query_params), base_url)
         digest = hashlib.sha256(page.encode()).hexdigest()[:24]
         if request.headers.get("x-seen") == digest:
             return Response(status_code=204)
@@ -141,6 +151,10 @@ class Console(Access):
         self._said.append(said)
         # An address of our own making: `back` is only ever read as a query.
         return RedirectResponse(Query.read(QueryParams(form.get("back", ""))).link(), 303)
+
+
+def _base_url(request: Request) -> str:
+    return f"{request.url.scheme}://{request.url.netloc}/v1"
 
 
 def _plain(status: int, text: str) -> Response:

@@ -4,6 +4,7 @@ Both come from the same templates, so that a page kept up to date by the script 
 """
 
 import shlex
+from collections.abc import Mapping
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from smile_async.sandbox.faults import Leg, waiting_text
 from smile_async.sandbox.search import STANDINGS, JobCounts, search
 from smile_async.sandbox.texts import clip, seconds_text
 
+from .log import LEGS, LogQuery, log_values
 from .query import Query
 from .views import detail_of, row_of
 
@@ -62,11 +64,36 @@ class Pages:
             ("replay", "POST /v3/replay"),
             ("webhook", "V3 webhook to you"),
         )
-        return self._templates.get_template("page.html").render(**values, said=said, legs=legs)
+        return self._draw("page.html", values, said=said, legs=legs, here="/", live="/console/live")
 
     async def live(self, query: Query, base_url: str) -> str:
         """The parts of the page that change by themselves."""
-        return self._templates.get_template("live.html").render(**await self._values(query, base_url))
+        return self._draw("live.html", await self._values(query, base_url))
+
+    def log_page(self, query: LogQuery, base_url: str) -> str:
+        """The page of the log."""
+        where = {"here": "/console/log", "live": "/console/log/live"}
+        return self._draw("log.html", self._log_values(query, base_url), said="", legs=LEGS, **where)
+
+    def log_live(self, query: LogQuery, base_url: str) -> str:
+        """The parts of it that change by themselves."""
+        return self._draw("log_live.html", self._log_values(query, base_url))
+
+    def _draw(self, template: str, values: Mapping[str, Any], **more: Any) -> str:
+        return self._templates.get_template(template).render(**values, **more)
+
+    def _log_values(self, query: LogQuery, base_url: str) -> dict[str, Any]:
+        return {"query": query, "desk": "/", **self._common(base_url), **log_values(self._sandbox.log, query)}
+
+    def _common(self, base_url: str) -> dict[str, Any]:
+        sandbox = self._sandbox
+        return {
+            "csrf": self._csrf,
+            "partner_id": sandbox.partner_id,
+            "base_url": sandbox.running.base_url if sandbox.running else base_url,
+            "fault_count": len(sandbox.faults.waiting()),
+            "now": sandbox.settings.clock.time(),
+        }
 
     async def _values(self, query: Query, base_url: str) -> dict[str, Any]:
         sandbox, settings = self._sandbox, self._sandbox.settings
@@ -76,7 +103,8 @@ class Pages:
         job = sandbox.registry.by_ref(query.job) if query.job else None
         shown = [(leg, waiting_text(leg, fault)) for leg, fault in sandbox.faults.waiting()]
         return {
-            "csrf": self._csrf,
+            **self._common(base_url),
+            "desk": "",
             "query": query,
             "standings": STANDINGS,
             "counts": counts,
@@ -85,17 +113,13 @@ class Pages:
             "found": found,
             "detail": detail_of(job, now, shown=query.open) if job is not None else None,
             "job_enrolled": job is not None and sandbox.registry.enrolled(job.user_id),
-            "partner_id": sandbox.partner_id,
-            "base_url": sandbox.running.base_url if sandbox.running else base_url,
             "exports": self._exports(base_url),
             "callback_url": bool(settings.callback_url),
             "latency": settings.latency,
             "review": settings.review,
             "timing": [None if each is None else seconds_text(each) for each in (settings.latency, settings.review)],
             "faults": shown[:_USERS],
-            "fault_count": len(shown),
             "users": [clip(user, 200) for user in sandbox.registry.enrolled_users(_USERS)],
-            "now": now,
         }
 
     def _exports(self, base_url: str) -> str:

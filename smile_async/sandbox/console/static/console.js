@@ -78,7 +78,7 @@ function updateRows(fresh) {
   const empty = rows.firstElementChild?.classList.contains("none");
   if (added.length && !empty && pointing()) {
     waiting = fresh;
-    newer.textContent = `Show ${added.length} newer job${added.length > 1 ? "s" : ""}`;
+    newer.textContent = `Show ${added.length} newer ${rows.dataset.noun}${added.length > 1 ? "s" : ""}`;
     newer.hidden = false;
     return;
   }
@@ -121,7 +121,7 @@ async function look() {
   const began = performance.now();
   let rest = REST;
   try {
-    const reply = await fetch(`/console/live${location.search}`, { headers: seen ? { "X-Seen": seen } : {}, cache: "no-store" });
+    const reply = await fetch(`${document.body.dataset.live}${location.search}`, { headers: seen ? { "X-Seen": seen } : {}, cache: "no-store" });
     if (reply.status === 200) {
       const version = reply.headers.get("X-Version");
       offset = Number(reply.headers.get("X-Now")) * 1000 - Date.now();
