@@ -1,4 +1,4 @@
-"""The Smile ID APIs, v1 and V3, on your desk: they check what the real ones check, and you decide the outcomes.
+r"""The Smile ID APIs, v1 and V3, on your desk: they check what the real ones check, and you decide the outcomes.
 
 A client that is only ever tested against its author's idea of the server inherits the author's mistakes. This sandbox
 shares no code with the client (own signatures, own JSON, own zip reader), is exercised by the official SDK in our
@@ -11,7 +11,7 @@ One that runs serves tests in any language: what a test in Python says to its `S
 port of the API. `GET /_sandbox` lists what there is. In a shell that has read the lines of `smile-async sandbox`:
 
     steer() {
-      curl -sS --fail-with-body --cacert "$SMILE_CA_FILE" -H "X-Smile-Sandbox: ${SMILE_SANDBOX_TOKEN:-1}" \\
+      curl -sS --fail-with-body --cacert "$SMILE_CA_FILE" -H "X-Smile-Sandbox: ${SMILE_SANDBOX_TOKEN:-1}" \
         "${SMILE_BASE_URL%/v?}/_sandbox/$@"
     }
     steer reset -X POST
@@ -37,7 +37,7 @@ is printed at the start, or is SMILE_SANDBOX_TOKEN if that is set. Between conta
 
     services:
       sandbox:
-        build: {dockerfile_inline: "FROM python:3.13-slim\\nRUN pip install 'smile-async[cli,sandbox]'"}
+        build: {dockerfile_inline: "FROM python:3.13-slim\nRUN pip install 'smile-async[cli,sandbox]'"}
         command: smile-async sandbox --host 0.0.0.0 --public-host sandbox --api-key ${SMILE_API_KEY:?} --state /smile
           --callback-url http://app:8000/smile --insecure-callbacks
         environment: {SMILE_SANDBOX_TOKEN: "${SMILE_SANDBOX_TOKEN:?}"}

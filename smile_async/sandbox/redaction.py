@@ -27,14 +27,15 @@ THEIRS = frozenset(
         *("use_enrolled_image", "retry", "allow_new_enroll", "entered", "strict_match", "search_existing_user"),
     }
 )
+#: Whose values are words of the API, whatever their names.
+_WORDS = "Actions"
 #: Fields of what the sandbox itself says.
 OURS = THEIRS | {
+    _WORDS,
     *("code", "error", "ref_id", "smile_job_id", "result", "job_complete", "job_success", "success", "Source"),
     *("ResultCode", "ResultText", "ResultType", "SmileJobID", "ConfidenceValue", "Country", "IDType"),
     *("Code", "Message", "status", "message", "reason", "created_at", "completed_at", "schema_version"),
 }
-#: Whose values are words of the API, whatever their names.
-_WORDS = "Actions"
 _HEADERS = frozenset(
     {
         *("accept", "accept-encoding", "content-encoding", "content-length", "content-type", "date", "expect", "host"),
@@ -58,9 +59,10 @@ def shown(name: str, value: Any, known: frozenset[str], depth: int = 0) -> Any:
     if isinstance(value, Mapping):
         if depth >= _DEEP:
             return f"<{len(value)} fields>"
-        open_names = known | value.keys() if name == _WORDS and known else known
+        if name == _WORDS and name in known:
+            known |= value.keys()
         pairs = list(value.items())[:_WIDE]
-        return {_named(each): shown(each, below, open_names, depth + 1) for each, below in pairs}
+        return {_named(each): shown(each, below, known, depth + 1) for each, below in pairs}
     if isinstance(value, list):
         more = [f"<{len(value) - _WIDE} more>"] if len(value) > _WIDE else []
         return [shown(name, each, known, depth + 1) for each in value[:_WIDE]] + more if depth < _DEEP else "<a list>"
