@@ -708,3 +708,61 @@ async def test_virtual_time_reaches_the_page(partner: Partner, reader: Reader) -
     page = (await reader.get("/")).text
     assert "Authenticated, human pass" in page
     assert page.count('name="judgement"') == 0
+
+
+# ---- the log
+
+
+async def test_the_log_page_finds_and_pages(partner: Partner, reader: Reader) -> None:
+    """Newest first, 50 a page, narrowed by leg and by part of an id or path; a job's panel leads to its exchanges."""
+    for number in range(60):
+        await partner.post(f"nowhere/{number}", {})
+    await partner.submit("ada", "j1")
+    first = (await reader.get("/console/log")).text
+    assert first.index("/v1/upload") < first.index("/nowhere/59") < first.index("/nowhere/12")
+    assert "/nowhere/11" not in first
+    older = re.search(r'href="(/console/log\?before=\d+)"', first)
+    assert older is not None
+    assert "/nowhere/11" in (await reader.get(older[1])).text
+    puts = (await reader.get("/console/log?leg=put&before=soon&entry=x")).text
+    assert (puts.count('class="call"'), "selfie.zip" in puts) == (1, True)
+    assert "Nothing fits" in (await reader.get("/console/log?find=nobody")).text
+    panel = (await reader.get(f"/?job={job_of(partner.sandbox, 'j1').ref_id}")).text
+    assert "/console/log?find=j1" in panel
+    found = (await reader.get("/console/log?find=J1")).text
+    assert found.count('class="call"') == 2
+    opened = (await reader.get("/console/log?find=j1&entry=61")).text
+    assert all(said in opened for said in ("Request 61", "smile_client_id", "&lt;44 characters&gt;", "/?find=j1"))
+    assert "had to make room" in (await reader.get("/console/log?entry=999")).text
+
+
+async def test_the_log_page_escapes_and_stays_small(partner: Partner, reader: Reader) -> None:
+    """Markup in paths, ids and headers is text, and a megabyte of one makes no megabyte of a page."""
+    await partner.post(f"{EVIL}", partner.prep(EVIL, EVIL))
+    sandbox = partner.sandbox
+    sandbox.enroll(EVIL)
+    for user in (EVIL, "u" * 300_000):
+        await partner.http.post(
+            f"{partner.base_url}/upload", json=partner.prep(user, EVIL), headers={"user-agent": f"{EVIL}é".encode()}
+        )
+    for number in range(1, len(sandbox.log) + 1):
+        for path in ("/console/log", "/console/log/live"):
+            page = await reader.get(path, params={"entry": number, "find": "x" * 5000})
+            assert len(page.content) < 40_000
+            page = await reader.get(path, params={"entry": number})
+            assert len(page.content) < 40_000
+            assert "<script>alert" not in page.text
+            assert "<img src=x" not in page.text
+            assert "\"'>" not in page.text
+
+
+async def test_the_log_page_is_as_private_as_the_rest(partner: Partner, reader: Reader) -> None:
+    """It is for the same hosts and holders of the token, and an update is empty when nothing happened."""
+    for path in ("/console/log", "/console/log/live"):
+        assert (await reader.get(path, headers={"host": "evil.test"})).status_code == 421
+        assert (await reader.get(path, headers={"x-forwarded-for": "8.8.8.8"})).status_code == 401
+        assert (await reader.get(path)).headers["content-security-policy"].startswith("default-src 'self'; ")
+    seen = (await reader.get("/console/log/live")).headers["x-version"]
+    assert (await reader.get("/console/log/live", headers={"x-seen": seen})).status_code == 204
+    await partner.post("nowhere", {})
+    assert "/v1/nowhere" in (await reader.get("/console/log/live", headers={"x-seen": seen})).text

@@ -240,3 +240,51 @@ async def test_the_page_fits_its_window(
         side = await browser.run("const e = document.querySelector('.side'); return [e.scrollWidth, e.clientWidth]")
         assert side[0] <= side[1]
     assert await browser.unharmed()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
+async def test_the_log_fills_itself_and_opens_an_exchange(
+    browser: Browser, running: RunningSandbox, scheme: str, width: int, height: int
+) -> None:
+    """A refused request appears by itself with its reason; opened, its bodies are there as far as they may be seen.
+
+    In both colour schemes what is written can be told from what it is written on, and nothing sticks out.
+    """
+    partner = partner_of(running)
+    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    await asyncio.to_thread(browser.driver.execute_cdp_cmd, "Emulation.setEmulatedMedia", media)
+    await browser.go("console/log", width, height)
+    await browser.says("Nothing was asked yet")
+    async with partner.http:
+        await partner.post("upload", partner.prep("nobody", "j" * 80))
+        running.sandbox.fault("job_status", status=503)
+        await partner.post("job_status", {"signature": "canary"})
+    await browser.says("2210: no enrolled user found under this user id", "#rows")
+    await browser.says("answers 503", "#rows")
+    await asyncio.to_thread((await browser.find("#entry-1 a")).click)
+    await browser.says("<44 characters>", "#detail")
+    await browser.run("window.mark = 1")
+    assert await browser.run("return document.documentElement.scrollWidth") <= width
+    shades = "const s = e => getComputedStyle(document.querySelector(e)); "
+    for ink, page in (
+        ("#detail pre", "#detail pre"),
+        ("#detail .meaning", "#detail"),
+        ("#detail .pill", "#detail .pill"),
+    ):
+        colours = await browser.run(f"{shades} return [s('{ink}').color, s('{page}').backgroundColor]")
+        assert contrast(*colours) >= 4.5, (ink, colours)
+    assert (await browser.run("return getComputedStyle(document.body).backgroundColor") == "rgb(245, 246, 248)") is (
+        scheme == "light"
+    )
+    assert await browser.unharmed()
+
+
+def contrast(ink: str, page: str) -> float:
+    """How well one colour can be told from another (WCAG 2.2, 1.4.3; 4.5 is what text needs)."""
+    shades = []
+    for colour in (ink, page):
+        parts = [int(part) / 255 for part in colour[4:-1].split(",")]
+        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        shades.append(0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05)
+    return max(shades) / min(shades)

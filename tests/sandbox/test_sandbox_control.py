@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -326,11 +327,8 @@ def test_whatever_is_said_is_read_or_refused(name: str, data: st.DataObject) -> 
     """A value of any kind in any field is a value the operation can use, or a sentence."""
     operation = OPERATIONS[name]
     said = data.draw(st.fixed_dictionaries({}, optional=dict.fromkeys(operation.takes, VALUES)))
-    try:
+    with suppress(ValueError):
         found = read(said, operation.takes, operation.needs, operation.nulls)
-    except ValueError as refusal:
-        assert str(refusal)
-    else:
         assert {*operation.needs} <= {*found} <= {*operation.takes}
         assert {name for name, value in found.items() if value is None} <= {*operation.nulls}
 
@@ -368,8 +366,11 @@ async def test_others_must_show_the_token() -> None:
         public = {"host": "sandbox.test:8443"}
         async with Hand(sandbox, "10.0.0.7") as far, Hand(sandbox) as near:
             for hand, headers in ((far, {}), (far, public), (near, public), (near, {"x-forwarded-for": "8.8.8.8"})):
-                for shown, status in (("1", 401), (TOKEN + "x", 401), ("ünicode".encode(), 401), (TOKEN, 200)):
-                    reply = await hand.get("/_sandbox/users", headers={**headers, "x-smile-sandbox": shown})  # type: ignore[dict-item]
+                for shown, status in (("1", 401), (TOKEN + "x", 401), ("ünicode", 401), (TOKEN, 200)):
+                    pairs = [
+                        (name.encode(), text.encode()) for name, text in {**headers, "x-smile-sandbox": shown}.items()
+                    ]
+                    reply = await hand.get("/_sandbox/users", headers=pairs)
                     assert reply.status_code == status
             assert (await near.get("/_sandbox/users", headers={"x-smile-sandbox": "1"})).status_code == 200
             sandbox.console.exposed = True
