@@ -27,7 +27,7 @@ CORE = {
 }
 EXTRAS = {
     "smile_async.sandbox": "Sandbox RunningSandbox Settings Fault Leg JobRecord ImageRecord CallbackSent Message"
-    " serve_forever",
+    " LogEntry RequestLog serve_forever",
     "smile_async.ledger": "Ledger State as_ledger",
     "smile_async.batch": "Flaw Planner Row Run Tally job_id_of job_of read_manifest render",
     "smile_async.workers": "Queue Worker",

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from . import account
-from .desk import Desk, log_entry, read_body, whose, with_fault
+from .desk import Desk, exchange_of, read_body, whose, with_fault
 from .faults import Leg
 from .products import PRODUCTS, Product
 from .replies import result_body, status_body, upload_body
@@ -89,14 +89,14 @@ def _storage_base(desk: Desk, request: Request) -> str:
 
 def _endpoint(desk: Desk, leg: Leg, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        entry = log_entry(request)
-        entry.leg = leg
+        exchange = exchange_of(request)
+        exchange.leg = leg
         body = await read_body(request, _MAX_REQUEST)
         if body is not None and request.headers.get("content-encoding") == "gzip":
             body = _unzipped(body)
         if body is None:
             return _refused(Refusal("2203", "the request body is too large", 413))
-        entry.ask(body)
+        exchange.ask(body)
 
         async def work() -> Response:
             try:
@@ -104,7 +104,7 @@ def _endpoint(desk: Desk, leg: Leg, answer: Answer) -> Callable[[Request], Await
             except Refusal as refusal:
                 return _refused(refusal)
 
-        return await with_fault(desk, entry, leg, whose(desk, leg, body), work)
+        return await with_fault(desk, exchange, leg, whose(desk, leg, body), work)
 
     return endpoint
 

@@ -20,7 +20,7 @@ from .desk import Desk
 from .faults import Fault, Leg
 from .records import CallbackSent, JobRecord, Message
 from .replies import result_body
-from .request_log import LARGEST, LogEntry
+from .request_log import LARGEST, Exchange
 from .v3.records import V3Job
 from .v3.webhooks import webhook
 
@@ -138,10 +138,10 @@ class CallbackSender:
             self._post(now + fault.delay, replace(letter, body=self._spoil(fault, letter.body), held=fault.text))
             return
         url = letter.url or self._url(job)
-        entry = self._desk.log.callback(leg, url, job)
-        entry.fault = fault.text if fault is not None else letter.held
-        status = entry.status = await self._attempt(transport, replace(letter, url=url), fault, entry)
-        self._desk.log.add(entry)
+        exchange = self._desk.log.callback(leg, url, job)
+        exchange.fault = fault.text if fault is not None else letter.held
+        status = exchange.status = await self._attempt(transport, replace(letter, url=url), fault, exchange)
+        self._desk.log.add(exchange)
         job.callbacks.append(CallbackSent(now, url, message.code, status))
         job.notified = max(job.notified, index + 1)
         self._desk.registry.save(job)
@@ -154,13 +154,13 @@ class CallbackSender:
             self._post(self._settings.clock.time() + wait, again)
 
     async def _attempt(
-        self, transport: httpx.AsyncBaseTransport, letter: _Letter, fault: Fault | None, entry: LogEntry
+        self, transport: httpx.AsyncBaseTransport, letter: _Letter, fault: Fault | None, exchange: Exchange
     ) -> int | None:
         """The HTTP status of one attempt, None for no answer; a fault may keep it back or belie the answer."""
         body, headers = letter.body, httpx.Headers(letter.headers)
         if fault is not None:
             if not (fault.effect or fault.status is None) or fault.cut:
-                entry.reason = "not sent: a fault has kept it back"
+                exchange.reason = "not sent: a fault has kept it back"
                 return None if fault.cut else fault.status
             body = self._spoil(fault, body)
             headers.update(fault.headers)
@@ -168,18 +168,18 @@ class CallbackSender:
         patience = settings.webhook_timeout if isinstance(letter.job, V3Job) else settings.callback_timeout
         limits = dict.fromkeys(("connect", "read", "write", "pool"), patience)
         request = httpx.Request("POST", letter.url, content=body, headers=headers, extensions={"timeout": limits})
-        entry.send(request.headers.raw, body)
-        entry.reason = f"no answer within {patience:g} s"
+        exchange.call(request.headers.raw, body)
+        exchange.reason = f"no answer within {patience:g} s"
         # The transport, not a client: httpx's client logs whole URLs, and callback URLs may carry a token.
         with anyio.move_on_after(patience):
             try:
                 response = await transport.handle_async_request(request)
             except httpx.TransportError as error:
-                entry.reason = f"no answer: {type(error).__name__}"
+                exchange.reason = f"no answer: {type(error).__name__}"
             else:
-                entry.status, entry.reason = response.status_code, ""
-                entry.hear_from_afar(response.headers.raw, await _beginning(response))
-        return entry.status if fault is None or fault.status is None else fault.status
+                exchange.status, exchange.reason = response.status_code, ""
+                exchange.called(response.headers.raw, await _beginning(response))
+        return exchange.status if fault is None or fault.status is None else fault.status
 
     @staticmethod
     def _spoil(fault: Fault, body: bytes) -> bytes:

@@ -19,11 +19,11 @@ from .faults import Faults, Leg
 from .images import Images
 from .records import JobRecord
 from .registry import Registry
-from .request_log import LogEntry, RequestLog
+from .request_log import Exchange, RequestLog
 from .settings import Settings
 from .v3.tokens import Tokens
 
-__all__ = ["CutOff", "Desk", "build_app", "log_entry", "read_body", "with_fault"]
+__all__ = ["CutOff", "Desk", "build_app", "exchange_of", "read_body", "with_fault"]
 
 
 class Desk(Protocol):
@@ -54,8 +54,8 @@ class Desk(Protocol):
         ...
 
 
-#: Where a request's scope keeps its entry in the log.
-_ENTRY = "smile_async.log_entry"
+#: Where a request's scope keeps its exchange in the log.
+_EXCHANGE = "smile_async.exchange"
 
 
 class CutOff(ConnectionError):
@@ -71,29 +71,29 @@ def build_app(desk: Desk, *routes: BaseRoute, no_route: ExceptionHandler) -> ASG
     app.router.redirect_slashes = False  # many a client does not follow with its body
 
     async def logged(scope: Scope, receive: Receive, send: Send) -> None:
-        entry = scope[_ENTRY] = desk.log.request(scope)
+        exchange = scope[_EXCHANGE] = desk.log.request(scope)
 
         async def send_dated(message: Message) -> None:
             if message["type"] == "http.response.start":
                 date = formatdate(desk.settings.clock.time(), usegmt=True).encode()
                 message["headers"] = [*message["headers"], (b"date", date)]
-            if entry is not None and entry.hear(message):
-                desk.log.add(entry)  # before whoever reads the reply can ask for it
+            if exchange is not None and exchange.hear(message):
+                desk.log.add(exchange)  # before whoever reads the reply can ask for it
             await send(message)
 
         try:
             await app(scope, receive, send_dated)
         finally:
-            if entry is not None:
-                desk.log.add(entry)
+            if exchange is not None:
+                desk.log.add(exchange)
 
     return logged
 
 
-def log_entry(request: Request) -> LogEntry:
-    """The entry of a request of the API."""
-    entry: LogEntry = request.scope[_ENTRY]
-    return entry
+def exchange_of(request: Request) -> Exchange:
+    """The exchange that a request of the API begins."""
+    exchange: Exchange = request.scope[_EXCHANGE]
+    return exchange
 
 
 async def read_body(request: Request, limit: int) -> bytes | None:
@@ -124,7 +124,7 @@ def whose(desk: Desk, leg: Leg, body: bytes) -> tuple[str | None, str | None]:
 
 async def with_fault(
     desk: Desk,
-    entry: LogEntry,
+    exchange: Exchange,
     leg: Leg,
     victim: tuple[str | None, str | None],
     work: Callable[[], Awaitable[Response]],
@@ -133,7 +133,7 @@ async def with_fault(
     fault = desk.faults.take(leg, *victim)
     if fault is None:
         return await work()
-    entry.fault = fault.text
+    exchange.fault = fault.text
     reply = await work() if fault.effect else None
     await _linger(desk, fault.delay)
     if reply is None and fault.honest:

@@ -141,8 +141,10 @@ class Settings:
             raise ValueError("review is a number of seconds and cannot be negative; None means that nobody reviews")
         if not (self.strangers == "refuse" or is_result(self.strangers)):
             raise ValueError(f"strangers is 'refuse', or a result such as 'clear' and 'block', not {self.strangers!r}")
-        if self.public_host and not is_host(self.public_host):
-            raise ValueError(f"public_host {self.public_host!r} must be a host name or address, without scheme or port")
+        if self.public_host and ("_" in self.public_host or not is_host(self.public_host)):
+            # What has an underscore is a name to DNS, but none to a certificate (RFC 5280, 4.2.1.6).
+            what = "a host name or address, without scheme, port or underscore"
+            raise ValueError(f"public_host {self.public_host!r} must be {what}")
         if self.token and not (self.token.isascii() and self.token.isprintable() and " " not in self.token):
             raise ValueError("token must be printable ASCII without blanks: it travels in a header")
         if (self.cert_file is None) != (self.key_file is None):

@@ -16,11 +16,11 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from .credentials import StorageRefusal
-from .desk import Desk, log_entry, read_body, with_fault
+from .desk import Desk, exchange_of, read_body, with_fault
 from .inspection import Inspection, inspect
 from .records import JobRecord
 from .replies import link_path, upload_path
-from .request_log import LogEntry
+from .request_log import Exchange
 
 __all__ = ["no_object", "storage_routes"]
 
@@ -30,16 +30,16 @@ def storage_routes(desk: Desk) -> list[BaseRoute]:
 
     async def put_zip(request: Request) -> Response:
         job = desk.registry.by_ref(request.path_params["ref"])
-        entry = _entry(request, "put", job)
+        exchange = _begun(request, "put", job)
         victim = (job.user_id, job.job_id) if job else (None, None)
-        reply = await with_fault(desk, entry, "put", victim, partial(_answer, partial(_put, desk, job, request)))
+        reply = await with_fault(desk, exchange, "put", victim, partial(_answer, partial(_put, desk, job, request)))
         # A reply to a half-sent body reaches many clients as a broken pipe, so take the rest first.
         with contextlib.suppress(ClientDisconnect, RuntimeError):
             await read_body(request, desk.settings.max_zip)
         return reply
 
     async def get_image(request: Request) -> Response:
-        _entry(request, "image", desk.registry.by_ref(request.path_params["ref"]))
+        _begun(request, "image", desk.registry.by_ref(request.path_params["ref"]))
         return await _answer(partial(_image, desk, request))
 
     return [
@@ -48,12 +48,12 @@ def storage_routes(desk: Desk) -> list[BaseRoute]:
     ]
 
 
-def _entry(request: Request, leg: str, job: JobRecord | None) -> LogEntry:
-    entry = log_entry(request)
-    entry.leg = leg
+def _begun(request: Request, leg: str, job: JobRecord | None) -> Exchange:
+    exchange = exchange_of(request)
+    exchange.leg = leg
     if job is not None:
-        entry.user_id, entry.job_id = job.user_id, job.job_id
-    return entry
+        exchange.user_id, exchange.job_id = job.user_id, job.job_id
+    return exchange
 
 
 async def no_object(request: Request, error: Exception) -> Response:  # noqa: ARG001 - one shape for all handlers

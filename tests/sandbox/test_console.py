@@ -623,9 +623,9 @@ async def test_a_console_that_is_off_is_not_there() -> None:
             assert (await reader.get("/")).status_code == 404
 
 
-@pytest.mark.parametrize("name", ["https://a.test", "a.test:8443", "a b", "-" * 300, "a..b"])
+@pytest.mark.parametrize("name", ["https://a.test", "a.test:8443", "a b", "-" * 300, "a..b", "my_sandbox"])
 def test_a_public_host_is_a_name_and_nothing_else(name: str) -> None:
-    """A scheme, a port or a blank in public_host is refused when the sandbox is made."""
+    """A scheme, a port, a blank or what no certificate can name is refused when the sandbox is made."""
     with pytest.raises(ValueError, match="public_host"):
         Settings(public_host=name)
 

@@ -317,7 +317,9 @@ def test_a_short_key_is_not_searched_for() -> None:
     for key, said in (("ada", "ada"), ("ada-the-user", "<the API key>")):
         log = RequestLog(HandClock(), key)
         scope = {"path": "/v1/x", "query_string": b"", "method": "GET", "headers": [(b"user-agent", key.encode())]}
-        message = log.request(scope)
-        assert message is not None
-        log.add(message)
+        exchange = log.request(scope)
+        assert exchange is not None
+        log.add(exchange)
+        exchange.hear({"type": "http.response.start", "status": 200, "headers": []})
+        (message,) = log
         assert message.request["headers"]["user-agent"] == said

@@ -7,9 +7,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from smile_async.sandbox.desk import Desk, log_entry, read_body, with_fault
+from smile_async.sandbox.desk import Desk, exchange_of, read_body, with_fault
 from smile_async.sandbox.faults import Leg
-from smile_async.sandbox.redaction import form_of
 
 from .forms import Form, read_form
 from .refusals import Refusal, gateway, refusal
@@ -35,7 +34,7 @@ class Call:
             except Refusal as refused:
                 self._form = refused
             else:
-                log_entry(self.request).request["body"] = form_of(self._form.texts, self._form.files)
+                exchange_of(self.request).ask_form(self._form.texts, self._form.files)
                 self._add_user(self._form)
         if isinstance(self._form, Refusal):
             raise self._form
@@ -75,8 +74,8 @@ def route(desk: Desk, leg: Leg, method: str, path: str, answer: Answer) -> Route
     """The route of one endpoint."""
 
     async def endpoint(request: Request) -> Response:
-        entry = log_entry(request)
-        entry.leg = leg
+        exchange = exchange_of(request)
+        exchange.leg = leg
         body = await read_body(request, desk.settings.max_request)
         if body is None:
             return gateway(413, "Request body is too large").reply()
@@ -89,6 +88,6 @@ def route(desk: Desk, leg: Leg, method: str, path: str, answer: Answer) -> Route
                 return refused.reply()
 
         posted = method == "POST" and desk.faults.pending(leg)
-        return await with_fault(desk, entry, leg, call.victim(posted=posted), work)
+        return await with_fault(desk, exchange, leg, call.victim(posted=posted), work)
 
     return Route(path, endpoint, methods=[method])
