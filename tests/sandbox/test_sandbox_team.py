@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import shutil
+import socket
 import ssl
 import stat
 import subprocess
@@ -131,6 +132,47 @@ async def test_the_public_name_is_everywhere() -> None:
                 "127.0.0.1", httpx.URL(url).port, ssl=trust, server_hostname="sandbox"
             )
             writer.close()
+
+
+def address_off_loopback() -> str:
+    """An address by which a neighbour reaches this machine; "" if it has none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # nothing is sent
+        except OSError:
+            return ""
+        return str(probe.getsockname()[0])
+
+
+async def test_a_neighbour_works_by_the_public_address(pictures: Pictures) -> None:
+    """Off loopback: API, upload and plain callback go by that address, and the control API wants the token."""
+    address = address_off_loopback()
+    if not address or address.startswith("127."):
+        pytest.skip("this machine has no address off loopback")
+
+    async def receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 15\r\nConnection: close\r\n\r\n{"taken": true}')
+        await writer.drain()
+        writer.close()
+
+    receiver = await asyncio.start_server(receive, address, 0)
+    there = {"callback_url": f"http://{address}:{receiver.sockets[0].getsockname()[1]}/", "insecure_callbacks": True}
+    async with receiver, Sandbox.serve(host="0.0.0.0", public_host=address, token=TOKEN, **there) as running:
+        running.sandbox.enroll("ada")
+        async with session_of(running) as session:
+            assert (await session.verify(pictures.job(job_id="j1"))).approved
+        await until(lambda: bool(running.sandbox.jobs["j1"].callbacks))
+        assert {httpx.URL(running.base_url).host, httpx.URL(running.storage_url).host} == {address}
+        trust = ssl.create_default_context(cafile=running.ca_file)
+        async with httpx.AsyncClient(verify=trust, trust_env=False, base_url=running.control_url) as hand:
+            assert (await hand.get("log", headers={"x-smile-sandbox": "1"})).status_code == 401
+            log = (await hand.get("log", headers={"x-smile-sandbox": running.token})).json()["log"]
+    called = [each for each in log if each["kind"] == "callback"]
+    assert [(each["status"], each["answer"]["body"]) for each in called] == [(200, {"taken": True})]
+    assert {each["request"]["headers"]["host"] for each in log if each["leg"] == "put"} == {
+        running.storage_url.removeprefix("https://")
+    }
 
 
 @pytest.fixture
