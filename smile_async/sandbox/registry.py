@@ -6,7 +6,6 @@ All changes happen here, between two awaits, so that concurrent requests for one
 import secrets
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,12 +14,12 @@ from .authorities import lookup_code
 from .inspection import Inspection
 from .records import JobRecord, Message
 from .requests import IdRequest, PrepUpload, Refusal
+from .scripts import Script
 from .settings import Settings
 from .state_file import StateFile
 from .v3.records import V3Job
-from .v3.words import is_result
 
-__all__ = ["Registry", "Script", "as_script"]
+__all__ = ["Registry"]
 
 
 #: What a registration has come to as long as its user counts as enrolled.
@@ -28,15 +27,6 @@ _ENROLLED = ("approved", "attention", "provisional")
 
 
 _Job = TypeVar("_Job", bound=JobRecord)
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """What jobs of a user come to: `code` after `after` seconds (None = the latency), then each of `then`."""
-
-    code: str
-    after: float | None
-    then: tuple[tuple[float, str], ...]
 
 
 class Registry:
@@ -292,13 +282,3 @@ def _scripted(job: JobRecord, script: Script, first: float) -> list[Message]:
     for seconds, code in script.then:
         plan.append(Message(plan[-1].at + seconds, job.said(code)))
     return plan
-
-
-def as_script(code: str, after: float | None, then: Sequence[tuple[float, str]]) -> Script:
-    """A checked `Script`; raises ValueError for what is no result or would run backwards in time."""
-    for each in (code, *(later for _, later in then)):
-        if not is_result(each):
-            raise ValueError(f"a result is four digits such as '0820', or V3's 'block:spoof_detected', not {each!r}")
-    if any(not seconds >= 0 for seconds in (after or 0.0, *(seconds for seconds, _ in then))):
-        raise ValueError("seconds cannot be negative")
-    return Script(code, after, tuple(then))

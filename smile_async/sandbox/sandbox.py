@@ -21,8 +21,9 @@ from .desk import build_app
 from .faults import Fault, Faults, Leg
 from .images import Images
 from .records import JobRecord
-from .registry import Registry, as_script
+from .registry import Registry
 from .request_log import RequestLog
+from .scripts import as_script
 from .server import RunningSandbox, Serving
 from .settings import Settings
 from .storage import no_object, storage_routes
