@@ -10,13 +10,17 @@ import shlex
 import signal
 import sys
 import threading
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from functools import partial
+from inspect import Parameter
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from smile_async.cli import options
 from smile_async.cli.output import ExitCode, aside, plain
 from smile_async.cli.steering import TOKEN, steer
 from smile_async.cli.streams import print_document
@@ -38,39 +42,54 @@ sandbox = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 steer(sandbox)
 
 
+def _unshown(help_text: str, *names: str, **more: Any) -> Any:
+    return typer.Option(*names, help=help_text, show_default=False, **more)
+
+
+_NAME = "Name by which other machines reach it: in URLs and certificate."
+#: What of `smile_async.sandbox.Settings` can be chosen here.
+_SETTINGS: Mapping[str, tuple[Any, Any]] = {
+    "partner_id": (Annotated[str, typer.Option(help="The one partner account.")], "001"),
+    "api_key": (Annotated[str, _unshown("Its key; by default a random one.")], ""),
+    "state": (Annotated[Path | None, _unshown("Directory that survives restarts.")], None),
+    "latency": (Annotated[float, typer.Option(help="Seconds from the arrival of a zip to the first result.")], 0.0),
+    "review": (
+        Annotated[float | None, _unshown("Seconds from a provisional result to the final one; by default never.")],
+        None,
+    ),
+    "public_host": (Annotated[str | None, _unshown(_NAME)], None),
+    "token": (Annotated[str, _unshown("What others must show; by default random.", envvar=TOKEN)], ""),
+    "cert_file": (
+        Annotated[Path | None, _unshown("PEM file: serve with this certificate.", "--cert")],
+        None,
+    ),
+    "key_file": (Annotated[Path | None, _unshown("PEM file: its key.", "--key")], None),
+    "callback_url": (Annotated[str, _unshown("Where callbacks go of jobs that name no URL.")], ""),
+    "insecure_callbacks": (
+        Annotated[bool, _unshown("Send callbacks to plain http off loopback too.", "--insecure-callbacks")],
+        False,
+    ),
+    "console": (Annotated[bool, typer.Option(help="Serve the web page at / of the API.")], True),
+}
+
+
+def _with_settings(command: Callable[..., int]) -> Callable[..., int]:
+    own = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in _SETTINGS.items()
+    ]
+    return options.gathered(command, "settings", own, dict)
+
+
 @sandbox.callback()
+@_with_settings
 def serve(
     context: typer.Context,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port of the API; 0: any free one.", min=0, max=65535)] = 8443,
     storage_port: Annotated[int, typer.Option(help="Port of the storage; 0: any free one.", min=0, max=65535)] = 8444,
-    partner_id: Annotated[str, typer.Option(help="The one partner account.")] = "001",
-    api_key: Annotated[str, typer.Option(help="Its key; by default a random one.", show_default=False)] = "",
-    state: Annotated[Path | None, typer.Option(help="Directory that survives restarts.", show_default=False)] = None,
     api: Annotated[Api, typer.Option(help="The API that the printed lines lead to.")] = Api.V1,
-    latency: Annotated[float, typer.Option(help="Seconds from the arrival of a zip to the first result.")] = 0.0,
-    review: Annotated[
-        float | None,
-        typer.Option(help="Seconds from a provisional result to the final one; by default nobody reviews."),
-    ] = None,
-    public_host: Annotated[
-        str | None,
-        typer.Option(help="Name by which other machines reach it: in URLs and certificate.", show_default=False),
-    ] = None,
-    token: Annotated[
-        str, typer.Option(envvar=TOKEN, help="What others must show; by default random.", show_default=False)
-    ] = "",
-    cert: Annotated[
-        Path | None, typer.Option(help="PEM file: serve with this certificate, not our own.", show_default=False)
-    ] = None,
-    key: Annotated[Path | None, typer.Option(help="PEM file: its key.", show_default=False)] = None,
-    callback_url: Annotated[
-        str, typer.Option(help="Where callbacks go of jobs that name no URL.", show_default=False)
-    ] = "",
-    insecure_callbacks: Annotated[
-        bool, typer.Option("--insecure-callbacks", help="Send callbacks to plain http off loopback too.")
-    ] = False,
-    console: Annotated[bool, typer.Option(help="Serve the web page at / of the API.")] = True,
+    settings: Mapping[str, Any] = MappingProxyType({}),
     until_eof: Annotated[bool, typer.Option("--until-eof", hidden=True)] = False,
     json: Annotated[bool, typer.Option("--json", help="One line of JSON instead of export lines.")] = False,
 ) -> int:
@@ -87,10 +106,6 @@ def serve(
     from smile_async.sandbox import serve_forever  # noqa: PLC0415
 
     announce = partial(_announce, json, until_eof, api is Api.V3)
-    settings: dict[str, Any] = {"partner_id": partner_id, "api_key": api_key or None}
-    settings |= {"latency": latency, "review": review, "state": state}
-    settings |= {"public_host": public_host, "console": console, "token": token, "cert_file": cert, "key_file": key}
-    settings |= {"callback_url": callback_url, "insecure_callbacks": insecure_callbacks}
     try:
         asyncio.run(serve_forever(announce, host=host, port=port, storage_port=storage_port, **settings))
     except ValueError as error:
@@ -103,11 +118,14 @@ def serve(
 
 def _checked(context: typer.Context) -> int:
     """Raise typer.BadParameter if there are options that only who serves can mean."""
-    source = context.get_parameter_source
-    used = [name for name in context.params if getattr(source(name), "name", "") == "COMMANDLINE"]
+    used = [
+        each.opts[0]
+        for each in context.command.params
+        if getattr(context.get_parameter_source(each.name or ""), "name", "") == "COMMANDLINE"
+    ]
     if used:
-        options, word = ", ".join(f"--{name.replace('_', '-')}" for name in used), context.invoked_subcommand
-        raise typer.BadParameter(f"{options} is for serving: put what `{word}` takes behind that word")
+        word = context.invoked_subcommand
+        raise typer.BadParameter(f"{', '.join(used)} is for serving: put what `{word}` takes behind that word")
     return ExitCode.DONE
 
 

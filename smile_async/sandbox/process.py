@@ -23,17 +23,21 @@ async def serve_forever(
     """Serve a sandbox made of *settings* until SIGINT or SIGTERM, then return.
 
     *announce* is called once, when it accepts connections. Where the console needs an access token, its address with
-    the token is printed on standard error. Raises OSError if a port is taken.
+    the token is printed on standard error. Raises OSError if a port is taken, and ValueError for settings that
+    contradict each other or a callback URL that would never be called.
     """
+    sandbox = Sandbox(**settings)
+    if (url := sandbox.settings.callback_url) and not sandbox.settings.calls(url):
+        raise ValueError("callback_url must be https, or http on this machine; insecure_callbacks allows http anywhere")
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     signals = (signal.SIGINT, signal.SIGTERM)
     for each in signals:
         loop.add_signal_handler(each, stop.set)
     try:
-        async with Sandbox(**settings).serve(host=host, port=port, storage_port=storage_port) as running:
+        async with sandbox.serve(host=host, port=port, storage_port=storage_port) as running:
             announce(running)
-            if running.sandbox.console.guarded and running.console_url:
+            if running.guarded and running.console_url:
                 print(f"console: {running.console_url}", file=sys.stderr, flush=True)
             await stop.wait()
     finally:

@@ -23,7 +23,7 @@ from street import Pictures, session_of, until
 from v3_sandbox_support import NIN, V3Partner
 
 import smile_async.sandbox
-from smile_async.sandbox import RunningSandbox, Sandbox
+from smile_async.sandbox import RunningSandbox, Sandbox, serve_forever
 
 GUIDE = smile_async.sandbox.__doc__ or ""
 LINES = textwrap.dedent(GUIDE[GUIDE.index("    steer() {") : GUIDE.index("Or without curl")])
@@ -241,3 +241,9 @@ async def test_plain_callbacks_between_containers(insecure: bool) -> None:
             await partner.submit("ada", "j2")
             await until(lambda: len(called) == (3 if insecure else 1))
     assert called.count("app") == (2 if insecure else 0)
+
+
+async def test_a_portal_url_that_would_never_be_called_is_refused() -> None:
+    """A process that is nothing but a sandbox says so at its start, and the way out."""
+    with pytest.raises(ValueError, match="insecure_callbacks allows http anywhere"):
+        await serve_forever(print, port=0, storage_port=0, callback_url="http://app:8000/smile")
