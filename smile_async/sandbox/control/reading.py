@@ -27,8 +27,8 @@ def one_of(words: Collection[str]) -> Reader:
     """One of *words*."""
 
     def read_word(value: Any) -> str:
-        if value in words:
-            return str(value)
+        if isinstance(value, str) and value in words:
+            return value
         raise ValueError("must be one of " + ", ".join(words))
 
     return read_word
