@@ -140,11 +140,12 @@ class SmileSession:
         self._clock = clock or SystemClock()
         self._api = Pool(factory, http2=True, sharded=sharded)
         self._storage = Pool(factory, http2=False, sharded=False)
+        origin = partial(Origin, clock=self._clock, under_way=self._under_way)
         self._origins = (
-            Origin(f"smile id at {self.server}", self._api, limits.requests, self._clock, API_SECONDS),
-            Origin(
+            origin(f"smile id at {self.server}", self._api, limits.requests, API_SECONDS),
+            origin(
                 *("the storage" if api == "v1" else f"smile id at {self.server}", self._storage, limits.uploads),
-                *(self._clock, UPLOAD_SECONDS),
+                UPLOAD_SECONDS,
             ),
         )
         self.host = TaskHost(self._end, self._close)
@@ -222,6 +223,9 @@ class SmileSession:
     ) -> None:
         with anyio.CancelScope(shield=True):
             await self.host.aclose()
+
+    def _under_way(self) -> int:
+        return self.sender.under_way + len(self.poller)
 
     def _end(self) -> None:
         for origin in self._origins:

@@ -45,17 +45,13 @@ class Report:
 
 @dataclass(frozen=True)
 class Row:
-    """A way to the sandbox; seconds until a job is decided, and between polls; whether it fails for a while.
-
-    *cuts*: it breaks connections as well, so that some jobs meet two failures before it is known for an outage.
-    """
+    """A way to the sandbox; seconds until a job is decided, and between polls; whether it fails for a while."""
 
     name: str
     way: Way
     latency: float = 0.02
     gap: float = 0.1
     outage: bool = False
-    cuts: bool = False
 
 
 @asynccontextmanager
@@ -150,7 +146,7 @@ ROWS = (
     Row("haproxy, option httpclose", _httpclose),
     Row("tinyproxy, CONNECT with a password", _connect),
     Row("nginx, half a second of 502", _bad_gateway, outage=True),
-    Row("tinyproxy, dead for half a second", _dying, outage=True, cuts=True),
+    Row("tinyproxy, dead for half a second", _dying, outage=True),
 )
 
 

@@ -79,6 +79,8 @@ class Fault(Exception):
     stale: bool = False
     #: Nobody is home, for anybody: this says nothing of the job, and where the step may be repeated that is free.
     outage: bool = False
+    #: No connection could be made, as for others it could not: this says nothing of the job either.
+    unreached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Back off after *attempt* attempts that count, the last of which ended in *fault*; answered by None."""
+    """Back off after *attempt* attempts, but for those of an outage, the last ended in *fault*; answered by None."""
 
     attempt: int
     fault: Fault = field(repr=False)
@@ -169,19 +171,20 @@ Conversation = Generator[Step, Any, Answer]
 
 
 class Attempts:
-    """How often a leg has failed; those that an outage has cost are not counted."""
+    """How often a leg has failed; those that an outage has cost, or a server that nobody reaches, are not counted."""
 
-    __slots__ = ("made",)
+    __slots__ = ("made", "unreached")
 
     def __init__(self) -> None:
-        self.made = 0
+        self.made = self.unreached = 0
 
     def after(self, fault: Fault, *, mended: bool = False) -> Pause:
         """What comes before the next attempt; raises *fault* if there is to be none. *mended*: its cause is."""
-        self.made += not fault.outage
+        self.made += not (fault.outage or fault.unreached)
+        self.unreached += fault.unreached
         if not (fault.transient or mended) or self.made == ATTEMPTS:
             raise fault
-        return Pause(self.made, fault)
+        return Pause(self.made + self.unreached, fault)
 
 
 def insist(step: Ask | Call) -> Conversation[Any]:

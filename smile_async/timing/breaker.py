@@ -7,7 +7,7 @@ says how far it reaches: while one kind of request fails, or one user's alone, t
 from collections import Counter, deque
 from typing import NamedTuple
 
-__all__ = ["FIRST_PAUSE", "LONGEST_PAUSE", "Asker", "Breaker"]
+__all__ = ["FIRST_PAUSE", "JOBS", "LONGEST_PAUSE", "Asker", "Breaker"]
 
 #: It opens at so many failures, on so many jobs, if they are this share of the answers of as many seconds.
 FAILURES, JOBS, SHARE, WINDOW = 8, 5, 0.8, 1.0
@@ -30,8 +30,8 @@ class Breaker:
     """
 
     __slots__ = (
-        *("_answers", "_closed_at", "_failed_leg", "_legs", "_pause", "_prober", "_tally", "_users", "_well"),
-        *("opened_at", "probe_at"),
+        *("_answers", "_closed_at", "_failed_leg", "_legs", "_pause", "_prober", "_tally", "_unreached_at", "_users"),
+        *("_well", "opened_at", "probe_at", "reached"),
     )
 
     def __init__(self) -> None:
@@ -43,6 +43,9 @@ class Breaker:
         self._well = [("", float("-inf"))] * 2
         self._pause = 0.0
         self._closed_at = float("-inf")
+        #: When a connection could not be made, the latest time, and whether somebody was answered afterwards.
+        self._unreached_at = float("-inf")
+        self.reached = False
         #: When it opened, None while it is closed.
         self.opened_at: float | None = None
         #: When the next probe may go.
@@ -73,6 +76,7 @@ class Breaker:
         if asker.user_id != self._well[0][0]:
             self._well[1] = self._well[0]
         self._well[0] = (asker.user_id, now)
+        self.reached = self.reached or left_at >= self._unreached_at
         if self.opened_at is None:
             # What left before the first that failed tells of a time when somebody was home.
             if self._answers and left_at >= self._answers[0][1]:
@@ -100,6 +104,10 @@ class Breaker:
             self._legs.add(asker.leg)
             self._users.add(asker.user_id)
         return False
+
+    def unreached(self, now: float) -> None:
+        """No connection could be made: if nobody can make one, that says nothing of any job."""
+        self._unreached_at, self.reached = now, False
 
     def gave_up(self, asker: Asker, now: float) -> None:
         """This request was abandoned: was it the probe, another may go."""

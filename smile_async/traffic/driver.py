@@ -29,6 +29,7 @@ from smile_async.protocol.steps import (
 )
 from smile_async.protocol.submission import Submission
 from smile_async.timing.backoff import LONGEST_WISH, RetryBudget, backoff
+from smile_async.timing.breaker import LONGEST_PAUSE
 from smile_async.timing.clock import Clock
 from smile_async.traffic.dialect import Dialect
 from smile_async.traffic.payload import Payload
@@ -151,16 +152,16 @@ class Driver:
             # The limiter is closed for everybody: waiting in front of it spends neither sleep nor budget here.
             wait = min(fault.retry_after or 0.0, LONGEST_WISH)
         else:
-            wait = backoff(pause.attempt - 1, draw=random.random())  # noqa: S311 - jitter, not a secret
+            wait = backoff(pause.attempt - 1, cap=LONGEST_PAUSE, draw=random.random())  # noqa: S311 - jitter, not a secret
         if self._clock.monotonic() + wait >= deadline:
             raise fault
         # One GOAWAY fails up to 80 requests at once: they are charged as the one event that they are.
-        free = fault.throttled or fault.echo or fault.outage
+        free = fault.throttled or fault.echo or fault.outage or fault.unreached
         taken = 0 if free else self._budget.take()
         if not (taken or free):
             raise fault
         self._retries += 1
-        say = log.debug if fault.outage else log.warning
+        say = log.debug if fault.outage or fault.unreached else log.warning
         say(
             "retry %d%s: %s",
             pause.attempt,

@@ -11,7 +11,7 @@ from smile_async.errors import SessionClosed, Unavailable, UnreadableReply
 from smile_async.log import log
 from smile_async.protocol.signature import Secret
 from smile_async.protocol.steps import Fault, Sent
-from smile_async.timing.breaker import Asker
+from smile_async.timing.breaker import JOBS, Asker
 from smile_async.timing.clock import Clock
 from smile_async.transport.engine import Body, Headers, NoReply, Reply
 from smile_async.transport.limiter import Limiter
@@ -48,15 +48,21 @@ class Errand:
 
 
 class Origin:
-    """Sends to one server, *at_once* requests at most, each within *seconds*; *name* is what people call it."""
+    """Sends to one server, *at_once* requests at most, each within *seconds*; *name* is what people call it.
 
-    def __init__(self, name: str, pool: Pool, at_once: int, clock: Clock, seconds: float) -> None:
+    *under_way*: how many jobs are, whichever server they have to do with just now.
+    """
+
+    def __init__(
+        self, name: str, pool: Pool, at_once: int, seconds: float, *, clock: Clock, under_way: Callable[[], int]
+    ) -> None:
         self._name = name
         self._pool = pool
         self.limiter = Limiter(at_once, clock)
         self._breaker = self.limiter.breaker
         self._clock = clock
         self._seconds = seconds
+        self._under_way = under_way
         self._why = ""
 
     @property
@@ -104,7 +110,7 @@ class Origin:
             return reply
         except NoReply as told:
             note = partial(self._unheard, told, left_at)
-            raise _fault_of(told, errand.about) from None
+            raise self._fault_of(told, errand.about) from None
         finally:
             note(asker, self._clock.monotonic())
             self.limiter.leave(well=well)
@@ -126,9 +132,11 @@ class Origin:
                 log.warning("%s answers again after %.3g s", self._name, now - since)
 
     def _unheard(self, told: NoReply, left_at: float, asker: Asker, now: float) -> None:
-        # A certificate that is not trusted is no outage, and the failures of one connection are one.
-        away = told.silent or (told.sent is Sent.UNSENT and not told.echo and not _is_certificate(told))
-        self._missed(told.why, left_at, asker, now, away=away)
+        # The failures of one connection are one.
+        unreached = _is_unreached(told)
+        if unreached:
+            self._breaker.unreached(now)
+        self._missed(told.why, left_at, asker, now, away=told.silent or (unreached and not told.echo))
 
     def _missed(self, why: str, left_at: float, asker: Asker, now: float, *, away: bool = True) -> None:
         if away:
@@ -136,21 +144,27 @@ class Origin:
         if self._breaker.missed(asker, left_at, now, away=away):
             log.warning("%s is away (%s): everybody waits, one request at a time tries again", self._name, why)
 
+    def _fault_of(self, told: NoReply, about: str) -> Fault:
+        """A request without a reply; an oversized one is an answer, but not a readable one."""
+        if told.sent is Sent.ANSWERED:
+            return Fault(UnreadableReply(f"{about}: {told.why}"), Sent.AMBIGUOUS)
+        cure = _OWN_CA if _is_certificate(told) else ""
+        return Fault(
+            Unavailable(f"{about} got no answer ({told.why}){cure}"),
+            told.sent,
+            transient=True,
+            echo=told.echo,
+            stale=told.stale,
+            # So few of many jobs may be here just now that their attempts would be up before the breaker opens.
+            unreached=_is_unreached(told) and not self._breaker.reached and self._under_way() >= JOBS,
+        )
+
+
+def _is_unreached(told: NoReply) -> bool:
+    # A certificate that is not trusted will not be in a moment either.
+    return told.sent is Sent.UNSENT and not _is_certificate(told)
+
 
 def _is_certificate(told: NoReply) -> bool:
     # In the words of each TLS library.
     return "certificate" in told.why.lower()
-
-
-def _fault_of(told: NoReply, about: str) -> Fault:
-    """A request without a reply; an oversized one is an answer, but not a readable one."""
-    if told.sent is Sent.ANSWERED:
-        return Fault(UnreadableReply(f"{about}: {told.why}"), Sent.AMBIGUOUS)
-    cure = _OWN_CA if _is_certificate(told) else ""
-    return Fault(
-        Unavailable(f"{about} got no answer ({told.why}){cure}"),
-        told.sent,
-        transient=True,
-        echo=told.echo,
-        stale=told.stale,
-    )

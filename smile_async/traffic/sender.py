@@ -147,6 +147,11 @@ class Sender:
         """What there is to say of an outage under way, "" if there is none."""
         return self._driver.dialect.outage
 
+    @property
+    def under_way(self) -> int:
+        """Jobs on their way to Smile ID."""
+        return len(self._sending)
+
     async def _alone(self, submission: Submission, deadline: float) -> Ticket:
         """Who sends the same job meanwhile, by a double click, comes to its end first: then there is one to resume."""
         key = (submission.job.user_id, submission.job.job_id)

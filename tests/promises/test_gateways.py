@@ -19,13 +19,9 @@ NO_WAIT = 25.0
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 async def test_every_job_comes_through(row: Row, tmp_path: Path) -> None:
-    """Every job is approved and one provider job, with few retries, and no request waits for its deadline.
-
-    But where a gateway cuts connections and then refuses, a few may use up their attempts before that is an outage.
-    """
+    """Every job is approved and one provider job, with few retries, and no request waits for its deadline."""
     report = await run(row, tmp_path, JOBS, *ENGINES, often=5)
     assert report.doubled == 0, report
-    assert report.approved + sum(report.failures.values()) == JOBS, report
-    assert row.cuts or report.approved == JOBS, report
+    assert report.approved == JOBS, report
     assert report.slowest < NO_WAIT
     assert row.outage or report.retries < JOBS / 5

@@ -354,17 +354,45 @@ async def test_the_clock_is_set_back_in_an_outage(street: Street) -> None:
     assert street.clock.monotonic() < 25.0
 
 
-async def test_one_job_on_a_quiet_server(street: Street, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("name", ["502", "refused"])
+async def test_one_job_on_a_quiet_server(name: str, street: Street, caplog: pytest.LogCaptureFixture) -> None:
     """A lone job that fails is no outage: it ends after its three attempts, as ever."""
-    street.down(0.0, 60.0)
+    street.down(0.0, 60.0, answer=OUTAGES[name])
     async with street.session() as session:
-        with pytest.raises(Unavailable, match="HTTP 502") as caught:
+        with pytest.raises(Unavailable, match=r"HTTP 502|nobody listens") as caught:
             await session.verify(street.pictures.job())
         assert "outage" not in str(caught.value)
         assert not session.sender.outage
     assert len(street.front.asked) == 3
     assert street.clock.monotonic() < 1.0
     assert " is away " not in caplog.text
+
+
+@pytest.mark.parametrize("leg", ["upload", "put"])
+async def test_one_of_many_that_can_not_connect(leg: str, street: Street) -> None:
+    """Where jobs are under way, one that meets a server whom nobody can reach pays for it with no attempt."""
+    async with street.session(pace=Pace.fixed(10.0, 1, 10.0)) as session:
+        others = asyncio.create_task(all_of(session, street.jobs(4)))
+        await street.clock.sleep(1.0)
+        street.down(1.0, 3.0, leg, answer=OUTAGES["refused"])
+        assert (await session.verify(street.pictures.job())).approved
+        assert_approved(await others)
+        assert not session.sender.outage
+        assert session._driver._budget.tokens == 500
+    assert 4 < len(street.front.failed) < 40
+    street.assert_one_each(5)
+
+
+async def test_one_that_can_not_connect_where_others_can(street: Street) -> None:
+    """A job whom nobody serves, while others are served all the time, ends soon."""
+    street.front.weather = lambda asked: OUTAGES["refused"] if asked.user_id == "eve" else None
+    async with street.session() as session:
+        others = asyncio.create_task(all_of(session, street.jobs(100)))
+        with pytest.raises(Unavailable, match="nobody listens"):
+            await session.verify(street.pictures.job("eve"))
+        assert street.clock.monotonic() < 2.0
+        assert_approved(await others)
+    assert 3 <= len(street.front.failed) <= 6
 
 
 @pytest.mark.parametrize("http", ENGINES)

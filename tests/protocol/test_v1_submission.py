@@ -872,3 +872,15 @@ def test_an_outage_costs_no_attempts() -> None:
     played = play(Upload(a_job()).steps(), slot(), out(), out(), NO_ZIP, out(), NO_ZIP, None)
     assert played.told == "prepare put ask pause0 ask pause0 put ask pause0 put"
     assert played.fault is None
+
+
+def unreached() -> Fault:
+    """No connection could be made, by anybody."""
+    return Fault(Unavailable("refused"), Sent.UNSENT, transient=True, unreached=True)
+
+
+def test_a_server_that_nobody_reaches_costs_no_attempts() -> None:
+    """A leg that can not connect, as nobody can, keeps its three attempts, and waits longer each time."""
+    played = play(Submission(a_job()).steps(), *[unreached()] * 4, busy(), out(), busy(), busy())
+    told = [*(f"prepare pause{n}" for n in (1, 2, 3, 4, 5, 5, 6)), "prepare"]
+    assert played.told == " ".join(told)

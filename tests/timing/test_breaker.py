@@ -130,6 +130,20 @@ def test_answers_that_were_on_their_way_do_not_hide_it() -> None:
         assert [breaker.missed(asker(n), 1.0, 1.03) for n in range(1, 8)][-1] is opens
 
 
+def test_whether_anybody_reaches_it() -> None:
+    """It is not reached, from a connection that could not be made on, until a later request is answered."""
+    breaker = Breaker()
+    assert not breaker.reached
+    breaker.answered(asker(0), 0.0, 0.1)
+    assert breaker.reached
+    breaker.unreached(1.0)
+    breaker.answered(asker(0), 0.9, 1.1)
+    assert not breaker.reached
+    breaker.answered(asker(0), 1.0, 1.2)
+    breaker.answered(asker(0), 0.9, 1.3)
+    assert breaker.reached
+
+
 @given(st.integers(0, 2**32), st.floats(0.0, 0.7))
 def test_a_server_that_answers_often_is_home(seed: int, share: float) -> None:
     """While at most seven in ten of a leg's answers fail, evenly mixed, it never opens; other legs do not count."""
