@@ -81,6 +81,8 @@ class Fault(Exception):
     outage: bool = False
     #: No connection could be made, as for others it could not: this says nothing of the job either.
     unreached: bool = False
+    #: It had waited for its turn until hardly any time was left: that there was no answer says little.
+    hurried: bool = False
 
 
 @dataclass(frozen=True, slots=True)

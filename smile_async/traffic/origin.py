@@ -155,6 +155,7 @@ class Origin:
             transient=True,
             echo=told.echo,
             stale=told.stale,
+            hurried=told.hurried,
             # So few of many jobs may be here just now that their attempts would be up before the breaker opens.
             unreached=_is_unreached(told) and not self._breaker.reached and self._under_way() >= JOBS,
         )

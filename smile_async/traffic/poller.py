@@ -255,7 +255,7 @@ class Poller:
 
     def _missed(self, watch: Watch, fault: Fault, asked_at: float) -> None:
         # A query that got no turn, or met an outage, says nothing that is not known already.
-        if not (fault.outage or (fault.throttled and fault.sent is Sent.UNSENT)):
+        if not (fault.outage or fault.hurried or (fault.throttled and fault.sent is Sent.UNSENT)):
             watch.missed(self._clock.monotonic() - asked_at)
         # Called back and waited for, a job that is not known is on its way.
         expected = bool(watch.claim and watch.listeners) or self._driver.has_just_sent(watch.ticket)

@@ -88,6 +88,8 @@ class NoReply(Exception):
         self.stale = False
         #: Time enough was given for an answer, and none came.
         self.silent = silent
+        #: None came, but hardly any time was given.
+        self.hurried = False
 
 
 class Engine(Protocol):

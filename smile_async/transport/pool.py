@@ -109,7 +109,9 @@ class Pool:
             if not back and shard.heard_at < started and monotonic() - started >= max(within, SILENT_AFTER):
                 self._retire(shard, "silent")
             await self._look_after(shard)
-        raise NoReply(Sent.AMBIGUOUS, f"no answer within {within:.3g} s", echo=echo, silent=within >= SILENT_AFTER)
+        late = NoReply(Sent.AMBIGUOUS, f"no answer within {within:.3g} s", echo=echo, silent=within >= SILENT_AFTER)
+        late.hurried = not late.silent
+        raise late
 
     def _choose(self) -> _Shard:
         if self._shards:

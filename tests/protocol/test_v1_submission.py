@@ -881,6 +881,6 @@ def unreached() -> Fault:
 
 def test_a_server_that_nobody_reaches_costs_no_attempts() -> None:
     """A leg that can not connect, as nobody can, keeps its three attempts, and waits longer each time."""
-    played = play(Submission(a_job()).steps(), *[unreached()] * 4, busy(), out(), busy(), busy())
+    played = play(Upload(a_job()).steps(), *[unreached()] * 4, busy(), out(), busy(), busy())
     told = [*(f"prepare pause{n}" for n in (1, 2, 3, 4, 5, 5, 6)), "prepare"]
     assert played.told == " ".join(told)

@@ -681,10 +681,13 @@ async def test_a_provisional_is_told_once_though_somebody_wants_more_of_it() -> 
     assert [(when, ask.history) for when, ask in rig.driver.asked] == [(0, False), (10, True), (110, False)]
 
 
-async def test_a_query_that_got_no_turn_is_no_failure() -> None:
-    """While the limiter is closed for longer than a query waits, nobody is failed and nothing is spread out."""
+@pytest.mark.parametrize("turn", ["none", "too late"])
+async def test_a_query_that_got_no_turn_is_no_failure(turn: str) -> None:
+    """While the limiter is closed for about as long as a query waits, nobody is failed and nothing is spread out."""
     rig = Rig(pace=Pace.fixed(2.0, 3, 4.0))
     late = Fault(Unavailable("no turn"), Sent.UNSENT, transient=True, throttled=True)
+    if turn == "too late":
+        late = Fault(Unavailable("no answer within 0.1 s"), Sent.AMBIGUOUS, transient=True, hurried=True)
     rig.driver.answer = lambda _ticket: late if rig.clock.now < 11 else "0820"
     async with rig.running():
         ear = rig.listen()
