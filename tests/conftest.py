@@ -84,3 +84,4 @@ def swept() -> Iterator[None]:
     """Sockets that httpcore leaves to the garbage collector are not the next module's to be blamed for."""
     yield
     sweep()
+    gc.freeze()
