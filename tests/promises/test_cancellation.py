@@ -49,6 +49,8 @@ async def test_a_cancel_scope_of_the_callers_gets_its_own_cancellation_back(
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.2):
                 await session.verify(pictures.job())
+        # On a slow machine a request was cancelled before it arrived, and its fault still waits.
+        running.sandbox.mend()
         assert (await session.verify(pictures.job(), patience=10)).approved
 
 
