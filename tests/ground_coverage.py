@@ -17,7 +17,14 @@ GROUND = (
         f"doctor/{name}.py"
         for name in ("answers", "findings", "points", "reading", "reading_jobs", "reading_v3", "redaction")
     ),
-    *("timing/pacing.py", "timing/backoff.py", "timing/breaker.py", "timing/timers.py", "transport/frames.py"),
+    *(
+        "timing/pacing.py",
+        "timing/curve.py",
+        "timing/backoff.py",
+        "timing/breaker.py",
+        "timing/timers.py",
+        "transport/frames.py",
+    ),
     *(
         path.relative_to(PACKAGE).as_posix()
         for storey in ("jobs", "protocol")
