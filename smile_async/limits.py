@@ -25,7 +25,9 @@ class Limits:
 
     `uploads`: jobs whose images are in memory; the memory bound. `requests`: API requests in flight, over as many
     HTTP/2 connections as that takes. `pending`: jobs of streams that wait for a verdict. `jobs_per_second`: new jobs,
-    None for as fast as they come. `submission_bytes`: of one request of V3, pictures included.
+    None for as fast as they come. `submission_bytes`: of one request of V3, pictures included. `eager_polls`: polls a
+    second from which nobody is polled more eagerly than for `Pace.price`; it bounds what a `Pace.person` costs, never
+    how many jobs are done.
     """
 
     uploads: int = 16
@@ -34,6 +36,7 @@ class Limits:
     jobs_per_second: float | None = None
     #: As documented (v3/wire.md §1); by one page of it the gateway takes 10 MB.
     submission_bytes: int = 4_500_000
+    eager_polls: float = 200.0
 
     def __post_init__(self) -> None:
         for name in ("uploads", "requests", "pending", "submission_bytes"):
@@ -43,6 +46,8 @@ class Limits:
         rate = self.jobs_per_second
         if rate is not None and not finite(rate) > 0:
             raise BadConfiguration("Limits.jobs_per_second is not a finite number above 0: give one, or None")
+        if not finite(self.eager_polls) >= 0:
+            raise BadConfiguration("Limits.eager_polls is not a finite number: give polls a second, 0 or more")
 
 
 @dataclass(frozen=True, slots=True)

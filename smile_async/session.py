@@ -51,7 +51,7 @@ from smile_async.traffic.tasks import TaskHost
 from smile_async.traffic.telemetry import ended
 from smile_async.traffic.v1 import V1
 from smile_async.traffic.v3 import V3
-from smile_async.traffic.waiting import Follow, Waiter, checked_patience, checked_until
+from smile_async.traffic.waiting import Follow, Waiter, checked_patience, checked_price, checked_until
 from smile_async.traffic.watching import Until
 from smile_async.transport.engine import API_SECONDS, UPLOAD_SECONDS
 from smile_async.transport.engines import engine_factory
@@ -153,7 +153,9 @@ class SmileSession:
         self._driver = Driver(V1(*told) if api == "v1" else V3(*told, self.host.spawn), self._clock)
         self._ledger, self._closes_ledger = ledger_of(ledger)
         self.sender = Sender(self._driver, limits, self._clock, self._ledger, in_thread)
-        self.poller = Poller(self._driver, pace.rhythm(), self._clock, limits.requests, self.host.spawn)
+        #: What a second is worth to a person who waits: until the first verdict, and after it.
+        self._person = (max(pace.person, pace.price), pace.price)
+        self.poller = Poller(self._driver, pace.rhythm(), self._clock, limits, self.host.spawn)
         if self._ledger is not None:
             self.poller.on_news = self._ledger.heard
         binder = Binder(self._driver, self.poller, self._clock, self._driver.taken, self._ledger)
@@ -254,14 +256,18 @@ class SmileSession:
         patience: float = PATIENCE,
         history: bool = False,
         image_links: bool = False,
+        *,
+        price: float | None = None,
     ) -> Verdict:
         """Submit *job* and wait for its verdict, for at most *patience* seconds in all.
 
-        *until* "decision" takes the first verdict, a provisional one included; "final" waits for the last word. Out of
+        *until* "decision" takes the first verdict, a provisional one included; "final" waits for the last word.
+        *price*: polls that a second of lateness is worth, instead of what `Pace` says of a person who waits. Out of
         patience, StillPending carries the ticket and the job goes on. Raises any SmileError; cancelling stops the
         waiting, not the job: `await session.wait(job.ticket)` finds it again.
         """
-        waiter = Waiter(checked_until(until), self.now() + checked_patience(patience))
+        prices = checked_price(price) or self._person
+        waiter = Waiter(checked_until(until), self.now() + checked_patience(patience), prices)
         asked = {"history": checked_flag("history", history), "image_links": checked_flag("image_links", image_links)}
         sent = await self._sent(job, waiter.deadline)
         return await self._heard(sent.ticket, waiter, sent=sent, **asked)
@@ -273,10 +279,16 @@ class SmileSession:
         """
         return (await self._sent(job, self.now() + checked_patience(patience), later=True)).ticket
 
-    async def wait(self, ticket: Ticket, until: Until = "decision", patience: float = PATIENCE) -> Verdict:
-        """The verdict of a job submitted before, here or elsewhere, within *patience* seconds; else StillPending."""
+    async def wait(
+        self, ticket: Ticket, until: Until = "decision", patience: float = PATIENCE, *, price: float | None = None
+    ) -> Verdict:
+        """The verdict of a job submitted before, here or elsewhere, within *patience* seconds; else StillPending.
+
+        *price*: as for `verify`.
+        """
         self.host.check()
-        waiter = Waiter(checked_until(until), self.now() + checked_patience(patience))
+        prices = checked_price(price) or self._person
+        waiter = Waiter(checked_until(until), self.now() + checked_patience(patience), prices)
         return await self._heard(await self._known(ticket), waiter)
 
     async def status(self, ticket: Ticket, history: bool = False, image_links: bool = False) -> JobStatus:
@@ -296,13 +308,16 @@ class SmileSession:
         jobs: Iterable[Job | Ticket] | AsyncIterable[Job | Ticket],
         until: Until = "decision",
         patience: float = PATIENCE,
+        *,
+        price: float | None = None,
     ) -> Stream:
         """Many jobs: `async with session.stream(jobs) as outcomes: async for outcome in outcomes: …`.
 
         Yields Finished or Failed in order of finishing. *jobs* is pulled lazily; a slow reader slows it. Products may
         be mixed, and tickets of jobs submitted before are waited for: `outcome.job` is then None. *patience* counts for
-        each job from when it was accepted. The source's own error is raised once everything submitted before
-        it has ended. Who leaves the block earlier finds in `outcomes.pending` the tickets whose outcomes were not read.
+        each job from when it was accepted. *price*: polls that a second of lateness is worth, `Pace.price` by default.
+        The source's own error is raised once everything submitted before it has ended. Who leaves the block earlier
+        finds in `outcomes.pending` the tickets whose outcomes were not read.
         """
         self.host.check()
         return Stream(
@@ -315,6 +330,7 @@ class SmileSession:
             clock=self._clock,
             limits=self.limits,
             note=self.note,
+            prices=checked_price(price),
         )
 
     def pending(self) -> AsyncIterator[Ticket]:
@@ -331,14 +347,15 @@ class SmileSession:
             raise BadConfiguration("pending() reads a ledger and the session has none: give it ledger=")
         return self._ledger.pending()
 
-    def follow(self, ticket: Ticket, patience: float | None = None) -> Follow:
+    def follow(self, ticket: Ticket, patience: float | None = None, *, price: float | None = None) -> Follow:
         """Each new verdict of one job: `async with session.follow(ticket) as verdicts: async for verdict in verdicts:`.
 
-        Ends after the final one; after *patience* seconds (None: for ever) raises StillPending.
+        Ends after the final one; after *patience* seconds (None: for ever) raises StillPending. *price*: polls that a
+        second of lateness is worth (`Pace.price`).
         """
         self.host.check()
         deadline = float("inf") if patience is None else self.now() + checked_patience(patience)
-        return Follow(self.poller, self.host.check, checked_ticket(ticket), deadline)
+        return Follow(self.poller, self.host.check, checked_ticket(ticket), deadline, checked_price(price))
 
     async def web_token(self, user_id: str, job_id: str, product: str, callback_url: str | None = None) -> Secret:
         """A token with which Smile ID's hosted web widget runs this one job; the job exists once its user has finished.

@@ -30,8 +30,9 @@ _PROBE: Final = 1 / 40
 _JITTER, _GOLDEN = 0.06, (math.sqrt(5) - 1) / 2
 #: Seconds after a 429 in which nobody is polled eagerly; for as long again the bound on eager polls grows back.
 _CALM: Final = 30.0
-#: The latest gaps between polls, of which the mean tells how many polls a second jobs come to.
-_HEARD: Final = 64
+#: How many polls a second jobs come to is told by the mean of so many gaps between polls. In seconds: what it begins
+#: with, about what a person's jobs have at first; and what an immediate poll counts as.
+_HEARD, _USUAL, _AT_ONCE = 64, 2.0, 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +84,10 @@ class Rhythm:
     where that was a provisional one, until the final one (`reviewed=True`). Ages are seconds since upload in both.
     """
 
-    __slots__ = ("_curves", "_lowest", "_own", "_pace", "_phase")
+    __slots__ = ("_curves", "_lowest", "_own", "_phase", "pace")
 
     def __init__(self, pace: Pace) -> None:
-        self._pace = pace
+        self.pace = pace
         self._own = _power(pace.price)
         spare = _PLANS - 1 - max(0, _power(pace.person) - self._own)
         self._lowest = self._own - max(0, spare) // 2
@@ -98,29 +99,29 @@ class Rhythm:
 
         `price`: polls for a second of lateness, None for the pace's own.
         """
-        steady = self._pace.steady
+        steady = self.pace.steady
         if steady is not None:
             return steady[0] if asked < steady[1] else steady[2]
         power = self._own if price is None else min(max(_power(price), self._lowest), self._lowest + _PLANS - 1)
         curve = self._curves.get((job_type, reviewed)) or self._begin(job_type, reviewed)
-        gap = min(curve.next_age(age, power) - min(age, LAST), self._pace.ceiling)
+        gap = min(curve.next_age(age, power) - min(age, LAST), self.pace.ceiling)
         phase = self._phase = (self._phase + _GOLDEN) % 1.0
         gap *= phase / _PROBE if phase < _PROBE else 1.0 + _JITTER * (phase - 0.5)
         if not reviewed and curve.is_novice(asked):
-            gap = min(gap, self._pace.floor + age / 2)
-        return min(max(gap, self._pace.floor), self._pace.ceiling)
+            gap = min(gap, self.pace.floor + age / 2)
+        return min(max(gap, self.pace.floor), self.pace.ceiling)
 
     def learn(self, job_type: int, after: float, by: float, *, done: bool = True, reviewed: bool = False) -> None:
         """Take note of one answered poll: a job known not to be done at age `after` was, or was not, done at age `by`.
 
         Report the "not done" answers too: without them the quick jobs, which report first, would pass for all jobs.
         """
-        if self._pace.steady is None:
+        if self.pace.steady is None:
             curve = self._curves.get((job_type, reviewed)) or self._begin(job_type, reviewed)
             curve.learn(edge_of(after), edge_of(by), done)
 
     def _begin(self, job_type: int, reviewed: bool) -> Curve:
-        curve = Curve(self._own, self._pace.floor, self._pace.ceiling, reviewed)
+        curve = Curve(self._own, self.pace.floor, self.pace.ceiling, reviewed)
         return self._curves.setdefault((job_type, reviewed), curve)
 
 
@@ -132,31 +133,31 @@ class Eagerness:
     crowd is held back from its first moment, and not only once its polls are counted.
     """
 
-    __slots__ = ("_gap", "_heard", "_most", "_own")
+    __slots__ = ("_gap", "_most", "own")
 
     def __init__(self, own: float, most: float) -> None:
-        """*own*: the price that is always granted; *most*: polls a second from which a higher one falls."""
-        self._own, self._most = own, most
-        self._gap = 0.0
-        self._heard = 0
+        """*most*: polls a second from which a price above *own* falls."""
+        self._most = most
+        #: The price that is always granted.
+        self.own = own
+        self._gap = _USUAL
 
     def granted(self, price: float, jobs: int, calm: float) -> float:
         """What is granted to who asks for `price`, in a session that polls `jobs` and was last told to slow down
         `calm` seconds ago.
         """
-        if price <= self._own:
+        if price <= self.own:
             return price
-        most = self._most * min(1.0, max(0.0, calm / _CALM - 1.0))
-        if not self._heard or not most:
-            return price if most else self._own
+        most = self._most * min(1.0, calm / _CALM - 1.0)
+        if most <= 0:
+            return self.own
         share = most * self._gap / max(jobs, 1)
         # Down to a power of two: rounded up, the bound would be exceeded.
-        return price if share >= 1.0 else max(self._own, price * 2.0 ** math.floor(2 * math.log2(share)))
+        return price if share >= 1.0 else max(self.own, price * 2.0 ** math.floor(2 * math.log2(share)))
 
     def waits(self, gap: float, price: float, granted: float) -> None:
         """Take note that a job which asks for `price` waits for `gap` seconds, by what was `granted`."""
-        self._heard = min(self._heard + 1, _HEARD)
-        self._gap += (gap * math.sqrt(granted / price) - self._gap) / self._heard
+        self._gap += (max(gap, _AT_ONCE) * math.sqrt(granted / price) - self._gap) / _HEARD
 
 
 def _power(price: float) -> int:

@@ -18,6 +18,11 @@ class Entry(list[object], Generic[Item]):
 
     __slots__ = ()
 
+    @property
+    def when(self) -> float:
+        """When it is due."""
+        return self[0]  # type: ignore[return-value]
+
 
 class TimerHeap(Generic[Item]):
     """What is due when; crossing an entry out is cheap, and crossed-out entries never outnumber the others."""
@@ -54,7 +59,7 @@ class TimerHeap(Generic[Item]):
         while self._entries and self._entries[0][2] is None:
             heappop(self._entries)
             self._crossed -= 1
-        return float(self._entries[0][0]) if self._entries else float("inf")  # type: ignore[arg-type]
+        return self._entries[0].when if self._entries else float("inf")
 
     def pop_due(self, now: float) -> Item | None:
         """Take the first item that is due by *now*, None if none is."""

@@ -72,6 +72,11 @@ class Dialect(Protocol):
         """What there is to say of an outage under way, "" if there is none."""
         ...
 
+    @property
+    def slowed_at(self) -> float:
+        """When the server last asked to slow down, in monotonic seconds."""
+        ...
+
     def check(self, job: Job) -> None:
         """Raise InvalidJob for what this API does not take, as far as that is known before pictures are read."""
         ...

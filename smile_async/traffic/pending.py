@@ -53,12 +53,12 @@ class PendingJob:
         if (kind, number, product) != (mine.job_type, mine.smile_job_id, mine.product):
             self.ticket = replace(mine, job_type=kind, smile_job_id=number, product=product)
 
-    def delay(self, rhythm: Rhythm, now: float) -> float:
-        """Seconds from *now* until the next poll."""
+    def delay(self, rhythm: Rhythm, now: float, price: float | None = None) -> float:
+        """Seconds from *now* until the next poll, a second of lateness being worth *price* polls."""
         if not self.asked and not self.ours and not self.failures:
             return 0.0
         age = max(0.0, now - self.since)
-        wait = rhythm.delay(int(self.ticket.job_type), age, self.asked, self.reviewed)
+        wait = rhythm.delay(int(self.ticket.job_type), age, self.asked, self.reviewed, price)
         return failing_delay(self.failures, wait, latency=self.latency)
 
     def heard(self, status: JobStatus, asked_at: float, rhythm: Rhythm) -> Verdict | None:

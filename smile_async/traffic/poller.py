@@ -13,49 +13,43 @@ from smile_async.contained import contained, is_ours, quietly
 from smile_async.errors import JobNotFound, SmileError, StillPending, UnreadableReply
 from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, Ticket, same_job
 from smile_async.jobs.verdict import JobStatus, Verdict
+from smile_async.limits import Limits
 from smile_async.log import log
 from smile_async.protocol.steps import Ask, Fault, Sent
 from smile_async.timing.clock import Clock
-from smile_async.timing.pacing import Rhythm
-from smile_async.timing.timers import TimerHeap
+from smile_async.timing.pacing import Eagerness, Rhythm
 from smile_async.traffic.driver import Driver
 from smile_async.traffic.pending import PendingJob
+from smile_async.traffic.schedule import Schedule
 from smile_async.traffic.telemetry import span, waited
 from smile_async.traffic.watching import Answer, Claim, Heard, Listener, Watch, falls_short, own_copy, still_pending
 from smile_async.transport.engine import API_SECONDS
 
 __all__ = ["Poller"]
 
-
-FAR = float("inf")
 #: Jobs out of patience that are counted as pending, the latest of them.
 GIVEN_UP = 100_000
-#: Seconds: polls due within the same few milliseconds leave together, so that timers do not outnumber requests.
-COALESCE = 0.01
 #: Seconds for one query that a callback asked for, its retries included.
 QUERY_SECONDS = 12.0
-#: Seconds, real ones, before the poller goes on after something that should not have happened.
-STUMBLE = 0.1
-#: Times in a row; a clock that never works again is the end of the session.
-STUMBLES = 5
+#: Seconds, real ones, before the poller goes on after something that should not have happened, and how many times in a
+#: row it does: a clock that never works again is the end of the session.
+STUMBLE, STUMBLES = 0.1, 5
 
 
 class Poller:
     """Watches jobs for their listeners; `run` is its one coroutine."""
 
-    def __init__(self, driver: Driver, rhythm: Rhythm, clock: Clock, at_once: int, spawn: Callable[..., None]) -> None:
+    def __init__(
+        self, driver: Driver, rhythm: Rhythm, clock: Clock, limits: Limits, spawn: Callable[..., None]
+    ) -> None:
         self._driver = driver
         self._rhythm = rhythm
+        self._schedule = Schedule(driver.dialect, rhythm, Eagerness(rhythm.pace.price, limits.eager_polls), clock)
         self._clock = clock
-        self._at_once = at_once
+        self._at_once = limits.requests
         self._spawn = spawn
         self._watches: dict[tuple[str, str], Watch] = {}
-        #: As many of them as somebody waits for; callbacks have claimed something of the others.
-        self._waited_for = 0
-        self._polls: TimerHeap[Watch] = TimerHeap()
-        self._deadlines: TimerHeap[Listener] = TimerHeap()
         self._given_up: dict[tuple[str, str], None] = {}
-        self._wake = asyncio.Event()
         self._asking = 0
         #: Told of every new verdict, whoever waits for it: a ledger writes it down.
         self.on_news: Callable[[Verdict], object] = lambda _verdict: None
@@ -63,7 +57,7 @@ class Poller:
         self.polls = 0
 
     def __len__(self) -> int:
-        return self._waited_for
+        return self._schedule.jobs
 
     @property
     def pending(self) -> int:
@@ -99,27 +93,20 @@ class Poller:
             # Whatever callbacks have been asking about before, it is news to the first who waits.
             PendingJob.__init__(watch, ticket, now, ours=ours)
         else:
-            unnamed = not self._driver.dialect.may_ask(watch.ticket)
             watch.join(ticket)
-            if unnamed:
-                self._schedule(watch)
         watch.upload = upload or watch.upload
-        listener.ticket = ticket
-        listener.history, listener.image_links = history, image_links
+        listener.ticket, listener.history, listener.image_links = ticket, history, image_links
         if known is not None:
             watch.advance(known)
         wanting = watch.verdict is not None and falls_short(watch.verdict, listener)
         if wanting or watch.verdict is None or not listener.told(watch.verdict):
             listener.watch = watch
             watch.listeners += (listener,)
-            self._waited_for += first
-            if listener.deadline < FAR:
-                listener.entry = self._deadlines.add(listener.deadline, listener)
-                self._rouse(listener.deadline)
+            self._schedule.jobs += first
+            self._schedule.expect(listener)
             if wanting:
                 self.hurry(ticket)
-            elif first:
-                self._schedule(watch)
+        self._schedule.plan(watch, sooner=True)
         self._forget_if_idle(watch)
 
     def leave(self, listener: Listener) -> None:
@@ -127,9 +114,9 @@ class Poller:
         watch, listener.watch = listener.watch, None
         if watch is None:
             return
-        self._deadlines.cross_out(listener.entry)
+        self._schedule.release(listener)
         watch.listeners = tuple(other for other in watch.listeners if other is not listener)
-        self._waited_for -= not watch.listeners
+        self._schedule.jobs -= not watch.listeners
         self._forget_if_idle(watch)
 
     def claim(self, said: Verdict, later: Heard | None, *, at_once: bool) -> Answer | None:
@@ -147,7 +134,7 @@ class Poller:
         answer = claim.ask(said, later) if at_once else None
         if answer is None:
             claim.keep(said, later, now)
-        self._schedule(watch)
+        self._schedule.plan(watch)
         return answer
 
     def hear(self, verdict: Verdict) -> None:
@@ -167,20 +154,20 @@ class Poller:
             self.hurry(verdict.ticket)
         elif watch.told(verdict, self._clock.monotonic(), self._rhythm):
             self._spread(watch, verdict)
-            self._schedule(watch)
+            self._schedule.plan(watch)
 
     def named(self, ticket: Ticket) -> None:
         """Take note of the provider's name for a job, which somebody may wait for."""
         watch = self.watch_of(ticket)
         if watch is not None:
             watch.ticket = replace(watch.ticket, smile_job_id=ticket.smile_job_id, api=ticket.api)
-            self._schedule(watch)
+            self._schedule.plan(watch)
 
     def hurry(self, ticket: Ticket) -> None:
         """Ask about this job now, if anybody waits for it."""
         watch = self.watch_of(ticket)
         if watch is not None and not watch.asking and self._driver.dialect.may_ask(watch.ticket):
-            self._ask_at(watch, self._clock.monotonic())
+            self._schedule.ask_at(watch, self._clock.monotonic())
 
     async def run(self) -> None:
         """Poll until cancelled; the queries are tasks of their own. Raises what goes wrong STUMBLES times in a row."""
@@ -197,17 +184,13 @@ class Poller:
             await asyncio.sleep(STUMBLE)
 
     async def _poll(self) -> None:
-        now = self._clock.monotonic()
-        while (late := self._deadlines.pop_due(now)) is not None:
+        while (late := self._schedule.next_late()) is not None:
             self._expire(late)
-        while self._asking < self._at_once and (watch := self._polls.pop_due(now + COALESCE)) is not None:
-            watch.entry = None
+        while self._asking < self._at_once and (watch := self._schedule.next_due()) is not None:
             watch.asking = True
             self._asking += 1
             self._spawn(self._ask, watch)
-        due = min(self._deadlines.next_at(), self._polls.next_at() if self._asking < self._at_once else FAR)
-        self._wake.clear()
-        await self._clock.wait(self._wake, max(0.0, due - self._clock.monotonic()) if due < FAR else None)
+        await self._schedule.sleep(may_ask=self._asking < self._at_once)
 
     async def _ask(self, watch: Watch) -> None:
         asked_at = self._clock.monotonic()
@@ -233,10 +216,10 @@ class Poller:
         finally:
             self._asking -= 1
             watch.asking = False
-            self._schedule(watch)
+            self._schedule.plan(watch)
             if falls_short(ask, watch):
                 self.hurry(watch.ticket)
-            self._rouse(0.0)
+            self._schedule.wake()
 
     def _answered(self, watch: Watch, status: JobStatus, asked_at: float) -> None:
         verdict = None if watch.claim is None else watch.claim.settled(status)
@@ -291,8 +274,8 @@ class Poller:
         watch = listener.watch
         if watch is None:
             return
-        message = still_pending(watch.ticket, self._clock.monotonic() - watch.since)
-        error = StillPending(message, ticket=watch.ticket)
+        waited_for = self._clock.monotonic() - watch.since
+        error = StillPending(still_pending(watch.ticket, waited_for), ticket=watch.ticket)
         error.verdict = watch.verdict
         self.leave(listener)
         if not watch.listeners:
@@ -303,28 +286,8 @@ class Poller:
 
     def _forget_if_idle(self, watch: Watch) -> None:
         if not watch.listeners and watch.claim is None:
-            self._polls.cross_out(watch.entry)
+            self._schedule.forget(watch)
             self._watches.pop(_key(watch.ticket), None)
-
-    def _schedule(self, watch: Watch) -> None:
-        """Ask when its pace says so, if anybody waits, or when a claim does, whichever is sooner."""
-        if watch.asking or not (watch.listeners or watch.claim):
-            return
-        now = self._clock.monotonic()
-        due = FAR if watch.claim is None else watch.claim.due
-        if watch.listeners and self._driver.dialect.may_ask(watch.ticket):
-            due = min(due, now + watch.delay(self._rhythm, now))
-        self._ask_at(watch, due)
-
-    def _ask_at(self, watch: Watch, when: float) -> None:
-        self._polls.cross_out(watch.entry)
-        watch.entry = self._polls.add(when, watch)
-        self._rouse(when)
-
-    def _rouse(self, when: float) -> None:
-        """Wake the coroutine if *when* comes before what it sleeps for."""
-        if when <= min(self._polls.next_at(), self._deadlines.next_at()):
-            self._wake.set()
 
     def fail_all(self, make: Callable[[Ticket], SmileError]) -> None:
         """Tell everybody that nothing will come any more."""

@@ -28,7 +28,7 @@ from smile_async.traffic.outcomes import Failed, Finished, Item, Outcome
 from smile_async.traffic.poller import Poller
 from smile_async.traffic.sender import Sender
 from smile_async.traffic.tasks import TaskHost
-from smile_async.traffic.watching import Listener, Until
+from smile_async.traffic.watching import Listener, Prices, Until
 
 __all__ = ["Stream"]
 
@@ -48,6 +48,10 @@ class _JobListener(Listener):
         super().__init__(stream.until, deadline)
         self.stream = stream
         self.job = job
+
+    @property
+    def prices(self) -> Prices | None:
+        return self.stream.prices
 
     def tell(self, end: Verdict | SmileError) -> None:
         if isinstance(end, Verdict):
@@ -72,8 +76,10 @@ class Stream:
         clock: Clock,
         limits: Limits,
         note: Note,
+        prices: Prices | None = None,
     ) -> None:
         self.until: Until = until
+        self.prices = prices
         self._patience = patience
         self._host = host
         self._sender = sender
@@ -225,7 +231,8 @@ class Stream:
     async def _send(self, submission: Submission) -> None:
         job = submission.job
         try:
-            ticket = await self._sender.send(submission, self._clock.monotonic() + self._submit_seconds)
+            within = max(SUBMIT_SECONDS, self._patience)
+            ticket = await self._sender.send(submission, self._clock.monotonic() + within)
         except BaseException as error:
             if is_ours(error):
                 raise
@@ -243,10 +250,6 @@ class Stream:
         self._waiting.add(listener)
         self._poller.listen(ticket, listener, **{"ours": False, **told})
         self._make_room()
-
-    @property
-    def _submit_seconds(self) -> float:
-        return max(SUBMIT_SECONDS, self._patience)
 
     async def _next(self) -> Item | None:
         """The next item of the source, when there is room for it; None at its end."""

@@ -55,6 +55,11 @@ class V1:
         """What there is to say of an outage under way, "" if there is none."""
         return self._api.outage or self._storage.outage
 
+    @property
+    def slowed_at(self) -> float:
+        """When the server last asked to slow down."""
+        return self._api.limiter.slowed_at
+
     def check(self, job: Job) -> None:
         """Raise InvalidJob for a product of V3's, or a callback_url over which this session lets no result travel."""
         why = product_flaw(job.product, self.api)

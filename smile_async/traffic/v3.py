@@ -76,6 +76,11 @@ class V3:
         """What there is to say of an outage under way, "" if there is none."""
         return self._api.outage or self._uploads.outage
 
+    @property
+    def slowed_at(self) -> float:
+        """When the server last asked to slow down."""
+        return max(self._api.limiter.slowed_at, self._uploads.limiter.slowed_at)
+
     def check(self, job: Job) -> None:
         """Raise InvalidJob for what V3 would refuse."""
         check(job, self._rules, self.server_clock.now())

@@ -11,19 +11,23 @@ import anyio
 from smile_async.errors import BadConfiguration, SessionClosed, SmileError
 from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import Verdict
+from smile_async.limits import finite
 from smile_async.traffic.poller import Poller
-from smile_async.traffic.watching import Listener, Until
+from smile_async.traffic.watching import Listener, Prices, Until
 
-__all__ = ["Follow", "Waiter", "checked_patience", "checked_until"]
+__all__ = ["Follow", "Waiter", "checked_patience", "checked_price", "checked_until"]
 
 
 class Waiter(Listener):
     """A task that waits for one verdict."""
 
-    __slots__ = ("end", "ready")
+    __slots__ = ("end", "prices", "ready")
 
-    def __init__(self, until: Until, deadline: float) -> None:
+    prices: Prices | None
+
+    def __init__(self, until: Until, deadline: float, prices: Prices | None = None) -> None:
         super().__init__(until, deadline)
+        self.prices = prices
         self.ready = anyio.Event()
         self.end: Verdict | SmileError | None = None
 
@@ -36,12 +40,21 @@ class Waiter(Listener):
 class Follow(Listener):
     """Each new verdict of one job; made by `SmileSession.follow`, used once, in `async with`."""
 
-    __slots__ = ("_check", "_end", "_entered", "_news", "_poller", "_ticket", "_verdicts")
+    __slots__ = ("_check", "_end", "_entered", "_news", "_poller", "_ticket", "_verdicts", "prices")
 
     wants_all = True
+    prices: Prices | None
 
-    def __init__(self, poller: Poller, check: Callable[[], None], ticket: Ticket, deadline: float) -> None:
+    def __init__(
+        self,
+        poller: Poller,
+        check: Callable[[], None],
+        ticket: Ticket,
+        deadline: float,
+        prices: Prices | None = None,
+    ) -> None:
         super().__init__("final", deadline)
+        self.prices = prices
         self._poller = poller
         #: Raises SessionClosed once the poller has stopped.
         self._check = check
@@ -107,3 +120,13 @@ def checked_patience(seconds: object) -> float:
     if not math.isfinite(patience):
         raise BadConfiguration(f"patience is {patience}: give a finite number of seconds")
     return patience
+
+
+def checked_price(price: object) -> Prices | None:
+    """*price* for the whole of a call, None if it names none; raises BadConfiguration."""
+    if price is None:
+        return None
+    polls = finite(price)
+    if not polls > 0:
+        raise BadConfiguration("price is polls for a second of lateness: give a finite number above 0")
+    return polls, polls

@@ -27,6 +27,7 @@ __all__ = [
     "Claim",
     "Heard",
     "Listener",
+    "Prices",
     "Until",
     "Watch",
     "agreed",
@@ -39,6 +40,8 @@ __all__ = [
 Until = Literal["decision", "final"]
 Heard = Callable[[Verdict], Awaitable[object]]
 Answer = asyncio.Future[Verdict | None]
+#: Polls that a second of lateness is worth until the first verdict, and after it.
+Prices = tuple[float, float]
 
 #: Seconds until the first further query while status is behind, and how long it is asked: after 1, 2, 4 … s.
 FIRST_AGAIN, AGAIN_FOR = 1.0, 600.0
@@ -64,6 +67,11 @@ class Listener:
         self.history = self.image_links = False
         #: Its deadline among those of the others.
         self.entry: Entry[Listener] | None = None
+
+    @property
+    def prices(self) -> Prices | None:
+        """What a second is worth to it, None: what it is to the session."""
+        return None
 
     def tell(self, end: Verdict | SmileError) -> None:
         """Take a verdict that was waited for, or the error that comes instead."""
@@ -169,6 +177,10 @@ class Watch(PendingJob):
         self.entry: Entry[Watch] | None = None
         #: Leads to the span of its upload.
         self.upload: object = None
+
+    def price(self, own: float) -> float:
+        """Polls that a second is worth to the most eager of those who wait; *own*: to who does not say."""
+        return max(own if each.prices is None else each.prices[self.reviewed] for each in self.listeners)
 
     @property
     def history(self) -> bool:

@@ -35,7 +35,18 @@ class _Turn:
 class Limiter:
     """Lets at most *limit* through at once; every `enter` that returns True is paid back by one `leave`."""
 
-    __slots__ = ("_clock", "_closed_until", "_closure", "_limit", "_waiting", "_window", "breaker", "busy", "shut")
+    __slots__ = (
+        "_clock",
+        "_closed_until",
+        "_closure",
+        "_limit",
+        "_waiting",
+        "_window",
+        "breaker",
+        "busy",
+        "shut",
+        "slowed_at",
+    )
 
     def __init__(self, limit: int, clock: Clock) -> None:
         self._limit = limit
@@ -44,6 +55,8 @@ class Limiter:
         self._waiting: deque[_Turn] = deque()
         self._closed_until = 0.0
         self._closure = 0.0
+        #: When the server last asked to slow down.
+        self.slowed_at = float("-inf")
         #: Told of every answer and failure by who sends.
         self.breaker = Breaker()
         #: Requests in flight.
@@ -124,7 +137,7 @@ class Limiter:
 
     def close_for(self, seconds: float | None) -> None:
         """The server asked to slow down, for *seconds* if it said how long; one reply stops nobody for a day."""
-        now = self._clock.monotonic()
+        now = self.slowed_at = self._clock.monotonic()
         seconds = min(seconds or 0.0, LONGEST_WISH)
         if now < self._closed_until or self.breaker.opened_at is not None:
             # Answers to requests that left before the closure are the same news, and the breaker knows how long to wait

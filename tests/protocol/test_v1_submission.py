@@ -693,7 +693,7 @@ class FakeRhythm:
         self.asked: list[tuple[int, float, int, bool]] = []
         self.taught: list[tuple[int, float, float, bool, bool]] = []
 
-    def delay(self, job_type: int, age: float, asked: int, reviewed: bool = False) -> float:
+    def delay(self, job_type: int, age: float, asked: int, reviewed: bool = False, price: float | None = None) -> float:
         self.asked.append((job_type, age, asked, reviewed))
         return self.wait
 

@@ -14,7 +14,7 @@ from hand_clock import HandClock, settle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smile_async import Decision, JobStatus, Pace, Ticket, Verdict, classify
+from smile_async import Decision, JobStatus, Limits, Pace, Ticket, Verdict, classify
 from smile_async.errors import JobNotFound, SessionClosed, SmileError, Unavailable, UnreadableReply
 from smile_async.protocol.signature import Secret, Signer
 from smile_async.protocol.steps import Ask, Fault, Sent
@@ -47,6 +47,7 @@ class FakeDialect:
     """v1 with one key, and no job that could not be asked about."""
 
     signer = Signer("001", Secret("key"))
+    slowed_at = float("-inf")
 
     def check_ticket(self, ticket: Ticket) -> None:
         """Refuse none."""
@@ -120,7 +121,7 @@ class Rig:
         whoever: Any = self.driver
         nobody: Any = None
         self.host = TaskHost(self.end, nothing)
-        self.poller = Poller(whoever, pace.rhythm(), self.clock, 100, self.host.spawn)
+        self.poller = Poller(whoever, pace.rhythm(), self.clock, Limits(requests=100), self.host.spawn)
         self.confirmer = Confirmer(whoever, self.poller, self.host, self.clock, nobody)
         self.later: list[tuple[float, str]] = []
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hand_clock import HandClock, settle
 
-from smile_async import Decision, JobStatus, Pace, Ticket, Verdict
+from smile_async import Decision, JobStatus, Limits, Pace, Ticket, Verdict
 from smile_async.errors import (
     ForgedReply,
     JobNotFound,
@@ -23,7 +23,8 @@ from smile_async.errors import (
 )
 from smile_async.protocol.steps import FORGETFUL_FOR, Ask, Fault, Sent
 from smile_async.traffic import poller
-from smile_async.traffic.poller import COALESCE, Poller
+from smile_async.traffic.poller import Poller
+from smile_async.traffic.schedule import COALESCE
 from smile_async.traffic.tasks import TaskHost
 from smile_async.traffic.watching import Listener, Until, still_pending
 
@@ -69,6 +70,9 @@ class Ear(Listener):
 
 class AnyTicket:
     """Takes any ticket, and can ask about those that have *named* set, or about all."""
+
+    #: When the server last asked to slow down.
+    slowed_at = -FAR
 
     def check_ticket(self, ticket: Ticket) -> None:
         """Refuse none."""
@@ -133,12 +137,20 @@ async def nothing() -> None:
 
 
 class Rig:
-    def __init__(self, *, at_once: int = 100, latency: float = 0.0, pace: Pace = Pace.fixed(2.0, 3, 4.0)) -> None:  # noqa: B008
+    def __init__(
+        self,
+        *,
+        at_once: int = 100,
+        latency: float = 0.0,
+        eager_polls: float = 200.0,
+        pace: Pace = Pace.fixed(2.0, 3, 4.0),  # noqa: B008
+    ) -> None:
         self.clock = HandClock(now=0.0)
         self.driver = FakeDriver(self.clock, latency)
         whoever: Any = self.driver
         self.host = TaskHost(lambda: None, nothing)
-        self.poller = Poller(whoever, pace.rhythm(), self.clock, at_once, self.host.spawn)
+        limits = Limits(requests=at_once, eager_polls=eager_polls)
+        self.poller = Poller(whoever, pace.rhythm(), self.clock, limits, self.host.spawn)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
