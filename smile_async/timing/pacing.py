@@ -57,10 +57,10 @@ class Pace:
     steady: tuple[float, int, float] | None = None
 
     def __post_init__(self) -> None:
-        if not finite(self.price) > 0:
-            raise BadConfiguration("Pace.price is polls for a second of lateness: give a finite number above 0")
-        if not finite(self.person) > 0:
-            raise BadConfiguration("Pace.person is polls for a second of lateness: give a finite number above 0")
+        if not (finite(self.price) > 0 and finite(self.person) > 0):
+            raise BadConfiguration(
+                "Pace.price and person are polls for a second of lateness: give finite numbers above 0"
+            )
         if not 0 < finite(self.floor) <= finite(self.ceiling):
             raise BadConfiguration("Pace.floor and ceiling are seconds between polls: give finite 0 < floor <= ceiling")
         first, times, then = self.steady or (1.0, 0, 1.0)

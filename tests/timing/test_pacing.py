@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smile_async.errors import BadConfiguration
-from smile_async.timing.pacing import Pace, Rhythm, failing_delay
+from smile_async.timing.pacing import Eagerness, Pace, Rhythm, failing_delay
 
 AGES = st.floats(min_value=0, max_value=1e9) | st.sampled_from([0.0, 1e-300, 0.1, 21_600.0, math.inf])
 
@@ -29,6 +29,8 @@ def test_fixed_pace_is_the_official_rhythm() -> None:
         {"price": 0.0},
         {"price": math.inf},
         {"price": math.nan},
+        {"person": 0.0},
+        {"person": math.inf},
         {"floor": 0.0},
         {"floor": 3.0, "ceiling": 2.0},
         {"ceiling": math.inf},
@@ -66,6 +68,7 @@ def test_delays_stay_between_floor_and_ceiling(
     for age in ages:
         for reviewed in (False, True):
             assert pace.floor <= rhythm.delay(2, age, 1, reviewed) <= pace.ceiling
+            assert pace.floor <= rhythm.delay(2, age, 1, reviewed, 5 * price) <= pace.ceiling
 
 
 def test_learning_survives_the_impossible() -> None:
@@ -148,3 +151,86 @@ def test_instant_decisions_are_learned_within_a_few_jobs() -> None:
     for _ in range(8):
         rhythm.learn(2, 0.0, 0.25)
     assert rhythm.delay(2, 0.0, 0) < 1
+
+
+def gap_at(rhythm: Rhythm, price: float | None, age: float = 30.0) -> float:
+    """The gap at that price, without its jitter; whole jobs are behind the rhythm's first and eager ones."""
+    return sorted(rhythm.delay(2, age, 65, price=price) for _ in range(40))[20]
+
+
+def test_a_dearer_second_shortens_the_gap() -> None:
+    """A gap falls with the root of the price; None is the pace's own, and the nearest power of two is as good."""
+    rhythm = Pace().rhythm()
+    for _ in range(64):
+        rhythm.delay(2, 0.0, 0)
+    gaps = [gap_at(rhythm, price) for price in (0.5, 1.0, 2.0, 4.0, 8.0)]
+    assert gaps == sorted(gaps, reverse=True)
+    assert gaps[0] / gaps[4] == pytest.approx(4.0, rel=0.25)
+    assert gap_at(rhythm, None) == pytest.approx(gaps[0], rel=0.05)
+    assert gap_at(rhythm, 3.2) == pytest.approx(gaps[3], rel=0.05)
+
+
+@pytest.mark.parametrize("pace", [Pace(), Pace(price=1e300), Pace(price=1e-300), Pace(person=1e300), Pace(person=1e-9)])
+def test_a_session_makes_eight_plans_at_most(pace: Pace) -> None:
+    """Whatever prices calls name, eight are planned for, the pace's own among them."""
+    rhythm = pace.rhythm()
+    for power in range(-60, 60):
+        rhythm.delay(2, 5.0, 1, price=2.0**power)
+    rhythm.delay(2, 5.0, 1)
+    plans = len(rhythm._curves[2, False].plans)
+    assert plans == 8 if pace == Pace() else plans <= 8
+
+
+def test_a_plan_is_made_when_it_is_asked_for() -> None:
+    """A session without people plans for one price, and forgets what people asked for when it has learned more."""
+    rhythm = Pace().rhythm()
+    rhythm.delay(2, 0.0, 0)
+    assert len(rhythm._curves[2, False].plans) == 1
+    rhythm.delay(2, 0.0, 0, price=4.0)
+    assert len(rhythm._curves[2, False].plans) == 2
+    for _ in range(100):
+        rhythm.learn(2, 0.0, 5.0)
+    assert len(rhythm._curves[2, False].plans) == 1
+
+
+@given(
+    own=st.floats(1e-3, 1e3),
+    price=st.floats(1e-3, 1e3),
+    most=st.floats(0, 1e4),
+    gaps=st.lists(st.floats(0, 300), max_size=100),
+    jobs=st.integers(0, 10**6),
+    calm=st.floats(0) | st.just(math.inf),
+)
+def test_what_is_granted(own: float, price: float, most: float, gaps: list[float], jobs: int, calm: float) -> None:
+    """Never more than was asked for nor less than the session's own, and never more to a larger crowd."""
+    eagerness = Eagerness(own, most)
+    for gap in gaps:
+        eagerness.waits(gap, price, max(own, price / 4) if price > own else price)
+    granted = eagerness.granted(price, jobs, calm)
+    assert min(own, price) <= granted <= price
+    assert eagerness.granted(price, jobs + 1, calm) <= granted
+    assert eagerness.granted(price, 10**9, calm) == min(own, price)
+
+
+def test_eagerness_keeps_its_bound() -> None:
+    """A hundred polls a second are for 200 jobs that ask every two seconds; more are granted less, then nothing."""
+    eagerness = Eagerness(0.5, 100.0)
+    for _ in range(500):
+        eagerness.waits(2.0, 4.0, 4.0)
+    granted = [eagerness.granted(4.0, jobs, math.inf) for jobs in (1, 199, 201, 280, 290, 400, 401, 600, 10_000)]
+    assert granted == [4.0, 4.0, 2.0, 2.0, 1.0, 1.0, 0.5, 0.5, 0.5]
+    # Gaps twice as long at a quarter of the price: those who wait have not become fewer.
+    for _ in range(500):
+        eagerness.waits(4.0, 4.0, 1.0)
+    assert eagerness.granted(4.0, 290, math.inf) == 1.0
+
+
+def test_nobody_is_eager_after_a_429() -> None:
+    """For half a minute the session's own price holds; for as long again the bound grows back."""
+    eagerness = Eagerness(0.5, 100.0)
+    assert [eagerness.granted(4.0, 100, calm) for calm in (0.0, 29.9, 30.1, 38.0, 45.1, 61.0)] == [
+        *(0.5, 0.5, 0.5),
+        *(1.0, 4.0, 4.0),
+    ]
+    assert eagerness.granted(0.25, 100, 0.0) == 0.25
+    assert Eagerness(0.5, 0.0).granted(4.0, 1, math.inf) == 0.5

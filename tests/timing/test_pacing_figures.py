@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import random
+from bisect import bisect
 
 import pytest
-from clairvoyant import EVEN, MIX, QUICK, REVIEW, Even, Law, Street, draws, optimum, pay, sample
+from clairvoyant import EVEN, MIX, QUICK, REVIEW, Even, Law, Street, draws, optimum, pay, sample, walk
 
-from smile_async.timing.pacing import Pace
+from smile_async.timing.pacing import Eagerness, Pace
+
+#: What a second is worth to a person, and polls a second from which it is worth less.
+PERSON, MOST = Pace().person, 200.0
+#: Decisions between two and four seconds.
+SOON: Law = [(1.0, Even(2.0, 4.0))]
 
 
-def after(law: Law, jobs: int, *, rate: float, seed: int, pace: Pace | None = None) -> Street:
+def after(law: Law, jobs: int, *, rate: float, seed: int, pace: Pace | None = None, bid: float | None = None) -> Street:
     """A street on which so many jobs of this law are done."""
-    street = Street((pace or Pace()).rhythm(), draws(law, random.Random(seed)), rate)
+    street = Street((pace or Pace()).rhythm(), draws(law, random.Random(seed)), rate, bid)
     street.run(lambda s: s.finished >= jobs)
     return street
 
@@ -115,3 +121,72 @@ def test_drift_is_followed(old: Law, new: Law) -> None:
     street.durations = draws(new, random.Random(2))
     street.run(lambda s: s.finished >= 2500)
     assert pay(street.rhythm, sample(new, 300))[0] <= 1.5 * optimum(new)
+
+
+def test_what_clairvoyance_would_pay_for_a_person() -> None:
+    """At price 4 one who knows the durations pays 9.96, by a grid finer than the learner's."""
+    assert optimum(QUICK, PERSON, fine=True) == pytest.approx(9.96, abs=0.02)
+
+
+@pytest.mark.parametrize("rate", [0.01, 1, 10])
+@pytest.mark.parametrize("pace", [Pace(), Pace(price=PERSON)], ids=["beside a batch's price", "as the only price"])
+def test_a_person_is_told_soon(rate: float, pace: Pace) -> None:
+    """After 500 jobs polls + 4 x lateness is at most 1.10 x the optimum: 1.3 s late on average, 2.7 s at p95."""
+    for seed in range(2):
+        street = after(QUICK, 500, rate=rate, seed=seed, pace=pace, bid=PERSON)
+        polls, late = walk(street.rhythm, sample(QUICK, 1000), PERSON)
+        assert (polls + PERSON * sum(late)) / 1000 <= 1.10 * 9.96
+        assert sum(late) / 1000 <= 1.3
+        assert sorted(late)[950] <= 2.7
+
+
+@pytest.mark.parametrize("rate", [0.01, 1, 10, 100])
+def test_a_person_whose_decision_comes_within_seconds(rate: float) -> None:
+    """After 500 jobs decided between 2 and 4 s, a person is told half a second late at most, on average."""
+    for seed in range(2):
+        _, late = walk(after(SOON, 500, rate=rate, seed=seed, bid=PERSON).rhythm, sample(SOON, 400), PERSON)
+        assert sum(late) / 400 <= 0.5
+
+
+def test_what_people_teach_is_good_for_a_batch() -> None:
+    """Whoever asked, durations are the same: learned from people, a batch's polls cost what they cost otherwise."""
+    street = after(QUICK, 500, rate=1, seed=3, bid=PERSON)
+    assert pay(street.rhythm, sample(QUICK, 400))[0] <= 1.15 * optimum(QUICK)
+
+
+def crowd(bid: float, arrivals: float, jobs: int, most: float = MOST) -> Street:
+    """So many jobs, *arrivals* a second, on a street that knows how long they take."""
+    street = after(QUICK, 1000, rate=5, seed=9)
+    crowded = Street(street.rhythm, draws(QUICK, random.Random(1)), arrivals, bid, Eagerness(0.5, most))
+    crowded.run(lambda s: s.arrived >= jobs)
+    crowded.run_out()
+    return crowded
+
+
+def test_a_crowd_of_people_costs_the_bound_at_most() -> None:
+    """10,000 people who come at once poll by any moment no more than a batch would have, and 200 a second."""
+    people, batch = (crowd(price, 1e9, 10_000) for price in (PERSON, 0.5))
+    assert people.finished == batch.finished == 10_000
+    for half_seconds in range(1, 2 * int(batch.now)):
+        now = half_seconds / 2
+        # Those who come first do not know yet how many follow them.
+        assert bisect(people.polls, now) <= bisect(batch.polls, now) + MOST * now + 0.1 * MOST
+    late = [bill[2] for bill in sorted(people.bills)]
+    fifths = [sum(late[start : start + 2000]) / 2000 for start in range(0, 10_000, 2000)]
+    assert max(fifths) <= 1.1 * min(fifths)
+    assert max(fifths) <= sum(bill[2] for bill in batch.bills) / 10_000
+
+
+def test_eagerness_is_shared_as_far_as_it_goes() -> None:
+    """Where people ask for 1.2 x the bound it holds, over five seconds, and all are told half as late as a batch."""
+    people, batch, unbound = crowd(PERSON, 40, 2000), crowd(0.5, 40, 2000), crowd(PERSON, 40, 2000, most=1e9)
+    windows = range(0, 50, 5)
+    busiest = [
+        max(bisect(each.polls, n + 5) - bisect(each.polls, n) for n in windows) / 5 for each in (people, unbound)
+    ]
+    assert busiest[0] <= MOST < busiest[1]
+    late = [[bill[2] for bill in sorted(each.bills)] for each in (people, batch)]
+    # The first hundreds come while there is still something to spare.
+    fifths = [sum(late[0][start : start + 400]) / 400 for start in range(400, 2000, 400)]
+    assert max(fifths) <= 1.2 * min(fifths)
+    assert max(fifths) <= 0.6 * sum(late[1]) / 2000
