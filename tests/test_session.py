@@ -33,6 +33,7 @@ from smile_async.errors import (
 )
 from smile_async.protocol.signature import Secret
 from smile_async.sandbox import RunningSandbox, Sandbox
+from smile_async.traffic.watching import Listener
 from smile_async.transport.pool import Pool
 
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -919,3 +920,39 @@ async def test_a_body_of_pictures_does_not_show_itself(pictures: Pictures) -> No
             await session.submit(pictures.job(), patience=0.2)
     assert seen
     assert all(len(shown) < 80 and "canary" not in shown for shown in seen)
+
+
+async def test_who_waits_for_a_verdict_is_a_person(smile: ScriptedSmile, pictures: Pictures) -> None:
+    """Verify and wait ask as for a person, stream and follow as the session does, and price= says otherwise."""
+    bids: list[object] = []
+    async with session_of(smile, pace=Pace(price=1.0, person=8.0)) as session:
+        listen = session.poller.listen
+
+        def heard(ticket: Ticket, listener: Listener, **told: Any) -> None:
+            bids.append(listener.prices)
+            listen(ticket, listener, **told)
+
+        session.poller.listen = heard  # type: ignore[method-assign]
+        ticket = (await session.verify(pictures.job())).ticket
+        await session.verify(pictures.job(), price=2)
+        await session.wait(ticket)
+        await session.wait(ticket, price=0.25)
+        for price in (None, 16.0):
+            async with session.stream([pictures.job()], price=price) as outcomes:
+                async for _ in outcomes:
+                    pass
+            async with session.follow(ticket, price=price) as verdicts:
+                async for _ in verdicts:
+                    pass
+    person = (8.0, 1.0)
+    assert bids == [person, (2.0, 2.0), person, (0.25, 0.25), None, None, (16.0, 16.0), (16.0, 16.0)]
+
+
+async def test_a_person_is_never_worth_less_than_a_batch(smile: ScriptedSmile, pictures: Pictures) -> None:
+    """With a price above the person's, people get that too; a price that nobody can mean is refused."""
+    async with session_of(smile, pace=Pace(price=32.0)) as session:
+        assert session._person == (32.0, 32.0)
+        for price in (0, -1.0, float("nan"), float("inf"), "4", True):
+            with pytest.raises(BadConfiguration, match="price"):
+                await session.verify(pictures.job(), price=price)  # type: ignore[arg-type]
+        assert session.stats.submitted == 0

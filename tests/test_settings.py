@@ -145,6 +145,14 @@ def test_a_rate_is_above_zero(rate: Any) -> None:
     assert Limits().jobs_per_second is None
 
 
+@pytest.mark.parametrize("polls", [-1.0, math.inf, math.nan, 10**400, "200", True])
+def test_a_bound_on_eager_polls_is_a_finite_number(polls: Any) -> None:
+    """Limits.eager_polls is polls a second; with 0 nobody is polled more eagerly than a batch."""
+    with pytest.raises(BadConfiguration, match=r"Limits\.eager_polls is not a finite number"):
+        Limits(eager_polls=polls)
+    assert Limits(eager_polls=0).eager_polls == 0
+
+
 def test_stats_are_a_plain_snapshot() -> None:
     """Two snapshots of the same moment are equal, and a field reads as it was set."""
     numbers = dict.fromkeys(("submitted", "pending", "finished", "failed", "polls", "retries", "in_flight"), 1)

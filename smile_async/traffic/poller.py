@@ -46,8 +46,7 @@ class Poller:
         self._rhythm = rhythm
         self._schedule = Schedule(driver.dialect, rhythm, Eagerness(rhythm.pace.price, limits.eager_polls), clock)
         self._clock = clock
-        self._at_once = limits.requests
-        self._spawn = spawn
+        self._at_once, self._spawn = limits.requests, spawn
         self._watches: dict[tuple[str, str], Watch] = {}
         self._given_up: dict[tuple[str, str], None] = {}
         self._asking = 0

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ from smile_async.traffic import poller
 from smile_async.traffic.poller import Poller
 from smile_async.traffic.schedule import COALESCE
 from smile_async.traffic.tasks import TaskHost
-from smile_async.traffic.watching import Listener, Until, still_pending
+from smile_async.traffic.watching import Listener, Prices, Until, still_pending
 
 FAR = float("inf")
 
@@ -51,12 +52,16 @@ def unavailable() -> Fault:
 class Ear(Listener):
     """A listener that remembers what it heard, and when."""
 
-    __slots__ = ("clock", "errors", "heard")
+    __slots__ = ("clock", "errors", "heard", "prices")
 
     wants_all = True
+    prices: Prices | None
 
-    def __init__(self, clock: HandClock, until: Until = "decision", deadline: float = FAR) -> None:
+    def __init__(
+        self, clock: HandClock, until: Until = "decision", deadline: float = FAR, prices: Prices | None = None
+    ) -> None:
         super().__init__(until, deadline)
+        self.prices = prices
         self.clock = clock
         self.heard: list[tuple[float, Verdict]] = []
         self.errors: list[SmileError] = []
@@ -162,8 +167,8 @@ class Rig:
         finally:
             await self.host.aclose()
 
-    def ear(self, until: Until = "decision", deadline: float = FAR) -> Ear:
-        return Ear(self.clock, until, deadline)
+    def ear(self, until: Until = "decision", deadline: float = FAR, prices: Prices | None = None) -> Ear:
+        return Ear(self.clock, until, deadline, prices)
 
     def listen(self, number: int = 0, until: Until = "decision", deadline: float = FAR, *, ours: bool = True) -> Ear:
         ear = self.ear(until, deadline)
@@ -740,3 +745,110 @@ async def test_expiring_twice_is_nothing() -> None:
     ear = rig.ear(deadline=1.0)
     rig.poller._expire(ear)
     assert not ear.errors
+
+
+#: What a second is worth to a person until the first verdict, and after it.
+PERSON = (4.0, 0.5)
+
+
+async def experienced(rig: Rig, jobs: int = 200) -> None:
+    """Let the poller learn that such jobs take five to thirty seconds."""
+    decided = {f"job-{number}": rig.clock.now + 5 + number % 25 for number in range(jobs)}
+    rig.driver.answer = lambda ticket: "0820" if rig.clock.now >= decided[ticket.job_id] else ""
+    for number in range(jobs):
+        rig.poller.listen(ticket_of(number), rig.ear(), ours=True)
+    await rig.clock.advance(100.0)
+    assert not len(rig.poller)
+    rig.driver.answer = lambda _ticket: ""
+    rig.driver.asked.clear()
+
+
+async def gaps_of(rig: Rig, ear: Ear, seconds: float = 40.0) -> list[float]:
+    """The gaps between the polls of a new job for which this listener waits."""
+    rig.driver.asked.clear()
+    rig.poller.listen(ticket_of(7), ear, ours=True)
+    await rig.clock.advance(seconds)
+    return [later - sooner for sooner, later in pairwise(rig.driver.times)]
+
+
+async def test_a_person_is_asked_for_more_often_than_a_batch() -> None:
+    """Price 4 buys more than twice the polls of price 1/2; a call may name any other; of several the highest counts."""
+    counts = []
+    for prices in ([None], [(0.5, 0.5)], [PERSON], [(16.0, 16.0)], [(0.125, 0.125)], [None, PERSON]):
+        rig = Rig(pace=Pace())
+        async with rig.running():
+            await experienced(rig)
+            for other in prices[1:]:
+                rig.poller.listen(ticket_of(7), rig.ear(prices=other), ours=True)
+            counts.append(len(await gaps_of(rig, rig.ear(prices=prices[0]))))
+    nobody, batch, person, hasty, idle, both = counts
+    assert nobody == batch
+    assert idle < batch
+    assert 2 * batch < person < hasty
+    assert abs(both - person) <= 1
+
+
+async def test_eagerness_ends_with_the_first_verdict() -> None:
+    """Who waits for a final verdict is a person until the provisional one came: then a reviewer takes his time."""
+    gaps = []
+    for prices in (PERSON, (0.5, 0.5), (4.0, 4.0)):
+        rig = Rig(pace=Pace())
+        async with rig.running():
+            rig.driver.answer = lambda _ticket: "0822"
+            gaps.append((await gaps_of(rig, rig.ear("final", prices=prices), 3000.0))[:20])
+    person, batch, insisting = map(sum, gaps)
+    assert person == pytest.approx(batch, rel=0.05)
+    assert insisting < 0.6 * batch
+
+
+async def test_a_person_who_joins_makes_the_next_poll_sooner() -> None:
+    """Somebody who waits for a job of a stream is not put off until the stream's next poll, nor puts that off."""
+    rig = Rig(pace=Pace())
+    async with rig.running():
+        await experienced(rig)
+        rig.poller.listen(ticket_of(7), rig.ear(), ours=True)
+        await rig.clock.advance(150.0)
+        watch: Any = rig.poller.watch_of(ticket_of(7))
+        # Just after a poll.
+        while (planned := watch.entry.when) < rig.clock.now + 25:
+            await rig.clock.advance(1.0)
+        rig.poller.listen(ticket_of(7), rig.ear(prices=PERSON), ours=False)
+        sooner = watch.entry.when
+        assert sooner < planned - 5
+        for _ in range(50):
+            rig.poller.listen(ticket_of(7), rig.ear(prices=PERSON), ours=False)
+            await rig.clock.advance(0.01)
+        assert watch.entry.when <= sooner
+
+
+async def test_nobody_is_polled_eagerly_after_a_429() -> None:
+    """Once the server asked to slow down, a person's polls are a batch's; later they are a person's again."""
+    counts = []
+    for prices, slowed in ((PERSON, -FAR), (PERSON, 0.0), ((0.5, 0.5), 0.0), (PERSON, -200.0)):
+        rig = Rig(pace=Pace())
+        async with rig.running():
+            await experienced(rig)
+            rig.driver.dialect.slowed_at = rig.clock.now + slowed
+            counts.append(len(await gaps_of(rig, rig.ear(prices=prices), 29.0)))
+    eager, slow, batch, again = counts
+    assert eager == again
+    assert batch == slow < eager
+
+
+@pytest.mark.parametrize("eager_polls", [0.0, 20.0])
+async def test_a_crowd_of_people_is_polled_like_a_batch(eager_polls: float) -> None:
+    """Three hundred who wait at once cost no more than a batch of as many, plus the bound, and none is forgotten."""
+    polls = []
+    for prices in (PERSON, (0.5, 0.5)):
+        rig = Rig(pace=Pace(), eager_polls=eager_polls, at_once=1000)
+        async with rig.running():
+            await experienced(rig)
+            for number in range(300):
+                rig.poller.listen(ticket_of(number), rig.ear(prices=prices), ours=True)
+            await rig.clock.advance(30.0)
+            polls.append(len(rig.driver.asked))
+            asked = Counter(ask.ticket.job_id for _, ask in rig.driver.asked)
+            assert len(asked) == 300
+            assert max(asked.values()) <= min(asked.values()) + 3
+    people, batch = polls
+    assert people <= batch + 30 * eager_polls + 5
