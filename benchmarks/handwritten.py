@@ -82,6 +82,8 @@ async def run(told: dict[str, Any]) -> dict[str, Any]:
     client = Client(told)
 
     async def one(number: int) -> None:
+        if told.get("per_second"):
+            await asyncio.sleep(number / told["per_second"])
         window.verdict(await client.verify(f"user-{number}"))
 
     async with client.http:

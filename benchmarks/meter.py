@@ -87,6 +87,7 @@ class Window:
             "busy": cpu / wall,
             "polls_per_job": self.polls / max(self.done, 1),
             "late_p50": late[len(late) // 2] if late else None,
+            "late_p95": late[int(len(late) * 0.95)] if late else None,
             "late_p99": late[int(len(late) * 0.99)] if late else None,
             "late_mean": sum(late) / len(late) if late else None,
             "peak_rss_mb": memory_mb("VmHWM"),

@@ -5,16 +5,18 @@ Only public names are used, as a user would: what is measured is what anybody ge
 
 import asyncio
 import gc
+import socket
 import sys
 import tempfile
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
 from meter import Window, memory_mb, spec, tell
 
-from smile_async import Finished, IdInfo, Job, Limits, Pace, SmileSession
+from smile_async import CallbackReceiver, Finished, IdInfo, Job, Limits, Pace, SmileSession
 
 #: Seconds: longer than any scenario, so that nobody runs out of patience.
 PATIENCE = 3600.0
@@ -30,14 +32,15 @@ def session(told: dict[str, Any], limits: Limits, pace: Pace) -> SmileSession:
         limits=limits,
         pace=pace,
         ledger=told.get("ledger"),
+        callback_url=told.get("callback_url"),
     )
 
 
-def jobs(told: dict[str, Any], count: int) -> Iterator[Job]:
+def jobs(told: dict[str, Any], count: int, who: str = "user") -> Iterator[Job]:
     if told.get("lookups"):
         return (Job.enhanced_kyc(f"user-{n}", IdInfo(**told["lookups"])) for n in range(count))
     selfie, *liveness = told["images"]
-    return (Job.authenticate(f"user-{n}", selfie, liveness=liveness) for n in range(count))
+    return (Job.authenticate(f"{who}-{n}", selfie, liveness=liveness) for n in range(count))
 
 
 def verdict_of(outcome: Any) -> Any:
@@ -90,6 +93,62 @@ async def pending(told: dict[str, Any]) -> dict[str, Any]:
         # An /upload, a PUT and the polls.
         window.done = round((2 * (after.submitted - before.submitted) + polls) / (2 + told["polls"]))
         return window.close() | {"pending": sum(held) / len(held), "polls_per_job": polls / window.done}
+
+
+async def people(told: dict[str, Any]) -> dict[str, Any]:
+    """So many a second call `verify`, each a person who waits; *callbacks*: their verdicts are posted to us as well."""
+    window = Window(told)
+    holder, port = free_port()
+    url = f"http://127.0.0.1:{port}/" if told["callbacks"] else None
+    whole = session({**told, "callback_url": url}, Limits(), told["pace"])
+
+    async def person(job: Job) -> None:
+        window.verdict((await whole.verify(job, patience=PATIENCE)).raw)
+
+    async with whole, receiving(whole, port if url else 0):
+        # Other people first: what is learned of them is no knowledge of those who count.
+        for count, who in ((told["warm"], "learned"), (told["jobs"], "user")):
+            window.open()
+            async with asyncio.TaskGroup() as tasks:
+                for job in jobs(told, count, who):
+                    tasks.create_task(person(job))
+                    await asyncio.sleep(1 / told["per_second"])
+        holder.close()
+        return window.close() | {"api": whole.stats.api_http_version}
+
+
+@asynccontextmanager
+async def receiving(whole: SmileSession, port: int) -> AsyncIterator[None]:
+    """A server in our own loop that takes the callbacks of a session; none at port 0."""
+    if not port:
+        yield
+        return
+    from granian.constants import Interfaces  # noqa: PLC0415 - of this scenario alone
+    from granian.server.embed import Server  # noqa: PLC0415
+
+    server = Server(CallbackReceiver(whole), port=port, interface=Interfaces.ASGINL, log_enabled=False)
+    serving = asyncio.create_task(server.serve())
+    try:
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.01)
+            else:
+                writer.close()
+                break
+        yield
+    finally:
+        server.stop()
+        await serving
+
+
+def free_port() -> tuple[socket.socket, int]:
+    """A port nobody else gets while the returned socket lives, for granian shares ports."""
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    holder.bind(("127.0.0.1", 0))
+    return holder, holder.getsockname()[1]
 
 
 async def memory(told: dict[str, Any]) -> dict[str, Any]:
@@ -150,7 +209,7 @@ async def brief(told: dict[str, Any]) -> dict[str, Any]:
     return await throughput(told | {"warm": 0})
 
 
-SCENARIOS = {each.__name__: each for each in (throughput, pending, memory, slope, brief)}
+SCENARIOS = {each.__name__: each for each in (throughput, pending, people, memory, slope, brief)}
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from lab import ENGINES, HANDWRITTEN, SDK_PYTHON, Contender, Facts, Failure, floor, once, ours, run, sdk, server
+from lab import ENGINES, HANDWRITTEN, SDK_PYTHON, Contender, Facts, Failure, floor, middle, once, ours, run, sdk, server
 
 
 @dataclass
@@ -257,6 +257,35 @@ def lateness(plan: Plan) -> Report:
     return report
 
 
+#: People who begin to wait in a second: some 200 wait at a time, well within `Limits.eager_polls`.
+PEOPLE_PER_SECOND = 15
+
+
+def waiting(plan: Plan) -> Report:
+    """People: 15 a second, durations log-normal (median 6 s, p95 40 s, cut at 60), as shipped, pace learned before."""
+    report = Report()
+    script = ["--decide", "lognormal:6:40:60:1"]
+    jobs, learned = (60, 60) if plan.quick else (plan.jobs // 2, 1000)
+    told = {"jobs": jobs, "warm": 30, "per_second": PEOPLE_PER_SECOND, "callbacks": False}
+    others = [each for each in (HANDWRITTEN, sdk(400)) if each.present]
+    called = Contender("smile_async, with callbacks", "ours.py", {"engine": "httpx", "callbacks": True})
+    # Who learns nothing needs no more than a warm-up.
+    learner = ours("httpx", warm=learned)
+    for _ in range(1 if plan.quick else min(plan.rounds, 2)):
+        for contender in (learner, *others, called):
+            row = once(contender, script, plan.images, tries=1, scenario="people", **told)
+            row["price_paid"] = row["polls_per_job"] + 4 * row["late_mean"]
+            report.add(contender.name, row)
+            plan.say(f"{contender.name}: {row['polls_per_job']:.1f} polls, {row['late_mean']:.2f} s late")
+    for other in others:
+        value = report.ratio(learner.name, other.name, "price_paid")
+        report.at_most(f"polls + 4 x lateness ÷ {other.name}", value, 1.0, "< 1")
+        value = report.ratio(called.name, other.name, "late_mean")
+        report.at_most(f"lateness with callbacks ÷ {other.name}", value, 1.0, "< 1")
+    report.at_most("median lateness with callbacks", middle(report.rows[called.name], "late_p50"), 0.05, unit="s")
+    return report
+
+
 def exits(plan: Plan) -> Report:
     """Short processes: each does a few jobs and must end with exit code 0."""
     report = Report()
@@ -301,5 +330,5 @@ def pace(plan: Plan) -> Report:
 
 SCENARIOS: dict[str, Callable[[Plan], Report]] = {
     each.__name__: each
-    for each in (throughput, enhanced_kyc, ledger, pending, memory, ten_seconds, lateness, exits, pace)
+    for each in (throughput, enhanced_kyc, ledger, pending, memory, ten_seconds, lateness, waiting, exits, pace)
 }

@@ -5,6 +5,7 @@ wall time, not CPU; that is why contenders are compared by CPU per job.
 """
 
 import os
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -52,9 +53,12 @@ def main() -> None:
             window.open()
             # The main thread only takes note, as soon as each verdict is there.
             work = look_up if told.get("lookups") else one
-            futures = [threads.submit(work, told, number) for number in range(count)]
-            for future in futures:
-                future.add_done_callback(lambda done: window.verdict(done.result()))
+            futures = []
+            for number in range(count):
+                futures.append(threads.submit(work, told, number))
+                futures[-1].add_done_callback(lambda done: window.verdict(done.result()))
+                if told.get("per_second"):
+                    time.sleep(1 / told["per_second"])
             for future in futures:
                 future.result()
     tell(window.close() | {"api": "HTTP/1.1"})
