@@ -8,7 +8,7 @@ from bisect import bisect
 import pytest
 from clairvoyant import EVEN, MIX, QUICK, REVIEW, Even, Law, Street, draws, optimum, pay, sample, walk
 
-from smile_async.timing.pacing import Eagerness, Pace
+from smile_async.timing.pacing import Eagerness, Pace, Rhythm
 
 #: What a second is worth to a person, and polls a second from which it is worth less.
 PERSON, MOST = Pace().person, 200.0
@@ -138,6 +138,17 @@ def test_a_person_is_told_soon(rate: float, pace: Pace) -> None:
         assert (polls + PERSON * sum(late)) / 1000 <= 1.10 * 9.96
         assert sum(late) / 1000 <= 1.3
         assert sorted(late)[950] <= 2.7
+
+
+def test_a_person_pays_less_than_at_a_fixed_pace() -> None:
+    """Once 1,000 jobs are known, polls + 4 x lateness is less than every two seconds, and than the official rhythm."""
+
+    def cost(rhythm: Rhythm) -> float:
+        polls, late = walk(rhythm, sample(QUICK, 1000), PERSON)
+        return (polls + PERSON * sum(late)) / 1000
+
+    learned = [cost(after(QUICK, 1000, rate=1, seed=seed, bid=PERSON).rhythm) for seed in range(2)]
+    assert sum(learned) / 2 < cost(Pace.fixed(2.0, 1, 2.0).rhythm()) < cost(Pace.fixed().rhythm())
 
 
 @pytest.mark.parametrize("rate", [0.01, 1, 10, 100])
