@@ -9,10 +9,11 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
+from postgres import a_server
 from simulator.weather import KINDS
 from simulator.week import week
 from simulator.world import Report, run
-from workers_support import a_server, fresh
+from workers_support import fresh
 
 #: One seed in so many is run twice.
 TWICE = 20

@@ -4,7 +4,7 @@ from asyncio import sleep
 from typing import TYPE_CHECKING
 
 from smile_async import SmileError, SmileSession
-from smile_async.batch import Planner, Row, Run
+from smile_async.batch import Planner, Run
 from smile_async.ledger import Ledger, State
 from smile_async.ledger.batches import Batches
 
@@ -34,6 +34,8 @@ async def batch_of(place: "Place", session: SmileSession, ledger: Ledger, errand
             if row is not None and row["state"] == State.FINAL and not errand.end:
                 world.tell(f"{place.name} {errand.job_id[:8]}: {row['code']} on record")
                 errand.end = row["code"]
+            elif row is not None and row["state"] == State.FAILED:
+                errand.wrote_off(row["error"])
         await sleep(world.weather.uniform(0.5, 20.0))
 
 
@@ -43,10 +45,7 @@ async def _run(place: "Place", session: SmileSession, ledger: Ledger, errands: "
     planner = Planner(ledger, "batch", number, "all", chunk_jobs=place.world.weather.choice((1, 2, 500)))
     place.run = Run(session, ledger, planner, drain=DRAIN)
     try:
-        rows = [
-            Row(line, errand.user_id, errand.user_id, errand.path, job_type=4, job_id=errand.job_id)
-            for line, errand in enumerate(errands, 2)
-        ]
+        rows = [errand.row(line) for line, errand in enumerate(errands, 2)]
         await place.run.go(iter(rows))
         if place.run.trouble is not None:
             place.world.tell(f"{place.name}: trouble: {place.run.trouble}")

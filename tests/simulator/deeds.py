@@ -23,7 +23,7 @@ from h2_server import (
 )
 from simulator.weather import Weather
 
-__all__ = ["DEEDS", "passing"]
+__all__ = ["DEEDS", "DOUBTFUL", "passing"]
 
 #: What no server should ask for.
 WISHES = ("86400", "-1", "soon", "1e9", "0", "Fri, 31 Dec 9999 23:59:59 GMT", "7", "")
@@ -98,14 +98,23 @@ def _tampered(weather: Weather) -> Antic:
             content = json.loads(reply.content)
         except ValueError:
             content = {}
-        if weather.chance(0.5):
+        # The reply to a product's one request is the result itself; that it will come later nobody signs.
+        result = content if "ResultCode" in content else content.get("result")
+        if weather.chance(0.5) and "success" not in content:
             content["signature"] = "AAAA" + str(content.get("signature", ""))[4:]
-            content |= {"job_complete": True, "code": "2302"}
-        elif isinstance(content.get("result"), dict):
-            content["result"]["PartnerParams"] = {"user_id": "eve", "job_id": "another", "job_type": 4}
+            if result is not content:
+                content |= {"job_complete": True, "code": "2302"}
+        elif isinstance(result, dict):
+            result["PartnerParams"] = {"user_id": "eve", "job_id": "another", "job_type": 4}
         asking.answer(httpx.Response(reply.status_code, json=content))
 
     return antic
+
+
+async def _unsigned(asking: Asking) -> None:
+    reply = await asking.work()
+    content = {name: value for name, value in json.loads(reply.content).items() if name != "signature"}
+    asking.answer(httpx.Response(reply.status_code, json=content))
 
 
 Made = Callable[[Weather], Antic]
@@ -124,6 +133,7 @@ DEEDS: dict[str, Made] = {
     "2304": lambda _: _coded(404, "2304"),
     "an empty reply": lambda _: empty_reply,
     "a reply of another": _tampered,
+    "an unsigned reply": lambda _: _unsigned,
     "goaway": lambda weather: goaway(seen=weather.chance(0.7), work=weather.chance(0.7)),
     "a stream reset": _reset,
     "fewer streams": lambda weather: lower_streams(weather.choice((1, 2, 8))),
@@ -132,3 +142,9 @@ DEEDS: dict[str, Made] = {
     "503": lambda _: _status(503, b""),
     "504": lambda _: _status(504, b""),
 }
+
+#: After these nobody but the provider knows whether the request was taken.
+DOUBTFUL = (
+    *("lost", "its reply is lost", "silence", "headers, then silence", "a reply in drops", "an empty reply"),
+    *("500", "500 after all", "502", "504"),
+)

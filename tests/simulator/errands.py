@@ -4,10 +4,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import anyio
+from simulator.wants import Person, Want
 from simulator.weather import Weather
 
 from smile_async import Finished, Job, SmileError, SmileSession, Ticket, Verdict
-from smile_async.errors import JobExists, SessionClosed, StillPending
+from smile_async.batch import Row
+from smile_async.errors import InvalidJob, JobExists, JobNotFound, SessionClosed, StillPending, SubmissionUnknown
 from smile_async.traffic.watching import Until
 
 if TYPE_CHECKING:
@@ -21,17 +23,22 @@ WAYS = ("verify", "submit", "follow", "stream", "double")
 
 
 class Errand:
-    """A job that somebody at *place* wants; *path*: its picture lies on a disk."""
+    """A job about *person* that somebody at *place* wants; *path*: the picture lies on a disk, as may a *card*."""
 
-    def __init__(self, world: "World", number: int, place: "Place", *, job_id: str, selfie: bytes, way: str) -> None:
+    def __init__(
+        self, world: "World", number: int, place: "Place", *, job_id: str, person: Person, want: Want, way: str
+    ) -> None:
         self.world = world
         self.number = number
         self.place = place
         self.job_id = job_id
         self.user_id = f"user-{number}"
-        self.selfie = selfie
+        self.person = person
+        self.want = want
         self.path: str | None = None
-        self.way = way
+        self.card: str | None = None
+        # What has no asynchronous form can not be submitted alone.
+        self.way = way if want.product.spec.asynchronous else "verify"
         #: Nobody else sends this job.
         self.sole = True
         self.ticket: Ticket | None = None
@@ -42,6 +49,19 @@ class Errand:
         self.end = ""
         #: When its Job objects were made, by their id, and the latest of them.
         self.born: dict[int, float] = {}
+        #: When the latest of its requests came that may have been taken, and the latest of all.
+        self.doubted_at: float | None = None
+        self.asked_at: float | None = None
+        #: How many were taken before that one.
+        self.taken = 0
+        #: How many memories have sent one: a ledger is one, without it each process is.
+        self.memories = 0
+        #: Until when its calls may send it; none: nobody knows.
+        self.sends_until: list[float] = []
+        #: Comes once this one's job is old.
+        self.before: Errand | None = None
+        #: The life in which its ticket was given.
+        self.submitted_in = 0
         self._job: Job | None = None
         self._kept: list[Job] = []
 
@@ -53,8 +73,7 @@ class Errand:
     def job(self) -> Job:
         """The job, mostly the same object as last time."""
         if self._job is None or self.world.weather.chance(0.3):
-            picture = self.path or self.selfie
-            self._job = Job.register(self.user_id, picture, job_id=self.job_id)
+            self._job = self.want.job(self.user_id, self.job_id, self.person, self.path)
             self._kept.append(self._job)
             self.born[id(self._job)] = self.world.loop.now
         if self.first_life is None:
@@ -64,6 +83,8 @@ class Errand:
     def new_life(self) -> None:
         """The process has begun anew: what was in memory is gone."""
         self._job = None
+        if not self.place.ledger:
+            self.doubted_at = self.asked_at = None
 
     @property
     def until(self) -> Until:
@@ -79,6 +100,8 @@ class Errand:
         """Ask until the last word has come, or the session is over."""
         weather = self.world.weather
         await asyncio.sleep(weather.uniform(0.0, 20.0))
+        while self.before is not None and not (self.before.end or self.world.is_old(self.job_id)):  # noqa: ASYNC110
+            await asyncio.sleep(1.0)
         while not self.end:
             cut = weather.uniform(0.0, 15.0) if weather.strikes("callers are cancelled") else None
             with anyio.move_on_after(cut) as scope:
@@ -92,16 +115,18 @@ class Errand:
 
     async def _turn(self, session: SmileSession) -> None:
         if self.foreign or self.ticket is not None:
-            ticket = self.ticket or Ticket(self.user_id, self.job_id, 4)
+            spec = self.want.product.spec
+            ticket = self.ticket or Ticket(self.user_id, self.job_id, spec.job_type, product=self.want.product)
             if self.way == "follow":
-                await self._called("follow", self._follow(session, ticket), None)
+                await self._called(session, "follow", self._follow(session, ticket), None)
             else:
                 patience = self.patience
-                await self._called("wait", session.wait(ticket, self.until, patience), patience)
+                await self._called(session, "wait", session.wait(ticket, self.until, patience), patience)
         elif self.way in ("submit", "follow"):
             job, patience = self.job(), self.patience
-            ticket = await self._called("submit", session.submit(job, patience), patience, job)
-            self.ticket = ticket or self.ticket
+            ticket = await self._called(session, "submit", session.submit(job, patience), patience, job)
+            if ticket is not None:
+                self.ticket, self.submitted_in = ticket, self.place.life
         elif self.way == "double" and self.world.weather.strikes("double clicks"):
             job = self.job()
             both = (job, self.job() if self.world.weather.chance(0.5) else job)
@@ -113,7 +138,7 @@ class Errand:
 
     async def _verify(self, session: SmileSession, job: Job) -> None:
         patience = self.patience
-        await self._called("verify", session.verify(job, self.until, patience), patience, job)
+        await self._called(session, "verify", session.verify(job, self.until, patience), patience, job)
 
     async def _follow(self, session: SmileSession, ticket: Ticket) -> None:
         patience = self.patience
@@ -121,21 +146,39 @@ class Errand:
             async for verdict in verdicts:
                 self.heard(verdict)
 
-    async def _called(self, what: str, call: Any, patience: float | None, job: Job | None = None) -> Any:
+    async def _is_pending(self, session: SmileSession) -> None:
+        """A job of which nobody can tell is among those that wait, in any weather in which the ledger can be read."""
+        try:
+            known = [ticket.job_id async for ticket in session.pending()]
+        except SmileError:
+            return
+        if self.job_id not in known and not self.end:
+            self.world.rules.broke(f"job {self.job_id[:8]} at {self.place.name} is unknown, and not pending")
+
+    async def _called(
+        self, session: SmileSession, what: str, call: Any, patience: float | None, job: Job | None = None
+    ) -> Any:
         world, began = self.world, self.world.loop.now
-        found = None
+        found, unknown = None, False
+        until = began + (patience or 0.0)
+        self.sends_until.append(until)
         try:
             found = await call
         except SmileError as error:
             self.failed(error, job, began)
+            unknown = isinstance(error, SubmissionUnknown)
         except (asyncio.CancelledError, GeneratorExit):
             raise
         except BaseException as error:  # noqa: BLE001 - only ours may come out
             world.rules.broke(f"{what} of job {self.job_id[:8]} raised {error!r}")
+        finally:
+            self.sends_until.remove(until)
         if patience is not None:
             world.rules.awaited(f"{what} of job {self.job_id[:8]} at {self.place.name}", began, patience)
         if isinstance(found, Verdict):
             self.heard(found)
+        if unknown and self.place.ledger:
+            await self._is_pending(session)
         return found
 
     def heard(self, verdict: Verdict) -> None:
@@ -154,16 +197,44 @@ class Errand:
             self.foreign = True
         if isinstance(error, StillPending):
             self.ticket = error.ticket
-        if self.foreign and self.world.calm and not self.world.may_land(self.job_id):
-            # It was reserved by a process that has forgotten it: nothing was accepted.
-            self.end = "stranded"
-        if (
-            not self.sole
-            and not isinstance(error, SessionClosed)
-            and self.world.calm
-            and type(error).__name__ == "InvalidJob"
-        ):
+        if self.world.calm:
+            self.end = self._hopeless(error)
+
+    def _hopeless(self, error: SmileError) -> str:
+        """How it ends if nobody can ever bring it further, "" if somebody can."""
+        if isinstance(error, InvalidJob) and not self.sole:
+            return "refused"
+        untold = self.want.never_again and not self.world.can_tell(self)
+        if untold and isinstance(error, SubmissionUnknown | JobNotFound):
+            return "unknown"
+        if self.want.one_request or not self.foreign or self.world.may_land(self.job_id):
+            return ""
+        # It was reserved by a process that has forgotten it: nothing was accepted.
+        return "stranded"
+
+    def row(self, line: int) -> Row:
+        """It, as a row of a manifest."""
+        return self.want.row(line, self.user_id, self.job_id, self.person, self.path, self.card)
+
+    def wrote_off(self, why: str) -> None:
+        """A batch has it down as failed."""
+        if not self.world.calm or self.end:
+            return
+        if why == JobExists.__name__ and not self.sole:
             self.end = "refused"
+        elif why == SubmissionUnknown.__name__ and self.want.never_again and not self.world.can_tell(self):
+            self.end = "unknown"
+
+    def came(self, taken: int, *, doubtful: bool) -> None:
+        """A request comes that is billed if it is taken, as *taken* were before; if *doubtful*, nobody will know."""
+        now = self.world.loop.now
+        self.memories += self.asked_at is None
+        if self.asked_at is not None and taken > self.taken:
+            self.doubted_at = self.asked_at
+        if self.doubted_at is not None and self.sole:
+            self.world.rules.repeated(self, self.doubted_at)
+        self.asked_at, self.taken = now, taken
+        self.doubted_at = now if doubtful else self.doubted_at
 
 
 async def _source(weather: Weather, left: "list[Errand]", given: "dict[str, Errand]", *, dies: bool) -> Any:

@@ -7,16 +7,20 @@ weather, before or after that work.
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h11
 import httpx
-from h2_server import Antic, H2Server, _Connection, honest
-from simulator.deeds import DEEDS, passing
+from h2_server import Antic, Asking, H2Server, _Connection, honest
+from simulator.deeds import DEEDS, DOUBTFUL, passing
 from simulator.weather import Weather
 from simulator.wire import Port, Side
 
 from smile_async.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from simulator.errands import Errand
+    from simulator.loop import Process
 
 __all__ = ["API_PORT", "HOST", "STORAGE_PORT", "Gateway"]
 
@@ -38,9 +42,12 @@ STORAGE_WORDS = (
 class Gateway:
     """Both fronts of *sandbox*."""
 
-    def __init__(self, sandbox: Sandbox, weather: Weather) -> None:
+    def __init__(
+        self, sandbox: Sandbox, weather: Weather, whose: "Callable[[Process | None, str], Errand | None]"
+    ) -> None:
         self._sandbox = sandbox
         self._weather = weather
+        self._whose = whose
         self._h2 = H2Server(sandbox.api_app, None)  # type: ignore[arg-type]
         self._h2.choose = self._choose
         self._h2.window = lambda _number: 0 if weather.strikes("a window of zero") else 65_535
@@ -86,12 +93,27 @@ class Gateway:
     # The API.
 
     def _choose(self, path: str, fields: dict[str, Any]) -> Antic | None:
-        leg = path.rpartition("/")[2]
-        told = fields.get("partner_params", fields)
-        job_id = str(told.get("job_id", ""))
+        word = path.rpartition("/")[2]
+        leg = word if word in ("upload", "job_status") else "request"
+        told = fields.get("partner_params", {})
+        job_id = str(told.get("job_id") or fields.get("job_id", ""))
         deed = self._weather.deed(leg, job_id)
-        self._weather.tell(f"{leg} {job_id[:8]}: {deed or 'honest'}")
-        return passing(self._weather, DEEDS[deed](self._weather)) if deed else passing(self._weather, honest)
+        self._weather.tell(f"{word} {job_id[:8]}: {deed or 'honest'}")
+        antic = passing(self._weather, DEEDS[deed](self._weather) if deed else honest)
+        return self._counted(antic, job_id, deed) if leg == "request" else antic
+
+    def _counted(self, antic: Antic, job_id: str, deed: str) -> Antic:
+        """A request that is billed if it is taken."""
+
+        async def counted(asking: Asking) -> None:
+            client: Any = asking.line._transport
+            errand = self._whose(client.peer.process, job_id)
+            record = self._sandbox.jobs.get(job_id)
+            if errand is not None:
+                errand.came(0 if record is None else record.submissions, doubtful=deed in DOUBTFUL)
+            await antic(asking)
+
+        return counted
 
     # The storage.
 

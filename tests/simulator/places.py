@@ -160,6 +160,9 @@ class Place:
         world.rules.awaited(f"leaving the session of {self.name}", left_at, LEAVING)
         for task in (stop, crash):
             task.cancel()
+        for asker in askers:
+            if asker.done() and not asker.cancelled() and asker.exception():
+                world.rules.broke(f"a caller at {self.name} raised {asker.exception()!r}")
         _, late = await asyncio.wait(askers, timeout=1.0 if whole.done() else 400.0)
         if late:
             world.rules.broke(f"{len(late)} callers at {self.name} are not told that the session is closed")

@@ -74,6 +74,6 @@ async def forge(world: "World", post: Post) -> None:
         account: dict[str, Any] = {"partner_id": world.sandbox.partner_id, "api_key": world.sandbox.api_key}
         if weather.chance(0.5):
             account["api_key"] = "a guess"
-        code = weather.choice(("0840", "1240", "0841"))
-        told = {"job_type": 4, "smile_job_id": job.smile_job_id, "timestamp": BEGAN + world.loop.now}
+        code = weather.choice((job.kind.approved, job.kind.human["approve"], job.kind.rejected))
+        told = {"job_type": job.job_type, "smile_job_id": job.smile_job_id, "timestamp": BEGAN + world.loop.now}
         await post.deliver(callback_body(job.user_id, job.job_id, code=code, **told, **account))

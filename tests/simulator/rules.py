@@ -1,7 +1,6 @@
 """What must be true at every step, whatever the weather."""
 
 import gc
-import hashlib
 import logging
 import sqlite3
 import sys
@@ -17,8 +16,9 @@ from simulator.loop import PROCESS, SimLoop
 from simulator.weather import Weather
 
 from smile_async import Image, Job, SmileError, SmileSession, Ticket, Verdict
-from smile_async.errors import InvalidJob, JobExists, SessionClosed, StillPending
+from smile_async.errors import InvalidJob, JobExists, JobNotFound, SessionClosed, StillPending, SubmissionUnknown
 from smile_async.jobs.codes import classify
+from smile_async.protocol.v1.one_request import INSISTED_FOR, INSISTED_GAPS
 from smile_async.sandbox import Sandbox
 from smile_async.timing.timers import Entry
 from smile_async.traffic.stream import _JobListener
@@ -39,6 +39,8 @@ API_PATIENCE, STORAGE_PATIENCE = 61.0, 241.0
 _WAITED = ("did not get its turn", "no time left")
 #: Bytes that a pending job may take, with one who waits for it; each further one takes some more.
 MOST = 3_000
+#: Seconds of patience that may be left when a request is sent once more as the last thing that can be done.
+LAST = INSISTED_GAPS[-1] + 1.0
 #: What a pending job consists of, beside what is said of it; a session, a caller or a callback is not its own.
 _OWN = (
     str,
@@ -100,19 +102,19 @@ class Rules(logging.Handler):
         """*errand* was told *verdict*."""
         whose = f"job {errand.job_id[:8]}"
         record = self._sandbox.jobs.get(errand.job_id)
-        if record is None or record.zip_at is None:
+        if record is None or record.arrived_at is None:
             self.broke(f"{whose}: a verdict {verdict.code}, but the provider has no such job")
             return
         said = [message.code for message in record.plan if message.at <= BEGAN + self._loop.now + 1e-6]
-        if verdict.code not in said or not verdict.confirmed:
+        unsigned = errand.want.one_request and self._weather.has("an unsigned reply")
+        if verdict.code not in said or not (verdict.confirmed or unsigned):
             self.broke(f"{whose}: verdict {verdict.code} (confirmed: {verdict.confirmed}), the provider said {said}")
-        if verdict.decision != classify(verdict.code, record.job_type):
+        if verdict.decision != classify(verdict.code, errand.want.product):
             self.broke(f"{whose}: {verdict.code} became {verdict.decision}")
         if verdict.ticket.smile_job_id not in (None, record.smile_job_id):
             self.broke(f"{whose}: the verdict names another SmileJobID")
-        pictured = record.images and record.images[0].sha256 == hashlib.sha256(errand.selfie).hexdigest()
-        if not pictured and not errand.asks_only:
-            self.broke(f"{whose}: {who} got the verdict of another selfie")
+        if not errand.asks_only and not errand.want.is_about(record, errand.person):
+            self.broke(f"{whose}: {who} got the verdict of somebody else")
         before = self._last.get((who, errand.job_id))
         if before is not None and before[0] and (verdict.final, verdict.code) != before:
             self.broke(f"{whose}: {who} heard {verdict.code} after the final {before[1]}")
@@ -128,19 +130,44 @@ class Rules(logging.Handler):
         record = self._sandbox.jobs.get(errand.job_id)
         if isinstance(error, JobExists) and errand.sole:
             # Without a ledger, nobody remembers what an earlier process has sent, or what was accepted before.
-            landed = record is not None and record.zip_at is not None
-            accepted = landed and (errand.way == "double" or record.zip_at < BEGAN + began)
+            arrived = None if record is None else record.arrived_at
+            accepted = arrived is not None and (errand.way == "double" or arrived < BEGAN + began)
             if place.ledger or (errand.first_life == place.life and not accepted):
                 self.broke(f"{whose}: our own job is called foreign ({error})")
-        if job is not None and error.ticket is None and errand.sole and record is not None:
+        # A double click that had to wait for the other has sent nothing itself.
+        alone = "another call was still sending it" not in str(error)
+        if job is not None and error.ticket is None and errand.sole and record is not None and alone:
             born = errand.born.get(id(job), float("inf"))
             if record.created_at >= BEGAN + born:
                 self.broke(f"{whose}: no ticket, but the provider has the job ({type(error).__name__})")
         expected: tuple[type[SmileError], ...] = (StillPending,) if errand.sole else (StillPending, JobExists)
         expected += () if errand.sole else (InvalidJob,)
-        calm = began > self._weather.calm_at + AFTERMATH
+        expected += self._untold(errand, place)
+        calm = not self._weather.kinds or began > self._weather.calm_at + AFTERMATH
         if calm and not isinstance(error, expected) and not errand.foreign:
             self.broke(f"{whose}: all is well, and yet {type(error).__name__}: {error}")
+
+    def _untold(self, errand: "Errand", place: "Place") -> tuple[type[SmileError], ...]:
+        """What may be said, all being well, of a request that got no answer, or that /job_status does not know yet."""
+        if not errand.want.one_request:
+            return ()
+        unknown = errand.want.never_again and not place.world.can_tell(errand)
+        record, after = self._sandbox.jobs.get(errand.job_id), self._sandbox.settings.recorded_after
+        late = record is not None and BEGAN + self._loop.now < record.created_at + after + 1.0
+        found: tuple[type[SmileError], ...] = (SubmissionUnknown,) if unknown or not errand.sole else ()
+        return found + ((JobNotFound,) if unknown or (late and errand.submitted_in != place.life) else ())
+
+    # What leaves.
+
+    def repeated(self, errand: "Errand", doubted_at: float) -> None:
+        """A request of *errand* comes, and an earlier one, of *doubted_at*, may have been taken."""
+        now, whose = self._loop.now, f"job {errand.job_id[:8]} at {errand.place.name}"
+        if errand.want.never_again:
+            self.broke(f"{whose}: sent again after {now - doubted_at:.3f} s, though it may have been taken")
+        # Where its job_id is good for one job: after a minute of insisting, or as the last thing that patience allows.
+        last = not errand.sends_until or now > min(errand.sends_until) - LAST
+        if now - doubted_at < INSISTED_FOR and not last:
+            self.broke(f"{whose}: sent again after {now - doubted_at:.3f} s, with time left")
 
     # What is in memory.
 
@@ -184,12 +211,12 @@ class Rules(logging.Handler):
 
     def _true(self, row: str, job_id: str, now: Any, sole: Callable[[str], bool]) -> None:
         record = self._sandbox.jobs.get(job_id)
-        landed = record is not None and record.zip_at is not None
+        landed = record is not None and record.arrived_at is not None
         if now[2] and not landed:
-            self.broke(f"{row}: accepted, but the provider has no zip")
+            self.broke(f"{row}: accepted, but the provider does not have it")
         if sole(job_id) and now[1] == 0 and now[0] != "planned" and record is not None:
             self.broke(f"{row}: nothing was sent, it says, but the provider has the job")
-        if sole(job_id) and landed and now[1] < 2:
+        if sole(job_id) and record is not None and record.zip_at is not None and now[1] < 2:
             self.broke(f"{row}: reach {now[1]}, but the provider has the zip")
 
     # What is logged.
@@ -204,6 +231,8 @@ class Rules(logging.Handler):
         if "please report" in text and "the session has crashed" not in text:
             self.broke(f"a defect: {text} {record.exc_info and record.exc_info[1]!r}")
         failed = text.startswith(("retry ", "poll of job")) and not any(words in text for words in _WAITED)
+        # So it is with some products (`World._authorities`).
+        failed = failed and "2304" not in text
         if failed and not self._weather.has("a window of zero"):
             patience = STORAGE_PATIENCE if "the upload of job" in text else API_PATIENCE
             if self._loop.now - self._weather.struck_at > patience:

@@ -13,28 +13,30 @@ __all__ = ["KINDS", "Weather"]
 
 Chosen = TypeVar("Chosen")
 
-_BOTH = ("upload", "job_status")
+#: Legs to the API; "request" is that of the products of one request.
+_ALL = ("upload", "request", "job_status")
 #: What a request to the API may meet, by leg.
 REQUESTS: dict[str, Sequence[str]] = {
-    "lost": (*_BOTH, "put"),
-    "its reply is lost": _BOTH,
+    "lost": (*_ALL, "put"),
+    "its reply is lost": _ALL,
     "after the upload it is lost": ("put",),
-    "silence": (*_BOTH, "put"),
-    "headers, then silence": _BOTH,
-    "a reply in drops": _BOTH,
-    "slow": (*_BOTH, "put"),
-    "500": _BOTH,
-    "500 after all": _BOTH,
-    "400": _BOTH,
-    "429": _BOTH,
-    "2222": ("upload",),
+    "silence": (*_ALL, "put"),
+    "headers, then silence": _ALL,
+    "a reply in drops": _ALL,
+    "slow": (*_ALL, "put"),
+    "500": _ALL,
+    "500 after all": _ALL,
+    "400": _ALL,
+    "429": _ALL,
+    "2222": ("upload", "request"),
     "2304": ("job_status",),
-    "an empty reply": _BOTH,
-    "a reply of another": ("job_status",),
-    "goaway": _BOTH,
-    "a stream reset": _BOTH,
-    "fewer streams": _BOTH,
-    "nonsense frames": _BOTH,
+    "an empty reply": _ALL,
+    "a reply of another": ("request", "job_status"),
+    "an unsigned reply": ("request",),
+    "goaway": _ALL,
+    "a stream reset": _ALL,
+    "fewer streams": _ALL,
+    "nonsense frames": _ALL,
     "storage words": ("put",),
     "502 after all": ("put",),
 }
@@ -48,11 +50,12 @@ CONNECTIONS = (
 )
 #: What reigns for a while, and what a request then meets, by leg ("": it is no reply).
 REIGNS: dict[str, tuple[Sequence[str], str]] = {
-    "the api is down": (_BOTH, "502"),
+    "the api is down": (_ALL, "502"),
     "the storage is down": (("put",), "502"),
+    "the authorities are away": (("request",), "504"),
     "only the status is down": (("job_status",), "503"),
     "no job is known": (("job_status",), "2304"),
-    "the gateway times out": (_BOTH, "504"),
+    "the gateway times out": (_ALL, "504"),
     "the api is refused": ((), ""),
     "the api is silent": ((), ""),
     "the storage is refused": ((), ""),
@@ -76,6 +79,7 @@ EVENTS = (
     "double clicks",
     "the same job from two places",
     "an impostor",
+    "a job_id is used again",
     "callbacks are lost",
     "callbacks are late",
     "callbacks come twice",

@@ -237,6 +237,9 @@ class Network:
 
     async def reach(self, sock: Any, address: Any) -> None:
         """A connection of TCP, which may be refused or never come about."""
+        process = PROCESS.get()
+        if process is not None:
+            process.closers.append(sock.close)
         closed = self._ports[address[1]].closed()
         if closed == "silent":
             await asyncio.Event().wait()

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ground_support import jpeg
 from simulator.chance import seeded, sweep
-from simulator.clock import LoopClock
+from simulator.clock import BEGAN, LoopClock
 from simulator.disk import Disk
 from simulator.errands import WAYS, Errand
 from simulator.gateway import HOST, STORAGE_PORT, Gateway
@@ -24,11 +23,15 @@ from simulator.loop import PROCESS, Halted, Process, SimLoop, Stuck
 from simulator.places import Place
 from simulator.post import Post, forge
 from simulator.rules import Rules
+from simulator.wants import WANTS, Person, drawn_want
 from simulator.weather import Weather
 from simulator.wire import Network
 
+from smile_async.jobs.product import Product
 from smile_async.log import log
 from smile_async.sandbox import Sandbox
+from smile_async.sandbox.products import PRODUCTS
+from smile_async.sandbox.requests import IdRequest
 
 __all__ = ["Report", "World", "run"]
 
@@ -37,14 +40,12 @@ AFTER_ALL = 4_000.0
 PARTNER, KEY = "001", "simulated-key"
 #: What this process has open.
 FILES = Path("/proc/self/fd")
-#: What jobs come to: after so many seconds, then later.
-SCRIPTS: tuple[tuple[str, float, tuple[tuple[float, str], ...]], ...] = (
-    ("0840", 0.5, ()),
-    ("0840", 8.0, ()),
-    ("0841", 3.0, ()),
-    ("0844", 4.0, ((60.0, "1240"),)),
-    ("0844", 2.0, ((300.0, "1241"),)),
-)
+#: Seconds after which /job_status knows of a request.
+RECORDED = (0.0, 0.0, 0.0, 20.0, 40.0)
+#: Whose results were there before, and who comes with another's job_id.
+STRANGER, IMPOSTOR = Person(98), Person(99)
+#: What the sandbox calls the products of one request.
+WANTED = {want.product: next(each.name for each in PRODUCTS.values() if each.name == want.product.name.lower()) for want in WANTS if want.one_request}
 
 
 @dataclass
@@ -80,7 +81,7 @@ class World:
         self.sandbox = Sandbox(PARTNER, KEY, clock=self.clock, decode=False, console=False)
         self.sandbox.storage_url = f"https://{HOST}:{STORAGE_PORT}"
         self.sandbox.settings.callback_url = "https://hooks.test/"
-        self.gateway = Gateway(self.sandbox, self.weather)
+        self.gateway = Gateway(self.sandbox, self.weather, self._wants)
         self.network = loop.network = Network(loop, HOST, self.gateway.ports, self.weather)
         self.rules = Rules(loop, self.weather, self.sandbox, self.tell)
         (folder / "pictures").mkdir()
@@ -119,30 +120,73 @@ class World:
                 self._errand(number, place)
         if len(self.places) > 1:
             first, other = self.places[0].errands[0], self.places[1]
-            for kind, selfie in (("the same job from two places", first.selfie), ("an impostor", _selfie(99))):
+            for kind, person in (("the same job from two places", first.person), ("an impostor", IMPOSTOR)):
                 if self.weather.has(kind) and first.sole and not other.works:
-                    twin = Errand(self, first.number, other, job_id=first.job_id, selfie=selfie, way="verify")
+                    given = {"job_id": first.job_id, "person": person, "want": first.want, "way": "verify"}
+                    twin = Errand(self, first.number, other, **given)
                     twin.sole = first.sole = False
+                    twin.before = first if person is IMPOSTOR else None
                     other.errands.append(twin)
+        self._authorities()
 
     def _errand(self, number: int, place: Place) -> None:
-        luck = self.luck
+        luck, want = self.luck, drawn_want(self.luck)
         job_id = str(uuid.UUID(int=luck.getrandbits(128), version=4))
-        errand = Errand(self, number, place, job_id=job_id, selfie=_selfie(number), way=luck.choice(WAYS))
-        if place.works or luck.random() < 0.5:
-            errand.path = self.disk.picture(f"{number}.jpg", errand.selfie)
-        code, after, then = luck.choice(SCRIPTS)
+        errand = Errand(self, number, place, job_id=job_id, person=Person(number), want=want, way=luck.choice(WAYS))
+        if not want.one_request and (place.works or luck.random() < 0.5):
+            errand.path = self.disk.picture(f"{number}.jpg", errand.person.selfie)
+        if place.works and want.card:
+            errand.card = self.disk.picture(f"{number}-card.jpg", errand.person.card)
+        code, after, then = luck.choice(want.scripts)
         self.sandbox.script(errand.user_id, code=code, after=after, then=then)
         place.errands.append(errand)
+        if want.one_request and self.weather.has("a job_id is used again") and luck.random() < 0.5:
+            errand.sole = False
+            self._used(errand)
+
+    def _used(self, errand: Errand) -> None:
+        """Somebody else's lookup under the job_id of *errand*, long ago."""
+        product = PRODUCTS[WANTED[errand.want.product]]
+        ids = {"user_id": errand.user_id, "job_id": errand.job_id}
+        asked = IdRequest(product, **ids, partner_params=ids, id_info=errand.want.about(STRANGER), callback_url="")
+        self.sandbox.registry.look_up(asked, later=False)
+
+    def _authorities(self) -> None:
+        """What is not published of the products of one request: here it is so, there otherwise."""
+        unkind = [want.product for want in WANTS if want.never_again]
+        settings, luck = self.sandbox.settings, self.luck
+        settings.recorded_after = luck.choice(RECORDED)
+        settings.without_status = {WANTED[product] for product in unkind if luck.random() < 0.4}
+        # A number that was looked up under a used job_id would take the place of the one before.
+        used = {errand.want.product for place in self.places for errand in place.errands if errand.person is IMPOSTOR}
+        settings.run_again = {WANTED[product] for product in unkind if luck.random() < 0.5 and product not in used}
+
+    def _wants(self, process: Process | None, job_id: str) -> Errand | None:
+        """Whose request about that job came from *process*."""
+        mine = (place for place in self.places if place.process is process)
+        return next((errand for place in mine for errand in place.errands if errand.job_id == job_id), None)
+
+    def can_tell(self, errand: Errand) -> bool:
+        """Whether /job_status knows, or will, what has become of the request of *errand*."""
+        untold = WANTED[errand.want.product] in self.sandbox.settings.without_status
+        return errand.job_id in self.sandbox.jobs and not untold
 
     def sole(self, job_id: str) -> bool:
         """Whether one place alone sends this job."""
         return all(errand.sole for place in self.places for errand in place.errands if errand.job_id == job_id)
 
+    def is_old(self, job_id: str) -> bool:
+        """Whether the provider has this job, knows that it has, and has said its last word if that is soon said."""
+        record, now = self.sandbox.jobs.get(job_id), BEGAN + self.loop.now
+        if record is None or record.arrived_at is None:
+            return False
+        recorded = not record.kind.path or now > record.created_at + self.sandbox.settings.recorded_after
+        return recorded and (record.final or not record.kind.path)
+
     def may_land(self, job_id: str) -> bool:
         """Whether the provider has the zip of this job, or may get it yet."""
         record = self.sandbox.jobs.get(job_id)
-        if record is None or record.zip_at is not None:
+        if record is None or record.arrived_at is not None:
             return True
         wanted = [errand for place in self.places for errand in place.errands if errand.job_id == job_id]
         return any(not errand.end and not errand.foreign for errand in wanted)
@@ -191,19 +235,25 @@ class World:
         for place in self.places:
             for errand in place.errands:
                 record = self.sandbox.jobs.get(errand.job_id)
-                landed = record is not None and record.zip_at is not None
-                if errand.end in ("stranded", "refused"):
+                landed = record is not None and record.arrived_at is not None
+                if errand.end == "unknown":
+                    if errand.sole and self.can_tell(errand):
+                        self.rules.broke(f"job {errand.job_id[:8]} at {place.name}: status could have told")
+                elif errand.end in ("stranded", "refused"):
                     if errand.end == "stranded" and (landed or (errand.sole and place.ledger)):
                         self.rules.broke(f"job {errand.job_id[:8]} at {place.name} was lost")
                 elif record is None or errand.end != record.code:
                     self.rules.broke(f"job {errand.job_id[:8]} at {place.name} ended with {errand.end}")
         for record in self.sandbox.jobs.values():
-            if record.submissions != 1 or record.processed > 1:
-                self.rules.broke(f"job {record.job_id[:8]} was done twice")
-
-
-def _selfie(number: int) -> bytes:
-    return jpeg(comment=f"picture {number}", body=bytes([number]) * 600)
+            # Who has forgotten that he has sent it, and asks where a job_id is good for any number of lookups, sends it.
+            wanted = [errand for place in self.places for errand in place.errands if errand.job_id == record.job_id]
+            memories = sum(errand.memories for errand in wanted) + (record.created_at == BEGAN)
+            late = bool(record.kind.path and self.sandbox.settings.recorded_after)
+            most = max(1, memories) if late or record.product in self.sandbox.settings.run_again else 1
+            # Where the job_id is said to be good for one job it is sent again; see `Rules.repeated` for when.
+            most += late and not wanted[0].want.never_again
+            if record.submissions > most or record.processed > 1:
+                self.rules.broke(f"job {record.job_id[:8]} was done {record.submissions} times")
 
 
 def run(seed: object, kinds: Any = None, database: str | None = None) -> Report:
