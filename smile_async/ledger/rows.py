@@ -77,7 +77,7 @@ BY_JOB = _sent.where(jobs.c.job_id == bindparam("job"), jobs.c.user_id == bindpa
 BY_NUMBER = _sent.where(jobs.c.smile_job_id == bindparam("number"))
 
 #: What `begin` looks at.
-RECALL = sa.select(jobs).where(jobs.c.job_id.in_(bindparam("ids", expanding=True)))
+RECALL = sa.select(jobs, (NOW - jobs.c.sent_at).label("age")).where(jobs.c.job_id.in_(bindparam("ids", expanding=True)))
 
 #: A row that is there already is being sent (again).
 RESUME = (
@@ -181,15 +181,15 @@ NOTES: Mapping[str, sa.Update] = {
 class Begun:
     """An attempt to send a job: its number, and how far earlier ones may have come.
 
-    With a ticket the job was accepted before, and nothing is to be sent. *since*: when the first of them was made
-    (seconds since 1970).
+    With a ticket the job was accepted before, and nothing is to be sent. *age*: seconds since the first of them was
+    made, by the ledger's clock.
     """
 
     attempt: int
     reach: Reach
     ticket: Ticket | None = None
     verdict: Verdict | None = None
-    since: float | None = None
+    age: float | None = None
 
 
 def new_row(job: Job, digest: str, seal: str | None, api: str | None) -> dict[str, Any]:
@@ -233,7 +233,7 @@ def judged(row: Mapping[Any, Any], job: Job, digest: str, seals: Sequence[str]) 
             job=job,
         )
     if row["accepted_at"] is None:
-        return Begun(row["attempts"] + 1, Reach(row["reach"]), since=None if fresh else row.get("sent_at"))
+        return Begun(row["attempts"] + 1, Reach(row["reach"]), age=None if fresh else row.get("age"))
     return Begun(row["attempts"], Reach.UPLOADED, ticket_of(row), verdict_of(row))
 
 

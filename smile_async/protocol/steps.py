@@ -22,7 +22,6 @@ __all__ = [
     "Attempts",
     "Call",
     "Conversation",
-    "Dated",
     "Fault",
     "Now",
     "Pause",
@@ -121,16 +120,6 @@ class Now:
 
 
 @dataclass(frozen=True, slots=True)
-class Dated:
-    """Ask what the server's clock showed at *moment*, by all that is known of it now; answered by seconds since 1970.
-
-    A clock that is a day off is noticed by the first reply, which may come after the moment.
-    """
-
-    moment: float
-
-
-@dataclass(frozen=True, slots=True)
 class Ask:
     """POST /job_status; answered by a JobStatus."""
 
@@ -167,7 +156,7 @@ class Wait:
     seconds: float
 
 
-Step = Prepare | Put | Request | Now | Dated | Ask | Call | Pause | Wait
+Step = Prepare | Put | Request | Now | Ask | Call | Pause | Wait
 Answer = TypeVar("Answer")
 Conversation = Generator[Step, Any, Answer]
 

@@ -4,7 +4,7 @@ from smile_async.errors import SmileError, Unavailable
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import Verdict
-from smile_async.protocol.steps import Conversation, Reach
+from smile_async.protocol.steps import FORGETFUL_FOR, Conversation, Reach
 
 __all__ = ["Submission"]
 
@@ -31,6 +31,16 @@ class Submission:
         self.trace: object = None
         #: What it had to wait for last, as it stands in a message.
         self.stage = "it was not begun"
+
+    @property
+    def asks_if_taken(self) -> bool:
+        """Whether a second click asks about the job, rather than sends it, once the first was accepted."""
+        return False
+
+    @property
+    def forgetful_for(self) -> float:
+        """Seconds for which a status may not know the job once it was accepted."""
+        return FORGETFUL_FOR
 
     def resume(self, reach: Reach, since: float | None = None) -> None:
         """Take note that an earlier submission of the same job may have come so far; it was begun at *since*."""

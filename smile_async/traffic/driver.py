@@ -13,12 +13,10 @@ from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import JobStatus, Verdict
 from smile_async.log import log
 from smile_async.protocol.steps import (
-    FORGETFUL_FOR,
     Answer,
     Ask,
     Call,
     Conversation,
-    Dated,
     Fault,
     Now,
     Pause,
@@ -49,7 +47,7 @@ class Driver:
         self.dialect = dialect
         self._clock = clock
         self._budget = RetryBudget()
-        #: When this session's latest jobs were accepted, by job_id, the latest last.
+        #: Until when /job_status need not know this session's latest jobs, by job_id, the latest last.
         self._accepted: dict[str, float] = {}
         self._retries = 0
         #: Of an API that names jobs itself, those it has taken.
@@ -60,14 +58,6 @@ class Driver:
         """Attempts beyond the first, so far."""
         return self._retries + self.dialect.repeats
 
-    @property
-    def _epoch(self) -> float:
-        """When the server's clock showed 1970, by the scale of moments, negated."""
-        return self.dialect.server_clock.now() - self._clock.monotonic()
-
-    def moment(self, dated: float) -> float:
-        """The moment at which the server's clock showed *dated* (seconds since 1970)."""
-        return dated - self._epoch
 
     async def walk(
         self, submission: Submission, payload: Payload, deadline: float, before_put: BeforePut | None = None
@@ -79,14 +69,14 @@ class Driver:
         ticket = await self._drive(submission.steps(), submission.job, payload, deadline, before_put)
         now = self._clock.monotonic()
         self._accepted.pop(ticket.job_id, None)
-        self._accepted[ticket.job_id] = now
-        while self._accepted[oldest := next(iter(self._accepted))] < now - FORGETFUL_FOR:
+        self._accepted[ticket.job_id] = now + submission.forgetful_for
+        while self._accepted[oldest := next(iter(self._accepted))] < now:
             del self._accepted[oldest]
         return ticket
 
     def has_just_sent(self, ticket: Ticket) -> bool:
-        """Whether this session uploaded that job so lately that /job_status may not know it yet."""
-        return self._clock.monotonic() - self._accepted.get(ticket.job_id, float("-inf")) < FORGETFUL_FOR
+        """Whether this session sent that job so lately that /job_status may not know it yet."""
+        return self._clock.monotonic() < self._accepted.get(ticket.job_id, float("-inf"))
 
     def known(self, ticket: Ticket) -> Ticket:
         """*ticket*, with the name that the API gave its job in the meantime."""
@@ -135,8 +125,6 @@ class Driver:
                     answer = await self._wait(step.seconds, deadline)
                 elif isinstance(step, Now):
                     answer = self._clock.monotonic()
-                elif isinstance(step, Dated):
-                    answer = step.moment + self._epoch
                 else:
                     if isinstance(step, Put) and before_put is not None:
                         await before_put()

@@ -65,6 +65,12 @@ class _Lane:
         self.close = self._readers.close
 
 
+class _Turn(asyncio.Event):
+    """Set when a call that sends a job has come to its end; whether another call with the same job waits for that."""
+
+    awaited = False
+
+
 class Sender:
     """Uploads jobs, `Limits.uploads` at a time and at most `Limits.jobs_per_second`."""
 
@@ -88,7 +94,7 @@ class Sender:
         self._rate = RateLimiter(limits.jobs_per_second, clock)
         self._unfinished: OrderedDict[Key, tuple[tuple[bytes, bytes], Reach, float | None]] = OrderedDict()
         #: Jobs on their way, and what is set when each has come to an end.
-        self._sending: dict[Key, asyncio.Event] = {}
+        self._sending: dict[Key, _Turn] = {}
         #: Whether somebody was told that his liveness frames prove nothing.
         self._warned = False
         #: Called with each job that is to be sent.
@@ -157,8 +163,9 @@ class Sender:
         key = (submission.job.user_id, submission.job.job_id)
         while (other := self._sending.get(key)) is not None:
             submission.stage = "another call was still sending it"
+            other.awaited = True
             await other.wait()
-        ended = self._sending[key] = asyncio.Event()
+        ended = self._sending[key] = _Turn()
         try:
             return await self._sent(submission, deadline)
         finally:
@@ -258,7 +265,7 @@ class Sender:
         submission.attempt = known.attempt
         if known.ticket is not None:
             submission.ticket, submission.known, submission.recalled = known.ticket, known.verdict, True
-        submission.resume(known.reach, None if known.since is None else self._driver.moment(known.since))
+        submission.resume(known.reach, None if known.age is None else self._clock.monotonic() - known.age)
         return known.ticket is not None
 
     async def _walk(self, submission: Submission, payload: Payload, deadline: float) -> Ticket | Parked:
@@ -280,6 +287,8 @@ class Sender:
             self._remember(submission, payload)
             raise
         else:
+            if submission.asks_if_taken and self._sending[job.user_id, job.job_id].awaited:
+                self._remember(submission, payload)
             self.submitted += 1
             if self._driver.dialect.doubles:
                 self._driver.taken.note(ticket, request_of(payload))

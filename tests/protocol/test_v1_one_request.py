@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from smile_async.errors import (
 from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE
 from smile_async.jobs.verdict import JobStatus
 from smile_async.protocol.signature import Secret, SignedStamp, Signer
-from smile_async.protocol.steps import ATTEMPTS, Ask, Dated, Fault, Now, Pause, Reach, Request, Sent, Wait
+from smile_async.protocol.steps import ATTEMPTS, FORGETFUL_FOR, Ask, Fault, Now, Pause, Reach, Request, Sent, Wait
 from smile_async.protocol.v1.endpoints import ENDPOINTS, request_body
 from smile_async.protocol.v1.judging import judge_reply
 from smile_async.protocol.v1.one_request import INSISTED_FOR, OneRequest, submission_of
@@ -76,7 +77,7 @@ def result(kind: int = 5, at: float = NOW + 1, code: str = "1012", **record: Any
     verdict = Verdict(
         Decision.APPROVED, True, code, "", about, confirmed=True, timestamp=stamp_of(at) if at else "", record=found
     )
-    return JobStatus(about, "2302", complete=True, verdict=verdict)
+    return JobStatus(about, "2302", complete=True, verdict=verdict, raw={"timestamp": stamp_of(NOW)})
 
 
 WORKING = JobStatus(Ticket("ada", "j", 5), "2302", complete=False)
@@ -101,8 +102,6 @@ class Played:
                 answer = None
                 if isinstance(step, Now):
                     answer = BEGUN
-                elif isinstance(step, Dated):
-                    answer = step.moment - BEGUN + NOW
                 elif isinstance(step, Wait):
                     answer = self.passed + step.seconds < patience
                     self.passed += step.seconds if answer else 0
@@ -263,12 +262,31 @@ def test_an_unsigned_reply_is_confirmed_if_it_can_be() -> None:
 
 def test_a_resumed_story_asks_first() -> None:
     """What an earlier call may have sent is asked about before anything is sent, from the time of that call on."""
-    story = OneRequest(basic())
-    story.resume(Reach.RESERVED, NOW - 100)
-    assert Played(story, [], lambda _: result(at=NOW - 50)).told == "a"
+    for at, error in ((NOW - 50, None), (NOW - 101, JobExists)):
+        story = OneRequest(basic())
+        story.resume(Reach.RESERVED, BEGUN - 100)
+        played = Played(story, [], lambda _, at=at: result(at=at, code="1020"))  # type: ignore[misc]
+        assert (played.told, type(played.error)) == ("a", error or type(None))
     other = OneRequest(basic())
-    other.resume(Reach.RESERVED, NOW - 100)
+    other.resume(Reach.RESERVED, BEGUN - 100)
     assert isinstance(Played(other, [], never).error, SubmissionUnknown)
+
+
+def test_a_reply_without_a_moment_dates_nothing() -> None:
+    """Where nobody knows when our attempt was made, by the server's clock, no result is taken for ours."""
+    undated = replace(result(), raw={})
+    assert isinstance(Played(OneRequest(basic()), [lost()], lambda _: undated).error, JobExists)
+    story = OneRequest(basic())
+    story.since = BEGUN
+    assert Played(story, [lost()], lambda _: result(code="1020")).error is None
+
+
+def test_how_long_status_may_not_know_it() -> None:
+    """A minute where the authority may be at work and a job_id is good for one job; a moment for all others."""
+    assert (OneRequest(enhanced()).forgetful_for, OneRequest(enhanced()).asks_if_taken) == (INSISTED_FOR, False)
+    assert (OneRequest(basic()).forgetful_for, OneRequest(basic()).asks_if_taken) == (FORGETFUL_FOR, True)
+    upload = submission_of(Job.register("ada", "a.jpg"))
+    assert (upload.forgetful_for, upload.asks_if_taken) == (FORGETFUL_FOR, False)
 
 
 def test_who_is_late_hears_what_may_be_done() -> None:

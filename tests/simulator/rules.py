@@ -143,7 +143,8 @@ class Rules(logging.Handler):
         expected: tuple[type[SmileError], ...] = (StillPending,) if errand.sole else (StillPending, JobExists)
         expected += () if errand.sole else (InvalidJob,)
         expected += self._untold(errand, place)
-        calm = not self._weather.kinds or began > self._weather.calm_at + AFTERMATH
+        # Where there is no weather somebody may be out of patience, but not told that there is no such job.
+        calm = began > self._weather.calm_at + AFTERMATH or (not self._weather.kinds and isinstance(error, JobNotFound))
         if calm and not isinstance(error, expected) and not errand.foreign:
             self.broke(f"{whose}: all is well, and yet {type(error).__name__}: {error}")
 

@@ -43,3 +43,16 @@ def test_a_seed_gives_the_same_run_twice() -> None:
         check=True,
     )
     assert found.stdout.strip() == told
+
+
+def test_the_command_runs_seeds() -> None:
+    """`python -m simulator` plays a world without weather, in which every promise holds."""
+    tests = Path(__file__).parents[1]
+    found = subprocess.run(
+        [sys.executable, "-m", "simulator", "--seeds", "1", "--start", "3", "--kinds"],
+        env={"PYTHONPATH": f"{tests}:{tests.parent}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.stdout.startswith("ok   1 seeds from 3"), found.stdout + found.stderr

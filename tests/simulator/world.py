@@ -250,9 +250,9 @@ class World:
             memories = sum(errand.memories for errand in wanted) + (record.created_at == BEGAN)
             late = bool(record.kind.path and self.sandbox.settings.recorded_after)
             most = max(1, memories) if late or record.product in self.sandbox.settings.run_again else 1
-            # Where the job_id is said to be good for one job it is sent again; see `Rules.repeated` for when.
-            most += late and not wanted[0].want.never_again
-            if record.submissions > most or record.processed > 1:
+            # Where a job_id is good for one job each call may send it once more: `Rules.repeated` knows when.
+            again = late and not wanted[0].want.never_again
+            if (record.submissions > most and not again) or record.processed > 1:
                 self.rules.broke(f"job {record.job_id[:8]} was done {record.submissions} times")
 
 

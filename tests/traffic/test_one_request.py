@@ -1,6 +1,7 @@
 """The products of one request, and those with more than a face, through a session: each verb, and each lost answer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -26,12 +27,15 @@ from smile_async.errors import (
     IdNumberBlocked,
     InvalidJob,
     JobExists,
+    JobNotFound,
     Refused,
     SmileError,
     SubmissionUnknown,
     Unavailable,
 )
+from smile_async.ledger import Ledger
 from smile_async.sandbox import RunningSandbox, Sandbox
+from smile_async.timing.clock import Clock
 
 NUMBER, OTHER = "00000000000", "11111111110"
 
@@ -329,6 +333,111 @@ async def test_what_nobody_can_tell_is_never_sent_again(
         assert (caught.value.ticket, caught.value.retryable) == (job.ticket, False)
         assert "compare what it says with what you sent" in str(caught.value)
         assert (sandbox.count(job.job_id) if effect else len(sandbox.jobs)) == int(effect)
+
+
+class Off:
+    """A clock whose time of day is *off* by so many seconds."""
+
+    def __init__(self, clock: Clock, off: float) -> None:
+        self._clock, self._off = clock, off
+
+    def time(self) -> float:
+        return self._clock.time() + self._off
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._clock, name)
+
+
+async def learns_the_time(session: SmileSession) -> None:
+    """A first request, which may be refused for its clock, is behind us."""
+    with pytest.raises(JobNotFound):
+        await session.status(Ticket("ada", "none", 5))
+
+
+#: Seconds by which a machine's clock may be off: as little as a Date header can not tell, and so much that it must.
+OFFS = (3.0, -3.0, 90_000.0, -90_000.0)
+
+
+@pytest.mark.parametrize("off", OFFS)
+@pytest.mark.parametrize("name", ONE_REQUEST)
+async def test_a_wrong_clock_disowns_no_result(
+    name: str, off: float, smile_settings: Mapping[str, Any], sandbox: Sandbox, smile_clock: Clock
+) -> None:
+    """A lost reply's result is ours, and one that came before our attempt is not, by the clock that signs them."""
+    here = {**smile_settings, "clock": Off(smile_clock, off)}
+    async with SmileSession(**here) as session:
+        await learns_the_time(session)
+        sandbox.fault("request", cut=True, effect=True)
+        job = ONE_REQUEST[name](job_id="old")
+        assert (await session.verify(job)).approved
+        await smile_clock.sleep(2.0)
+        sandbox.fault("request", cut=True, effect=True)
+        with pytest.raises(JobExists):
+            await session.verify(ONE_REQUEST[name](job_id="old"))
+    assert sandbox.count("old") == 1
+
+
+@pytest.mark.parametrize("off", OFFS)
+async def test_a_wrong_clock_disowns_no_result_after_a_restart(
+    off: float, smile_settings: Mapping[str, Any], sandbox: Sandbox, smile_clock: Clock, tmp_path: Path
+) -> None:
+    """The next process, with the same wrong clock, finds the result of the one before, and no older one."""
+    clock = Off(smile_clock, off)
+    sandbox.settings.without_status = ("aml_check",)
+    for number, old in enumerate((False, True)):
+        job = ONE_REQUEST["aml_check"](job_id=f"j{number}")
+        place = tmp_path / f"{number}.db"
+        if old:
+            async with SmileSession(**smile_settings) as session:
+                assert (await session.verify(ONE_REQUEST["aml_check"](job_id=job.job_id))).approved
+            await smile_clock.sleep(30.0)
+        sandbox.settings.without_status = ("aml_check",)
+        async with Ledger(place, clock=clock) as ledger:
+            async with SmileSession(**{**smile_settings, "clock": clock, "ledger": ledger}) as session:
+                await learns_the_time(session)
+                sandbox.fault("request", cut=True, effect=True)
+                with pytest.raises(SubmissionUnknown):
+                    await session.verify(job)
+        sandbox.settings.without_status = ()
+        await smile_clock.sleep(600.0)
+        async with Ledger(place, clock=clock) as ledger:
+            async with SmileSession(**{**smile_settings, "clock": clock, "ledger": ledger}) as session:
+                if old:
+                    with pytest.raises(JobExists):
+                        await session.verify(job)
+                else:
+                    assert (await session.verify(job)).approved
+        assert sandbox.count(job.job_id) == 1
+
+
+@pytest.mark.parametrize("name", [name for name in ONE_REQUEST if name != "enhanced_kyc"])
+@pytest.mark.parametrize("told", [True, False], ids=["status tells", "status does not"])
+async def test_a_double_click_is_one_lookup(
+    name: str, told: bool, smile_session: SmileSession, sandbox: Sandbox
+) -> None:
+    """Where a job_id is good for any number of lookups, the second click asks about the first one's, or is unknown."""
+    sandbox.settings.run_again = (name,)
+    sandbox.settings.without_status = () if told else (name,)
+    job, ends = ONE_REQUEST[name](job_id="j"), []
+
+    async def click() -> None:
+        try:
+            ends.append((await smile_session.verify(job, patience=60)).code)
+        except SmileError as error:
+            ends.append(type(error).__name__)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(click)
+        tasks.start_soon(click)
+    assert sandbox.count("j") == 1
+    assert sorted(ends) == sorted([CODES[name], CODES[name] if told else "SubmissionUnknown"])
+
+
+async def test_a_submitted_lookup_may_be_recorded_late(smile_session: SmileSession, sandbox: Sandbox) -> None:
+    """Enhanced KYC by its asynchronous form: what status knows only 40 s later is waited for."""
+    sandbox.settings.recorded_after = 40.0
+    ticket = await smile_session.submit(ONE_REQUEST["enhanced_kyc"]())
+    assert (await smile_session.wait(ticket)).approved
 
 
 async def test_exists_after_a_lost_attempt_without_a_result(smile_session: SmileSession, sandbox: Sandbox) -> None:

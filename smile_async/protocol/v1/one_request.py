@@ -19,14 +19,13 @@ from smile_async.errors import ForgedReply, JobExists, JobNotFound, SmileError, 
 from smile_async.jobs.job import Job
 from smile_async.jobs.product import AfterSilence, Family
 from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, Ticket
-from smile_async.jobs.verdict import Verdict
+from smile_async.jobs.verdict import JobStatus, Verdict
 from smile_async.protocol.signature import parse_timestamp
 from smile_async.protocol.steps import (
     FORGETFUL_GAPS,
     Ask,
     Attempts,
     Conversation,
-    Dated,
     Fault,
     Now,
     Reach,
@@ -61,6 +60,16 @@ class OneRequest(Submission):
     def may_repeat(self) -> bool:
         """Whether its job_id may be sent again when nobody knows whether it was taken."""
         return self.job.product is not None and self.job.product.spec.after_silence is AfterSilence.REPEAT
+
+    @property
+    def asks_if_taken(self) -> bool:
+        """Where nobody knows that its job_id is good for one job, the second click may be billed as well."""
+        return not self.may_repeat
+
+    @property
+    def forgetful_for(self) -> float:
+        """The authority may be at work on what is answered later."""
+        return INSISTED_FOR if self.may_repeat else super().forgetful_for
 
     def late(self, why: str) -> SmileError:
         """A request that may have been taken is not sent again for having taken too long."""
@@ -126,19 +135,27 @@ class OneRequest(Submission):
             if gap and not (yield Wait(gap)):
                 break
             try:
-                found = (yield from insist(Ask(asked))).verdict
+                status: JobStatus = yield from insist(Ask(asked))
             except Fault as fault:
                 if not (fault.transient or isinstance(fault.error, JobNotFound)):
                     raise self._unknown() from None
                 continue
+            found = status.verdict
             if found is None or rejudged(found, self.ticket).on_the_way:
                 continue
-            since = None if self.since is None else (yield Dated(self.since))
-            if not self._is_ours(found, since):
+            if not self._is_ours(found, self._since_by((yield Now()), status)):
                 raise self._exists()
             self._keep(rejudged(found, self.ticket))
             return
         raise self._unknown(transient=self.may_repeat if transient is None else transient)
+
+    def _since_by(self, now: float, status: JobStatus) -> float | None:
+        """When our first attempt was made, by the clock that signed *status*, which has come *now*.
+
+        No other clock is asked: ours may be days off, and a Date header counts whole seconds and may be a proxy's.
+        """
+        signed = parse_timestamp(str(status.raw.get("timestamp", "")))
+        return None if signed is None or self.since is None else signed - (now - self.since)
 
     def _is_ours(self, found: Verdict, since: float | None) -> bool:
         kind, said = found.ticket.job_type, parse_timestamp(found.timestamp)
