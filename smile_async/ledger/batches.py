@@ -19,7 +19,19 @@ from smile_async.ledger.database import dialect_insert
 from smile_async.ledger.failpoints import failpoint
 from smile_async.ledger.ledger import Ledger
 from smile_async.ledger.rows import PAGE
-from smile_async.ledger.schema import NOW, State, Text, batches, chunks, events, id_info, jobs, meta, problems
+from smile_async.ledger.schema import (
+    NOW,
+    PrivateText,
+    State,
+    Text,
+    batches,
+    chunks,
+    events,
+    id_info,
+    jobs,
+    meta,
+    problems,
+)
 from smile_async.protocol.steps import Reach
 
 __all__ = ["Batches", "Planned"]
@@ -72,7 +84,7 @@ class Planned:
 _FORGET_OLD = id_info.delete().where(id_info.c.job_id == bindparam("b_job"))
 _KEEP = id_info.insert().from_select(
     ["job_id", "fields"],
-    sa.select(jobs.c.job_id, bindparam("b_fields", type_=Text)).where(
+    sa.select(jobs.c.job_id, bindparam("b_fields", type_=PrivateText)).where(
         jobs.c.job_id == bindparam("b_job"),
         jobs.c.batch == bindparam("b_batch"),
         # Not NOT IN: a list of parameters can not be part of a statement that is performed for many jobs at once.

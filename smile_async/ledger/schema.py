@@ -17,6 +17,7 @@ __all__ = [
     "NOW",
     "OPEN_STATES",
     "VERSION",
+    "PrivateText",
     "State",
     "Text",
     "batches",
@@ -59,6 +60,25 @@ class Text(sa.types.TypeDecorator[str]):
     def bind_processor(self, dialect: sa.Dialect) -> Callable[[str | None], str | None]:  # noqa: ARG002
         """What each value passes through on its way into a statement."""
         return storable
+
+
+class _Unseen(str):
+    """A text that does not show itself: aiosqlite logs each call with its parameters, at DEBUG."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} characters>"
+
+
+class PrivateText(Text):
+    """The same, of whom a job is about."""
+
+    cache_ok = True
+
+    def bind_processor(self, dialect: sa.Dialect) -> Callable[[str | None], str | None]:  # noqa: ARG002
+        """What each value passes through on its way into a statement."""
+        return lambda text: None if text is None else _Unseen(storable(text))
 
 
 class State(StrEnum):
@@ -182,7 +202,7 @@ id_info = sa.Table(
     "smile_id_info",
     _metadata,
     Column("job_id", Text, primary_key=True),
-    Column("fields", Text, nullable=False),
+    Column("fields", PrivateText, nullable=False),
 )
 
 #: Rows of a manifest that became no job: their line, and why.

@@ -20,9 +20,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from street import ENGINES, Pictures, session_of, until
 
-from smile_async import Document, Failed, IdInfo, Job, SmileSession
+from smile_async import Document, Failed, IdInfo, Job, SmileError, SmileSession, verify_callback
 from smile_async.jobs.product import Family
 from smile_async.sandbox import RunningSandbox
+from smile_async.testing import callback_body
 from smile_async.traffic import telemetry
 
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -179,14 +180,12 @@ async def test_nothing_shows_of_a_streams_people(running: RunningSandbox, pictur
     canary.assert_nothing()
 
 
-async def test_nothing_shows_when_a_callback_is_confirmed(
+async def test_nothing_shows_of_a_lookup_that_is_answered_later(
     running: RunningSandbox, pictures: Pictures, canary: Canary
 ) -> None:
-    """The record that a callback brings is in no log, and in no repr of what it was confirmed to be."""
+    """The record that /job_status tells of a job that was submitted is in no log and in no repr of its verdict."""
     canary.secrets += [*SECRETS]
-    for leg in ("callback", "job_status"):
-        running.sandbox.fault(leg, tamper=tell_more, times=None)  # type: ignore[arg-type]
-    running.sandbox.settings.callback_url = "https://127.0.0.1:9/none"
+    running.sandbox.fault("job_status", tamper=tell_more, times=None)
     async with session_of(running) as session:
         ticket = await session.submit(jobs_of(pictures)[0])
         await until(lambda: running.sandbox.jobs[ticket.job_id].decision is not None)
@@ -194,4 +193,29 @@ async def test_nothing_shows_when_a_callback_is_confirmed(
         assert verdict.record["FullName"] == RECORD
         canary.look(verdict)
         canary.seen += serialised(verdict)
+    canary.assert_nothing()
+
+
+@pytest.mark.parametrize("key", ["ours", "another"])
+async def test_nothing_shows_of_whom_a_callback_is_about(
+    key: str, running: RunningSandbox, pictures: Pictures, canary: Canary
+) -> None:
+    """What a callback says of a person, confirmed or forged, is in no log, error, repr or serialiser."""
+    canary.secrets += [*SECRETS]
+    running.sandbox.fault("job_status", tamper=tell_more, times=None)
+    account = {"partner_id": running.partner_id, "api_key": running.api_key}
+    seen: list[Any] = []
+    async with session_of(running) as session:
+        ticket = await session.submit(jobs_of(pictures)[0])
+        signed = account | ({} if key == "ours" else {"api_key": "a-guess"})
+        told = {"FullName": RECORD, "IDNumber": PERSON["id_number"], "DOB": PERSON["dob"]}
+        body = callback_body(ticket.user_id, ticket.job_id, code="1012", job_type=5, **told, **signed)
+        for hear in (session.deliver(body), asyncio.to_thread(verify_callback, body, **account)):
+            try:
+                seen.append(await hear)  # type: ignore[misc]
+            except SmileError as error:
+                canary.look_at_error(error)
+        canary.look(session.poller, session.confirmer, *seen)
+        canary.seen += [text for verdict in seen for text in serialised(verdict)]
+    assert [verdict.record["FullName"] for verdict in seen] == ([RECORD] * 2 if key == "ours" else [])
     canary.assert_nothing()

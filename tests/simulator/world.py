@@ -45,7 +45,11 @@ RECORDED = (0.0, 0.0, 0.0, 20.0, 40.0)
 #: Whose results were there before, and who comes with another's job_id.
 STRANGER, IMPOSTOR = Person(98), Person(99)
 #: What the sandbox calls the products of one request.
-WANTED = {want.product: next(each.name for each in PRODUCTS.values() if each.name == want.product.name.lower()) for want in WANTS if want.one_request}
+WANTED = {
+    want.product: next(each.name for each in PRODUCTS.values() if each.name == want.product.name.lower())
+    for want in WANTS
+    if want.one_request
+}
 
 
 @dataclass
