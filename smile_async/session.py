@@ -395,8 +395,13 @@ class SmileSession:
         """
         self.host.check()
         if isinstance(verdict, bytes) and self.api != "v1":
+            del verdict
             raise UnreadableReply("a webhook is signed in its headers: let a CallbackReceiver take it")
-        claim = self.confirmer.judge(verdict) if isinstance(verdict, bytes) else verdict
+        try:
+            claim = self.confirmer.judge(verdict) if isinstance(verdict, bytes) else verdict
+        finally:
+            # No frame of a traceback keeps a callback's body.
+            del verdict
         if not isinstance(claim, Verdict):
             raise UnreadableReply(f"got {type(claim).__name__}: give a Verdict, or the callback's body as bytes")
         if not claim.confirmed:

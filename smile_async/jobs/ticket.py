@@ -168,13 +168,16 @@ def checked_ticket(given: object) -> Ticket:
         raise InvalidJob("not a ticket: user_id, job_id and smile_job_id are texts, job_type is a number") from None
 
 
+_KNOWN: Mapping[int, JobType] = {int(kind): kind for kind in JobType}
+
+
 def job_type(value: object) -> int:
     """*value* (an int, or a text such as "2": Smile ID sends both) as a JobType, or as an int if it is a new one."""
     number: Any = int(value) if isinstance(value, str) else value
     why = job_type_flaw(number)
     if why:
         raise InvalidJob(f"job_type {why}")
-    return JobType(number) if number in JobType.__members__.values() else number
+    return _KNOWN.get(number, number)
 
 
 def job_type_flaw(value: object) -> str:

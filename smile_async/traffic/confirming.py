@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from smile_async.errors import ForgedReply, Unavailable, UnreadableReply
+from smile_async.errors import ForgedReply, SmileError, Unavailable, UnreadableReply
 from smile_async.jobs.ticket import id_flaw
 from smile_async.jobs.verdict import Verdict
 from smile_async.protocol.callback_urls import address_in, fits
@@ -55,7 +55,16 @@ class Confirmer:
 
         Raises ForgedReply (our own signature included) or UnreadableReply.
         """
-        claim = self._driver.dialect.judge(body, headers)
+        try:
+            claim = self._driver.dialect.judge(body, headers)
+        except SmileError as error:
+            failure: SmileError | None = error.with_traceback(None)
+        else:
+            failure = None
+        # It may hold links and personal data: no frame of a traceback keeps it.
+        del body
+        if failure is not None:
+            raise failure
         if isinstance(claim, Verdict):
             # What is not signed is an attacker's to choose: no log line and no memory takes texts of any length.
             ids = (claim.ticket.user_id, claim.ticket.job_id, claim.ticket.smile_job_id or "-", claim.code)

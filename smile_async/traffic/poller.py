@@ -84,6 +84,12 @@ class Poller:
         """
         self._driver.dialect.check_ticket(ticket)
         ticket = self._driver.known(ticket)
+        listener.ticket, listener.history, listener.image_links = ticket, history, image_links
+        alone = known is not None and known.final and _key(ticket) not in self._watches
+        if alone and not falls_short(known, listener) and listener.told(known):
+            # The reply to a request said it: nothing is waited for.
+            self._given_up.pop(_key(ticket), None)
+            return
         now = self._clock.monotonic()
         watch = self._watches.setdefault(_key(ticket), Watch(ticket, now))
         first = not watch.listeners
@@ -94,7 +100,6 @@ class Poller:
         else:
             watch.join(ticket)
         watch.upload = upload or watch.upload
-        listener.ticket, listener.history, listener.image_links = ticket, history, image_links
         if known is not None:
             watch.advance(known)
         wanting = watch.verdict is not None and falls_short(watch.verdict, listener)

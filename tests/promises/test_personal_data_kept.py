@@ -216,7 +216,7 @@ async def test_nothing_of_a_batch_is_left_by_a_command(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    """batch run, status, resume and report: output, logs, ledger, its -wal and -shm, JSONL, CSV and page show nobody."""
+    """Run, status, resume and report: output, logs, ledger with -wal and -shm, JSONL, CSV and page show nobody."""
     canary.secrets += [*ROWS, RECORD]
     telling.sandbox.mend()
     for leg in ("upload", "job_status") if end == "refused" else ("request", "job_status"):

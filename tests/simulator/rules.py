@@ -37,8 +37,8 @@ AFTERMATH = 330.0
 API_PATIENCE, STORAGE_PATIENCE = 61.0, 241.0
 #: What says that somebody has waited, not that anything failed.
 _WAITED = ("did not get its turn", "no time left")
-#: Bytes that a pending job may take, with one who waits for it; each further one takes some more.
-MOST = 3_000
+#: Bytes that a pending job may take, with one who waits for it; each further one takes some more; and those of a record.
+MOST, RECORD = 3_000, 12_000
 #: Seconds of patience that may be left when a request is sent once more as the last thing that can be done.
 LAST = INSISTED_GAPS[-1] + 1.0
 #: What a pending job consists of, beside what is said of it; a session, a caller or a callback is not its own.
@@ -159,7 +159,11 @@ class Rules(logging.Handler):
         record, after = self._sandbox.jobs.get(errand.job_id), self._sandbox.settings.recorded_after
         late = record is not None and BEGAN + self._loop.now < record.created_at + after + 1.0
         found: tuple[type[SmileError], ...] = (SubmissionUnknown,) if unknown or not errand.sole else ()
-        return found + ((JobNotFound,) if unknown or (late and errand.submitted_in != place.life) else ())
+        return found + (
+            (JobNotFound,)
+            if unknown or (late and (errand.want.never_again or errand.submitted_in != place.life))
+            else ()
+        )
 
     # What leaves.
 
@@ -182,7 +186,9 @@ class Rules(logging.Handler):
             # Those of a provisional verdict are one mapping for all jobs.
             shared = set() if verdict is None or verdict.final else {id(verdict.actions)}
             taken = _bytes_of(watch, shared)
-            if taken > MOST * max(1, len(watch.listeners)):
+            # A provisional word about a person brings what an authority has said already.
+            more = RECORD if verdict is not None and verdict.record else 0
+            if taken > MOST * max(1, len(watch.listeners)) + more:
                 self.broke(f"the pending job {watch.ticket.job_id[:8]} at {who} takes {taken} bytes")
 
     # What is on record.

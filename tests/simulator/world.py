@@ -27,7 +27,6 @@ from simulator.wants import WANTS, Person, drawn_want
 from simulator.weather import Weather
 from simulator.wire import Network
 
-from smile_async.jobs.product import Product
 from smile_async.log import log
 from smile_async.sandbox import Sandbox
 from smile_async.sandbox.products import PRODUCTS
@@ -45,11 +44,7 @@ RECORDED = (0.0, 0.0, 0.0, 20.0, 40.0)
 #: Whose results were there before, and who comes with another's job_id.
 STRANGER, IMPOSTOR = Person(98), Person(99)
 #: What the sandbox calls the products of one request.
-WANTED = {
-    want.product: next(each.name for each in PRODUCTS.values() if each.name == want.product.name.lower())
-    for want in WANTS
-    if want.one_request
-}
+WANTED = {want.product: want.product.name.lower() for want in WANTS}
 
 
 @dataclass

@@ -392,21 +392,25 @@ async def test_a_wrong_clock_disowns_no_result_after_a_restart(
                 assert (await session.verify(ONE_REQUEST["aml_check"](job_id=job.job_id))).approved
             await smile_clock.sleep(30.0)
         sandbox.settings.without_status = ("aml_check",)
-        async with Ledger(place, clock=clock) as ledger:
-            async with SmileSession(**{**smile_settings, "clock": clock, "ledger": ledger}) as session:
-                await learns_the_time(session)
-                sandbox.fault("request", cut=True, effect=True)
-                with pytest.raises(SubmissionUnknown):
-                    await session.verify(job)
+        async with (
+            Ledger(place, clock=clock) as ledger,
+            SmileSession(**{**smile_settings, "clock": clock, "ledger": ledger}) as session,
+        ):
+            await learns_the_time(session)
+            sandbox.fault("request", cut=True, effect=True)
+            with pytest.raises(SubmissionUnknown):
+                await session.verify(job)
         sandbox.settings.without_status = ()
         await smile_clock.sleep(600.0)
-        async with Ledger(place, clock=clock) as ledger:
-            async with SmileSession(**{**smile_settings, "clock": clock, "ledger": ledger}) as session:
-                if old:
-                    with pytest.raises(JobExists):
-                        await session.verify(job)
-                else:
-                    assert (await session.verify(job)).approved
+        async with (
+            Ledger(place, clock=clock) as ledger,
+            SmileSession(**{**smile_settings, "clock": clock, "ledger": ledger}) as session,
+        ):
+            if old:
+                with pytest.raises(JobExists):
+                    await session.verify(job)
+            else:
+                assert (await session.verify(job)).approved
         assert sandbox.count(job.job_id) == 1
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from smile_async.errors import ForgedReply, StaleReply, UnreadableReply
-from smile_async.jobs.codes import Decision, meaning_of
+from smile_async.jobs.codes import CodeMeaning, Decision, meaning_of
 from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, Ticket, known_job_type
 from smile_async.jobs.verdict import JobStatus, Source, Verdict
 from smile_async.protocol.bodies import holds_too_much
@@ -80,7 +80,7 @@ def judge_reply(found: Mapping[str, Any], ticket: Ticket, signer: Signer, now: f
 
 def rejudged(verdict: Verdict, ticket: Ticket) -> Verdict:
     """*verdict*, which came for a job of a type that was not said, as one of *ticket*'s product."""
-    decision, final = _decided(verdict.code, ticket, complete=True)
+    decision, final = _decided(meaning_of(verdict.code, ticket.about), complete=True)
     number = ticket.smile_job_id or verdict.ticket.smile_job_id
     return replace(verdict, ticket=replace(ticket, smile_job_id=number), decision=decision, final=final)
 
@@ -170,7 +170,7 @@ def _verdict(
     if result.code is None:
         return None
     meaning = meaning_of(result.code, ticket.about)
-    decision, final = _decided(result.code, ticket, complete=complete)
+    decision, final = _decided(meaning, complete=complete)
     return Verdict(
         decision=decision,
         final=final,
@@ -189,8 +189,7 @@ def _verdict(
     )
 
 
-def _decided(code: str, ticket: Ticket, *, complete: bool) -> tuple[Decision, bool]:
-    meaning = meaning_of(code, ticket.about)
+def _decided(meaning: CodeMeaning | None, *, complete: bool) -> tuple[Decision, bool]:
     decision, final = (meaning.decision, meaning.final) if meaning else (Decision.UNKNOWN, None)
     # A code whose finality no source tells ends with the job, but nothing makes a provisional word the last one.
     return decision, (complete and decision is not Decision.PROVISIONAL) if final is None else final

@@ -29,7 +29,7 @@ def _present(value: Any, deeper: int) -> Any:
     """*value* without what is absent in it."""
     if not deeper:
         return value
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {name: _present(item, deeper - 1) for name, item in value.items() if not _is_absent(item)}
     if isinstance(value, list):
         return [_present(item, deeper - 1) for item in value if not _is_absent(item)]
