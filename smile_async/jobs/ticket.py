@@ -177,7 +177,8 @@ def job_type(value: object) -> int:
     why = job_type_flaw(number)
     if why:
         raise InvalidJob(f"job_type {why}")
-    return _KNOWN.get(number, number)
+    known: int = _KNOWN.get(number, number)
+    return known
 
 
 def job_type_flaw(value: object) -> str:

@@ -85,10 +85,10 @@ class Poller:
         self._driver.dialect.check_ticket(ticket)
         ticket = self._driver.known(ticket)
         listener.ticket, listener.history, listener.image_links = ticket, history, image_links
-        alone = known is not None and known.final and _key(ticket) not in self._watches
-        if alone and not falls_short(known, listener) and listener.told(known):
+        if known is not None and known.final and not falls_short(known, listener) and _key(ticket) not in self._watches:
             # The reply to a request said it: nothing is waited for.
             self._given_up.pop(_key(ticket), None)
+            listener.told(known)
             return
         now = self._clock.monotonic()
         watch = self._watches.setdefault(_key(ticket), Watch(ticket, now))

@@ -37,7 +37,7 @@ AFTERMATH = 330.0
 API_PATIENCE, STORAGE_PATIENCE = 61.0, 241.0
 #: What says that somebody has waited, not that anything failed.
 _WAITED = ("did not get its turn", "no time left")
-#: Bytes that a pending job may take, with one who waits for it; each further one takes some more; and those of a record.
+#: Bytes that a pending job may take, with one who waits for it; each further one takes some more. And of a record.
 MOST, RECORD = 3_000, 12_000
 #: Seconds of patience that may be left when a request is sent once more as the last thing that can be done.
 LAST = INSISTED_GAPS[-1] + 1.0

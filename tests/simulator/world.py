@@ -244,7 +244,7 @@ class World:
                 elif record is None or errand.end != record.code:
                     self.rules.broke(f"job {errand.job_id[:8]} at {place.name} ended with {errand.end}")
         for record in self.sandbox.jobs.values():
-            # Who has forgotten that he has sent it, and asks where a job_id is good for any number of lookups, sends it.
+            # Who has forgotten that he sent it sends it again, and a job_id may be good for any number of lookups.
             wanted = [errand for place in self.places for errand in place.errands if errand.job_id == record.job_id]
             memories = sum(errand.memories for errand in wanted) + (record.created_at == BEGAN)
             late = bool(record.kind.path and self.sandbox.settings.recorded_after)
