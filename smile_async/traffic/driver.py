@@ -58,7 +58,6 @@ class Driver:
         """Attempts beyond the first, so far."""
         return self._retries + self.dialect.repeats
 
-
     async def walk(
         self, submission: Submission, payload: Payload, deadline: float, before_put: BeforePut | None = None
     ) -> Ticket:
