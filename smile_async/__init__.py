@@ -1,6 +1,26 @@
 """Asyncio client for Smile ID: SmartSelfie jobs by the thousand over one shared HTTP/2 pool.
 
-Where things live, from the ground up; a file imports from its own storey and from those above it in this list:
+`SmileSession`, `Job` and `Verdict` are what most programs need. The README begins with a sample that runs offline. Each
+guide is the docstring of a package:
+
+| guide | what it is about |
+|---|---|
+| `smile_async.settings` | your account, and which server is meant |
+| `smile_async.doctor` | what is wrong between a machine and its account |
+| `smile_async.callbacks` | a login with a database, callbacks, following reviews |
+| `smile_async.testing` | tests of your code, hours of review included |
+| `smile_async.jobs` | every product, pictures, verdicts |
+| `smile_async.errors` | what each error means, and what to do |
+| `smile_async.traffic` | production: sizes, outages, log lines, spans, metrics |
+| `smile_async.batch`, `smile_async.workers` | a million rows, on one machine or many |
+| `smile_async.sandbox` | the provider on your desk |
+| `smile_async.cli` | the command `smile-async` |
+| `smile_async.webapi` | migrating from the official SDKs |
+| `smile_async.protocol.v3` | Smile ID's new API |
+
+## Where things live
+
+From the ground up; a file imports from its own storey and from those above it in this list:
 
     errors urls limits          what can go wrong, which addresses are fit, how much at once
     log contained               one logger, and what keeps foreign code from costing more than its own call

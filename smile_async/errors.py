@@ -2,7 +2,8 @@
 
 They answer three questions a caller has when money or a login hangs on the answer: whose job was it (`.job`), was
 anything submitted (`.ticket`; None means that no request left), and is it safe and useful to call again with the same
-`Job` (`.retryable`). A rejected face is not an error: it is a `Verdict`. All of it survives a copy and a pickle.
+`Job` (`.retryable`: it can not create a second job, and may succeed). A rejected face is not an error: it is a
+`Verdict`. All of it survives a copy and a pickle.
 
     SmileError
     + BadConfiguration (ValueError)      the session's own settings are wrong
@@ -26,6 +27,55 @@ anything submitted (`.ticket`; None means that no request left), and is it safe 
     | x LeaseLost                        another worker has taken over the job's chunk
     + SessionClosed (RuntimeError)       used before `async with`, or after it
     x WrongLoop (RuntimeError)           used from another event loop than the one it was entered on
+
+## What to do
+
+| error | what to do |
+|---|---|
+| `InvalidJob`, `BadConfiguration` | fix what the message names |
+| `UserNotEnrolled` | register first |
+| `AlreadyEnrolled` | authenticate, or register with `allow_new_enroll=True` |
+| `JobExists` | its verdict belongs to another selfie: take a new job_id (the default is one) |
+| `NotAuthorized` | check key, partner id, environment and URL; the clock is corrected for you |
+| `RateLimited` | our retries are used up: wait `error.retry_after` seconds |
+| `IdNumberBlocked` | nothing: this id number is blocked for days, others go on |
+| `Refused` | `smile-async explain CODE` says what is known of `error.code` |
+| `JobNotFound` | check the ticket and the environment |
+| `StillPending` | `await session.wait(error.ticket)` later |
+| `Unavailable`, `UploadFailed` | if `retryable`, call again with the same `Job`; else `wait` for the ticket |
+| `SubmissionUnknown` | compare `session.status(error.ticket)` with what you sent; a new job may be a second bill |
+| `LedgerFailed` | free the disk, or wait for the process that has the ledger |
+| `LeaseLost` | nothing: the job goes on with another worker |
+| `ForgedReply`, `StaleReply`, `UnreadableReply` | never act on it; set `upload_hosts` if an upload host was refused |
+| `SessionClosed`, `WrongLoop` | use the session inside `async with`, one for each event loop |
+
+A call that retries for you, and gives up in words of your own:
+
+```python
+import asyncio
+from smile_async import Job, SmileSession
+from smile_async.errors import InvalidJob, SmileError, StillPending, UserNotEnrolled
+
+async def log_in(session, user_id, selfie):
+    job = Job.authenticate(user_id, selfie)
+    for _ in range(3):
+        try:
+            return (await session.verify(job)).decision
+        except (InvalidJob, UserNotEnrolled) as error:
+            return f"no: {error}"
+        except StillPending as error:
+            return f"later: {error.ticket.to_json()}"
+        except SmileError as error:
+            if not error.retryable:
+                raise
+    return "smile id is away"
+
+async def main():
+    async with SmileSession.from_env() as session:
+        print(await log_in(session, "ada", "selfie.jpg"))
+
+asyncio.run(main())
+```
 """
 
 from typing import TYPE_CHECKING, Any

@@ -3,6 +3,7 @@
 By default everything runs inside your event loop, without sockets and in virtual time; `pytest --smile-sockets` runs
 the same tests over real HTTP/2 and in real time. The sandbox fails a test that does not say what its jobs come to: an
 approval nobody asked for would prove nothing. Works with pytest-asyncio, strict or auto, and with anyio's plugin.
+`smile_async.testing` shows how to test a login with a database by them.
 
 All imports are inside the fixtures, so that a run that uses none of them waits for no HTTP client and no server.
 """

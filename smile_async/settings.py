@@ -1,8 +1,50 @@
 """Which account a session is of, and at which server: where what the call says meets what the variables say.
 
 Half an account must not move to another server, and an approval of a sandbox must not pass for one of production: what
-the call says counts, and where a variable would contradict it silently, it is refused or left alone as the README's
-table says. All of it is checked before anything is opened. Keys go in as text and are never seen again.
+the call says counts, and where a variable would contradict it silently, it is refused or left alone as the table below
+says. All of it is checked before anything is opened. Keys go in as text and are never seen again.
+
+## Your account
+
+`SmileSession.from_env()` and the command `smile-async` read these variables. Keys of Smile ID's sandbox and of
+production differ.
+
+| variable | meaning |
+|---|---|
+| `SMILE_PARTNER_ID` | as the portal shows it, leading zeros included |
+| `SMILE_API_KEY` | from the portal |
+| `SMILE_ENVIRONMENT` | `sandbox` (the default) or `production` |
+| `SMILE_CALLBACK_URL` | where Smile ID posts results: https, or loopback |
+| `SMILE_INSECURE_CALLBACKS` | `1`: callback URLs may be http, outside of production |
+| `SMILE_UPLOAD_HOSTS` | hosts that upload URLs may name, default `*.amazonaws.com`: pin the one of your account |
+| `SMILE_API` | `v1` (the default) or `v3`: see `smile_async.protocol.v3` |
+| `SMILE_BASE_URL` | another server, such as `smile-async sandbox`; ends in `/v1`, or in `/v3` for V3 |
+| `SMILE_CA_FILE` | PEM file of the CAs to trust instead of the system's |
+| `SMILE_HTTP` | the HTTP engine: `httpx` (the default), `httpx2` or `pyreqwest` |
+
+## Which server is meant
+
+Arguments of `SmileSession.from_env`, and options of the command line, win over variables. But partner id and key belong
+to one server. So:
+
+| you say | the variables say | what happens |
+|---|---|---|
+| nothing | `SMILE_BASE_URL`, or no more than `SMILE_ENVIRONMENT` | that server; without either, Smile ID's sandbox |
+| nothing | `SMILE_BASE_URL` with `SMILE_ENVIRONMENT=production` | refused: unset one of them |
+| nothing | production's URL with `SMILE_ENVIRONMENT=sandbox` | refused: unset one of them |
+| `environment=` | id and key, with `SMILE_BASE_URL` or another environment | refused: the key would move |
+| `environment=`, `partner_id=` and `api_key=` | anything | that environment; see below |
+| `base_url=` | anything | that server; see below |
+| `environment="production"` and `base_url=` | anything | refused |
+| `environment="sandbox"` and production's URL | anything | refused |
+
+With an environment and a whole account in the call, `SMILE_BASE_URL`, `SMILE_CA_FILE` and the callback variables count
+for nothing. With `base_url=`, `SMILE_ENVIRONMENT` counts for nothing, nor does `SMILE_CA_FILE`, unless `SMILE_BASE_URL`
+names the same host. `SMILE_UPLOAD_HOSTS` always counts, because it only restricts. The options `--environment` and
+`--base-url` follow the same rules.
+
+`repr(session)`, `session.server` and the first line that a command writes to standard error say which server is meant:
+`production (api.smileidentity.com)`, or host and port of another.
 """
 
 import os
@@ -209,7 +251,7 @@ def _hosts(given: str | Sequence[str] | None) -> tuple[str, ...]:
 
 
 def environment_settings(environ: Mapping[str, str], told: Options, *, whole: bool = True) -> Options:
-    """The session's arguments from what it is *told* and the `SMILE_*` variables, by the README's table.
+    """The session's arguments from what it is *told* and the `SMILE_*` variables, by the table above.
 
     Raises BadConfiguration where they contradict each other, or (*whole*) partner id or key is missing.
     """

@@ -1,24 +1,119 @@
-"""What Smile ID would have said: properly signed replies and callbacks, for your own tests.
+"""Tests of your own code without a network: fixtures for pytest, and properly signed replies to build others from.
+
+`pip install '.[testing]'` brings both. Take the first that fits:
+
+| you want | take |
+|---|---|
+| hours of review in milliseconds, callbacks, a whole login | the fixtures |
+| one reply, as your HTTP mock serves it | the builders of this module |
+| a server for a program in another language, or another process | `smile_async.sandbox` |
+
+## A login, hours of review included
+
+The fixtures of `smile_async.pytest_plugin` work with pytest-asyncio and with anyio's plugin. This is a whole test file
+for the login with a database of `smile_async.callbacks`, and needs fastapi and aiosqlite as that does. The two hours of
+its review take a few milliseconds:
+
+```python
+# test_login.py
+import httpx
+import pytest
+from login import make_app
+from smile_async import Job
+from smile_async.testing import SELFIE
+
+URL = "https://you.example"
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("code", "approved"), [("1220", True), ("1221", False)])
+async def test_a_person_decides(smile_sandbox, smile_session, smile_clock, tmp_path, code, approved):
+    smile_sandbox.enroll("ada")
+    smile_sandbox.script("ada", code="0822", after=3, then=[(7200, code)])
+    you = httpx.ASGITransport(make_app(smile_session, URL, tmp_path / "logins.db"))
+    async with smile_sandbox.sending_callbacks(you), httpx.AsyncClient(transport=you, base_url=URL) as browser:
+        reply = await browser.post("/logins/ada", content=SELFIE)
+        assert reply.status_code == 202
+        login = f"/logins/{reply.json()['login']}"
+        assert (await browser.get(login)).json() == {"approved": None}
+        await smile_clock.sleep(7200)
+        assert (await browser.get(login)).json() == {"approved": approved}
+
+@pytest.mark.asyncio
+async def test_a_forged_approval_is_not_believed(smile_sandbox, smile_session, smile_callback):
+    smile_sandbox.enroll("ada")
+    smile_sandbox.script("ada", code="0821")
+    ticket = await smile_session.submit(Job.authenticate("ada", SELFIE))
+    forged = smile_callback(user_id="ada", job_id=ticket.job_id, code="0820")
+    verdict = await smile_session.deliver(forged)
+    assert verdict.decision == "rejected"
+```
+
+- `smile_sandbox` wants to be told what each job comes to, by `script` or a `sandbox_result`. An approval nobody asked
+  for would prove nothing: a job without is refused, and fails the test.
+- `smile_session` is an open session on it. `smile_settings` are its arguments, for code that makes its own.
+- `smile_api` says "v1"; a module or class that overrides it to say "v3" has its sessions speak V3.
+- `smile_callback(user_id=..., job_id=..., code=...)` builds signed callbacks.
+- `smile_clock` jumps ahead when nobody has anything to do but wait: neither the event loop nor a thread, and open
+  sockets have been silent for ten real milliseconds. So databases need nothing. A hang says who waits, and for what.
+  `asyncio.timeout` counts real time: use `patience`.
+- `pytest --smile-sockets` runs the same tests over real HTTP/2, in real time: two hours take two hours then.
+
+## Without a server: signed replies
 
 The session believes only what your key has signed, so a reply that a test makes up by hand is refused as forged. These
-builders sign. They make plain dictionaries (and, for a callback, the raw body), so they go with respx, with
-`httpx.MockTransport` and with anything else. A whole test, which needs respx and pytest-asyncio:
+builders sign. They make plain dictionaries (and, for a callback, the raw body), so they go with
+[respx](https://lundberg.github.io/respx/), with `httpx.MockTransport` and with anything else:
 
-    import respx
-    from smile_async import Job, Pace, SmileSession
-    from smile_async.testing import API_KEY, BASE_URL, PARTNER_ID, SELFIE, UPLOAD_URL, status_reply, upload_reply
+```python
+# test_may_enter.py
+import pytest
+import respx
+from smile_async import Job, Pace, SmileSession
+from smile_async.testing import API_KEY, BASE_URL, PARTNER_ID, SELFIE, UPLOAD_URL, status_reply, upload_reply
 
-    @respx.mock
-    async def test_ada_gets_in():
-        respx.post(f"{BASE_URL}/upload").respond(json=upload_reply())
-        put = respx.put(UPLOAD_URL).respond(200)
-        respx.post(f"{BASE_URL}/job_status").respond(json=status_reply("ada", "login-1", code="0820"))
-        async with SmileSession(PARTNER_ID, API_KEY, pace=Pace.fixed(0.01)) as session:
-            verdict = await session.verify(Job.authenticate("ada", SELFIE, job_id="login-1"))
-        assert verdict.approved
-        assert put.call_count == 1
+async def may_enter(session, user_id, selfie, login):  # your code
+    verdict = await session.verify(Job.authenticate(user_id, selfie, job_id=login))
+    return verdict.approved
 
-For tests with real sockets, and with a server that checks what you send, take `smile_async.sandbox`.
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("code", "enters"), [("0820", True), ("0821", False), ("0822", False)])
+@respx.mock
+async def test_only_the_approved_enter(code, enters):
+    respx.post(f"{BASE_URL}/upload").respond(json=upload_reply())
+    respx.put(UPLOAD_URL).respond(200)
+    respx.post(f"{BASE_URL}/job_status").respond(json=status_reply("ada", "login-1", code=code))
+    async with SmileSession(PARTNER_ID, API_KEY, pace=Pace.fixed(first=0.01)) as session:
+        assert await may_enter(session, "ada", SELFIE, "login-1") is enters
+```
+
+## With sockets
+
+`Sandbox.serve()` is the sandbox of the README's first sample: real TLS, real uploads, and a server that checks what you
+send. Tell it what should happen, and look at what did:
+
+```python
+import asyncio
+from smile_async import Job, Pace, SmileSession
+from smile_async.errors import Unavailable
+from smile_async.sandbox import Sandbox
+from smile_async.testing import SELFIE
+
+async def main():
+    quick = Pace.fixed(first=0.1, times=99)  # seconds between two questions, and how many of them
+    async with Sandbox.serve() as smile, SmileSession(**smile.account, pace=quick) as session:
+        smile.sandbox.enroll("ada")
+        smile.sandbox.script("ada", code="0822", after=0.1, then=[(0.5, "1220")])  # a reviewer approves
+        verdict = await session.verify(Job.authenticate("ada", SELFIE, job_id="login-1"), until="final")
+        print(verdict.decision, verdict.code, "submitted", smile.sandbox.count("login-1"), "time")
+
+        smile.sandbox.fault("upload", status=500, times=None)
+        try:
+            await session.verify(Job.authenticate("ada", SELFIE))
+        except Unavailable as error:
+            print("no job was made:", error)
+
+asyncio.run(main())
+```
 """
 
 import base64

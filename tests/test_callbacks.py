@@ -18,8 +18,8 @@ import pytest
 from callback_support import FIXED, SELDOM, URL, Desk, Tapped, post
 from street import session_of
 
-from smile_async import CallbackReceiver, Decision, Job, SmileSession, Verdict, callbacks, verify_callback
-from smile_async.callbacks import PRODUCTION_ADDRESSES
+from smile_async import CallbackReceiver, Decision, Job, SmileSession, Verdict, verify_callback
+from smile_async.callbacks import PRODUCTION_ADDRESSES, receiver
 from smile_async.errors import BadConfiguration, ForgedReply, SmileError, StaleReply, UnreadableReply
 from smile_async.sandbox import RunningSandbox, Sandbox
 from smile_async.testing import SELFIE, callback_body
@@ -233,8 +233,8 @@ async def test_a_body_of_two_megabytes_is_read_and_not_a_byte_more(desk: Desk, b
 
 async def test_a_sender_that_dawdles_is_let_go(desk: Desk, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sender that never ends its body is answered 408 after BODY_SECONDS, and its place is free again."""
-    monkeypatch.setattr(callbacks, "BODY_SECONDS", 0.01)
-    monkeypatch.setattr(callbacks, "AT_ONCE", 1)
+    monkeypatch.setattr(receiver, "BODY_SECONDS", 0.01)
+    monkeypatch.setattr(receiver, "AT_ONCE", 1)
     await desk.submit()
     assert await post(desk.receiver, b"{", b" ", ends=False) == (408, "too slow")
     assert await post(desk.receiver, build()) == TAKEN
@@ -261,8 +261,8 @@ async def test_too_many_at_once_are_told_to_come_back(
     desk: Desk, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond AT_ONCE bodies under way the answer is 503, so that memory stays bounded."""
-    monkeypatch.setattr(callbacks, "BODY_SECONDS", 0.02)
-    monkeypatch.setattr(callbacks, "AT_ONCE", 2)
+    monkeypatch.setattr(receiver, "BODY_SECONDS", 0.02)
+    monkeypatch.setattr(receiver, "AT_ONCE", 2)
     slow = [partial(post, desk.receiver, b"{", ends=False) for _ in range(2)]
     first, second, third = await asyncio.gather(*(call() for call in slow), post(desk.receiver, build()))
     assert (first, second, third) == ((408, "too slow"), (408, "too slow"), (503, "busy"))
@@ -765,12 +765,12 @@ async def test_two_processes_both_hear_and_the_waiter_in_a_third_is_served(runni
 
 async def test_memory_is_bounded(desk: Desk, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the latest jobs and the latest callbacks of each are remembered; an older duplicate is confirmed anew."""
-    monkeypatch.setattr(callbacks, "REMEMBERED", 1)
+    monkeypatch.setattr(receiver, "REMEMBERED", 1)
     for job_id in ("j1", "j2"):
         await desk.submit(job_id)
     bodies = [build(job_id=job_id) for job_id in ("j1", "j2")]
     assert [await post(desk.receiver, bodies[number]) for number in (0, 1, 1, 0)] == [TAKEN, TAKEN, KNOWN, TAKEN]
-    monkeypatch.setattr(callbacks, "SEEN", 2)
+    monkeypatch.setattr(receiver, "SEEN", 2)
     bodies = [build(timestamp=desk.clock.time() + 10 + number) for number in range(3)]
     assert [await post(desk.receiver, bodies[number]) for number in (0, 1, 2, 2, 1, 0)] == [TAKEN] * 3 + [
         *(KNOWN, KNOWN, TAKEN)

@@ -216,7 +216,7 @@ LEFT_ALONE = {"ca_file": "/ca.pem", "callback_url": "https://shop.example"}
 def test_which_account(
     told: dict[str, Any], variables: dict[str, str], server: str, kept: dict[str, str] | None
 ) -> None:
-    """The README's table: no approval of a sandbox passes for one of production, and no half of an account moves.
+    """The table in the guide: no approval of a sandbox passes for one of production, and no half of an account moves.
 
     *server* is the base URL that comes out, or (*kept* None) what the refusal says; *kept* are the variables beside it.
     """

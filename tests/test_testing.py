@@ -1,6 +1,5 @@
 """The builders for respx users: what they make is believed by a session, and by nobody with another key."""
 
-import inspect
 import subprocess
 import sys
 import time
@@ -11,7 +10,6 @@ import pytest
 import respx
 
 from smile_async import Decision, Job, Pace, SmileSession, Ticket, verify_callback
-from smile_async import testing as builders
 from smile_async.errors import ForgedReply, StaleReply, StillPending, UserNotEnrolled
 from smile_async.testing import (
     API_KEY,
@@ -38,16 +36,6 @@ def smile(*statuses: dict[str, Any], upload: dict[str, Any] | None = None) -> No
     respx.post(f"{BASE_URL}/upload").respond(400 if upload else 200, json=upload or upload_reply())
     respx.put(UPLOAD_URL).respond(200)
     respx.post(f"{BASE_URL}/job_status").mock(side_effect=lambda _: replies.pop(0) if len(replies) > 1 else replies[0])
-
-
-async def test_docstring_runs() -> None:
-    """The test in the module's docstring passes as it stands there."""
-    paragraphs = inspect.cleandoc(builders.__doc__ or "").split("\n\n")
-    start = next(n for n, text in enumerate(paragraphs) if text.startswith("    import respx"))
-    code = inspect.cleandoc("\n\n".join(paragraphs[start : start + 2]))
-    names: dict[str, Any] = {}
-    exec(compile(code, "docstring", "exec"), names)
-    await names["test_ada_gets_in"]()
 
 
 @respx.mock

@@ -1,8 +1,70 @@
 """The command `smile-async`: the library from a shell, for people and, with --json, for machines.
 
-Exit codes: 0 approved (or done), 1 rejected and nothing else, 2 provisional or pending, 3 error, whatever was not
-foreseen too, 4 bad input, 5 finished, but for a person to look at. The package may be installed without the extra
-`cli`, so this file imports nothing that needs it until it is called.
+The package may be installed without the extra `cli`, so this file imports nothing that needs it until it is called.
+
+## Your own photo, from a second shell
+
+```console
+$ smile-async sandbox | tee sandbox.env
+```
+
+It prints four `export` lines once it listens, and serves until Ctrl-C. In a second shell, in the same directory, with
+any selfie as `me.jpg`:
+
+```console
+$ . ./sandbox.env
+$ smile-async verify me.jpg --user-id me --register
+approved  0840 Enroll User - Machine Judgement  (final)
+…
+$ smile-async verify me.jpg --user-id me
+approved  0820 Authenticate User Machine Judgement  (final)
+…
+$ smile-async verify me.jpg --user-id me --param sandbox_result=1 || echo "exit code $?"
+rejected  0821 Failed Authentication - Images Did Not Match - Machine Judgement  (final)
+…
+exit code 1
+```
+
+The sandbox looks at no face: it approves every readable picture unless it is told otherwise, as in the last command.
+Its base URL without `/v1` is a web page: your jobs with their pictures, and buttons to approve or reject as the human
+reviewer would. Your browser warns about its certificate, and is right to: the sandbox has signed it with a CA of its
+own, which no browser knows. At this address, go on ("Advanced", "Proceed"). Clients need no such thing: `SMILE_CA_FILE`
+is that CA. `--api v3` prints V3's URL, and `SMILE_API`. `smile_async.sandbox` is the whole guide.
+
+## The commands
+
+| command | what it does |
+|---|---|
+| `demo` | 200 people registered and authenticated against a sandbox in a second process |
+| `doctor` | says what is wrong between this machine and the account |
+| `sandbox` | serves Smile ID's APIs on your machine |
+| `verify`, `submit` | one job; the one waits for its verdict, the other prints its ticket |
+| `wait`, `status` | the verdict of a job submitted before; how far it is |
+| `services` | which ids can be looked up, and what each needs |
+| `explain` | what a result code means, for each job type |
+| `batch`, `worker` | many jobs: see `smile_async.batch` and `smile_async.workers` |
+
+`verify` and `submit` take `--product enhanced_kyc --country NG --id-type NIN_V2`, `--front` and `--back`. An id number
+comes from standard input (`--id-number -`), a file (`@FILE`) or `SMILE_ID_NUMBER`; further fields as a JSON object
+(`--id-info`). Which account is meant, and how `--environment` and `--base-url` go with the variables, says
+`smile_async.settings`.
+
+Every command takes `--json`, and `--verbose` or `--debug` for the library's log. The answer is on standard output,
+everything else on standard error. `smile-async --install-completion` teaches your shell the commands. Where the script
+is not on the PATH, `python -m smile_async` is the same.
+
+## Exit codes
+
+| code | it says |
+|---|---|
+| 0 | approved, or done |
+| 1 | rejected, and nothing else |
+| 2 | provisional or pending |
+| 3 | error, foreseen or not |
+| 4 | bad input |
+| 5 | finished, but for a person to look at |
+
+They hold whatever becomes of the output: a pipe that closes, a terminal that knows no `é` (it is escaped).
 """
 
 import sys

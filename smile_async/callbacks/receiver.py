@@ -1,7 +1,5 @@
-"""What Smile ID posts to you: check it, confirm it, hand it on.
+"""Check what Smile ID posts, confirm it, hand it on.
 
-The v1 signature covers a timestamp and the partner id, neither the body nor the direction (wire.md §2.1): whoever
-saw one signed message, even one of our own requests, can sign any verdict for five minutes. So a callback is a hint.
 Its signature is checked first, because that is cheap; then `/job_status` is asked, and what is delivered is the answer.
 """
 
