@@ -5,7 +5,7 @@ STAMP := .venv/.ready
 # A test run starts a hundred processes: what one has compiled, the others need not.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help venv demo test coverage test-lowest bench lint types format soak wheel clean
+.PHONY: help venv demo test coverage test-lowest bench lint types format soak docs dist clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -93,16 +93,20 @@ soak: venv  ## an hour: mixed faults, 10,000 cancels, 100,000 fuzzed replies, 20
 	$(BIN)/python tests/soak_gateways.py
 	PYTHONPATH=tests $(BIN)/python -m simulator --seeds 2000 --processes 2 --postgres 200 --week 100000
 
-wheel: venv  ## build the wheel, and import every documented name from it in empty environments
-	rm -rf dist .venv-wheel
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
-	$(PYTHON) -m venv .venv-wheel
-	.venv-wheel/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
-	cd dist && ../.venv-wheel/bin/python ../tests/public_names.py
-	.venv-wheel/bin/python -m pip install --quiet --disable-pip-version-check "$$(ls dist/*.whl)[workers,testing]"
-	cd dist && ../.venv-wheel/bin/python ../tests/public_names.py smile_async.sandbox smile_async.ledger \
-		smile_async.batch smile_async.workers smile_async.pytest_plugin
-	rm -rf .venv-wheel
+docs: venv  ## the README and all guides as a site in site/, made without a network; a dead link or a warning fails
+	$(BIN)/python docs/build_site.py site
+
+# In a venv of their own: other packages can swap what the library runs on.
+.venv-dist/.ready:
+	$(PYTHON) -m venv .venv-dist
+	.venv-dist/bin/python -m pip install --quiet --disable-pip-version-check 'build>=1.2' 'twine>=6.1'
+	touch $@
+
+dist: venv .venv-dist/.ready  ## sdist and wheel in dist/, checked, and tried in empty environments: bare, and each extra alone
+	rm -rf dist
+	.venv-dist/bin/python -m build --outdir dist . > .venv-dist/build.log 2>&1 || { cat .venv-dist/build.log; exit 1; }
+	.venv-dist/bin/python -m twine check --strict dist/*
+	$(BIN)/python tests/try_dist.py dist
 
 clean:  ## forget everything that was made here
-	rm -rf .venv .node-sdk .venv-sdk .venv-v3-sdk .venv-wheel .venv-uv .venv-lowest dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .node-sdk .venv-sdk .venv-v3-sdk .venv-dist .venv-uv .venv-lowest dist site .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis

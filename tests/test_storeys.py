@@ -223,7 +223,7 @@ def later():
 
 
 def test_every_documented_name_is_there() -> None:
-    """The import paths of the contract hold; `make wheel` asks the same of the built wheel in an empty environment."""
+    """The import paths of the contract hold; `make dist` asks the same of the wheel, in empty environments."""
     wanted = public_names.CORE | public_names.EXTRAS
     assert [name for module, names in wanted.items() for name in public_names.missing(module, names)] == []
 
