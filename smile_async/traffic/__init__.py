@@ -24,7 +24,7 @@ all that is below: timing, jobs, protocol, settings, transport and ledger. It do
 | `Limits.requests` | 240 | API requests in flight |
 | `Limits.pending` | 100,000 | jobs of streams that wait; each takes under 3 kB |
 | `Limits.jobs_per_second` | None | new jobs |
-| `Pace.person`, `Pace.price` | 4, 0.5 | polls that a second less of waiting is worth: to a person (`verify`, `wait`), to a stream |
+| `Pace.person`, `Pace.price` | 4, 0.5 | what a second less of waiting is worth in polls: to a person, to a stream |
 | `Limits.eager_polls` | 200 | polls a second from which nobody is asked about more eagerly than a stream's jobs |
 | `patience=` of each call | 120 s | how long you wait; it never cancels a job |
 
