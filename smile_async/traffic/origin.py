@@ -3,7 +3,7 @@
 Whether anybody is home there is known here alone: by the requests of all jobs together.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -38,13 +38,15 @@ class Parked(Fault):
 class Errand:
     """What a request is about, in words too; until when (monotonic seconds) it may wait for its turn.
 
-    *hold*: seconds that it may at most where the server is closed, because pictures wait with it.
+    *hold*: seconds that it may at most where the server is closed, because pictures wait with it. *company*: who else
+    has to do with its answer.
     """
 
     asker: Asker
     about: str
     deadline: float
     hold: float = float("inf")
+    company: Sequence[Asker] = ()
 
 
 class Origin:
@@ -112,7 +114,8 @@ class Origin:
             note = partial(self._unheard, told, left_at)
             raise self._fault_of(told, errand.about) from None
         finally:
-            note(asker, self._clock.monotonic())
+            for each in (asker, *errand.company):
+                note(each, self._clock.monotonic())
             self.limiter.leave(well=well)
 
     def _late(self, asker: Asker, about: str, deadline: float = 0.0) -> Fault:

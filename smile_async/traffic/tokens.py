@@ -4,7 +4,7 @@ One attempt serves all who wait for it; whether there is another is the business
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
 
 from smile_async.errors import SessionClosed, SmileError, Unavailable
@@ -19,19 +19,21 @@ __all__ = ["Tokens"]
 class _Flight:
     """One attempt to fetch a token; `ended` is set when there is a token, or what went wrong."""
 
-    __slots__ = ("ended", "fault", "token")
+    __slots__ = ("company", "ended", "fault", "token")
 
     def __init__(self) -> None:
+        #: Who waits for it besides him who began it: if it fails, it has failed them all.
+        self.company: list[Asker] = []
         self.ended = asyncio.Event()
         self.token: Token | None = None
         self.fault = Fault(SessionClosed("the session was closed before a token came"), Sent.UNSENT)
 
 
 class Tokens:
-    """Those of one session; *fetch* makes one attempt for a scope, and may raise Fault."""
+    """Those of one session; *fetch* makes one attempt for a scope, on behalf of one and a company, and may raise Fault."""
 
     def __init__(
-        self, fetch: Callable[[Scope, Asker], Awaitable[Token]], spawn: Callable[..., None], clock: Clock
+        self, fetch: Callable[[Scope, Asker, Sequence[Asker]], Awaitable[Token]], spawn: Callable[..., None], clock: Clock
     ) -> None:
         self._fetch = fetch
         self._spawn = spawn
@@ -48,9 +50,16 @@ class Tokens:
         held = self._cache.usable(scope, now)
         if held is not None and now < held.early:
             return held
-        flight = self._flights.get(scope) or self._begun(scope, asker)
+        flight = self._flights.get(scope)
         if held is not None:
+            if flight is None:
+                held.put_off(now)
+                self._begun(scope, asker)
             return held
+        if flight is None:
+            flight = self._begun(scope, asker)
+        else:
+            flight.company.append(asker)
         if not await self._clock.wait(flight.ended, deadline - now):
             late = Unavailable("a token did not come in time")
             raise Fault(late, Sent.UNSENT, transient=True, throttled=True)
@@ -78,7 +87,7 @@ class Tokens:
 
     async def _fly(self, flight: _Flight, scope: Scope, asker: Asker) -> None:
         try:
-            flight.token = await self._fetch(scope, asker)
+            flight.token = await self._fetch(scope, asker, flight.company)
         except Fault as fault:
             flight.fault = fault.with_traceback(None)
         else:

@@ -4,7 +4,8 @@ Submissions of up to 4.5 MB go over a pool of HTTP/1.1 connections of their own,
 costs three times as much in Python, and stalls the queries behind it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from smile_async.errors import InvalidJob, SmileError, UnreadableReply
@@ -122,8 +123,9 @@ class V3:
         assert job.product is not None  # noqa: S101 - `check` saw it
         endpoint = ENDPOINTS[job.product]
         per_job = self._settings.tokens == "per_job"
+        hold = self.hold() if payload.pictures else float("inf")
         # Its reply says what time it is, and so comes before what names the time.
-        await self._token(requests.scope_of(endpoint, job.user_id, per_job=per_job), who, deadline)
+        await self._token(requests.scope_of(endpoint, job.user_id, per_job=per_job), who, deadline, hold)
         contents = [picture.content for picture in payload.pictures]
         try:
             call = requests.submission_call(
@@ -135,7 +137,6 @@ class V3:
             raise Fault(error.with_traceback(None), Sent.UNSENT) from None
         finally:
             del contents
-        hold = self.hold() if payload.pictures else float("inf")
         reply = await self._sent(self._uploads, call, Errand(who, call.about, deadline, hold), job)
         return judge_submission(
             *(job, endpoint, (reply.status, reply.headers, reply.body), call.about),
@@ -186,16 +187,34 @@ class V3:
             self._tokens.refused(call.scope, token)
         return reply
 
-    async def _token(self, scope: Scope, who: Asker, deadline: float) -> Token:
+    async def _token(self, scope: Scope, who: Asker, deadline: float, hold: float = float("inf")) -> Token:
+        """A token; in an outage of those, pictures wait for it no longer than *hold*. Raises Fault."""
+        who = who._replace(leg="token")
+        parked = self._api.parked(who)
+        until = deadline if parked is None else min(deadline, self._clock.monotonic() + hold)
         try:
-            return await self._tokens.get(scope, who, deadline)
+            return await self._tokens.get(scope, who, until)
         except Fault as fault:
+            if until < deadline and self._clock.monotonic() >= until:
+                raise Parked(partial(self._token_came, scope, who)) from None
             raise self._api.told_of(fault, who) from None
 
-    async def _fetched(self, scope: Scope, who: Asker) -> Token:
+    async def _token_came(self, scope: Scope, who: Asker, deadline: float) -> None:
+        """Return once a job that waits for its token without its pictures may fetch them again. Raises Fault."""
+        outage = True
+        while outage:
+            outage = False
+            try:
+                await self._token(scope, who, deadline)
+            except Fault as fault:
+                if self._clock.monotonic() >= deadline:
+                    raise
+                outage = fault.outage
+
+    async def _fetched(self, scope: Scope, asker: Asker, company: Sequence[Asker]) -> Token:
         call, asked_at = requests.token_call(scope, self._seed), self._clock.monotonic()
         headers = requests.token_headers(call, self._partner_id, self._key)
-        errand = Errand(who, call.about, asked_at + API_SECONDS)
+        errand = Errand(asker, call.about, asked_at + API_SECONDS, company=company)
         url, body = Secret(self._settings.base_url + call.path), call.body or b""
         reply = await self._api.send(call.method, url, headers, lambda: body, errand)
         self._hear(self._api, reply, call.about)

@@ -42,7 +42,7 @@ class Scope:
 UNBOUND = Scope()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Token:
     """A token; until *early* there is no need for another, and until *ends* it may be sent (seconds, as `read_token`'s
     *asked_at*).
@@ -51,6 +51,10 @@ class Token:
     secret: Secret
     early: float
     ends: float
+
+    def put_off(self, now: float) -> None:
+        """Another is asked for *now*; should none come, that is tried again after a quarter of what time is left."""
+        self.early = now + (self.ends - now) / 4
 
 
 def read_token(body: bytes, asked_at: float) -> Token:
