@@ -16,6 +16,10 @@ from smile_async.timing.clock import Clock
 __all__ = ["Tokens"]
 
 
+#: What makes one attempt.
+Fetch = Callable[[Scope, Asker, Sequence[Asker]], Awaitable[Token]]
+
+
 class _Flight:
     """One attempt to fetch a token; `ended` is set when there is a token, or what went wrong."""
 
@@ -30,11 +34,9 @@ class _Flight:
 
 
 class Tokens:
-    """Those of one session; *fetch* makes one attempt for a scope, on behalf of one and a company, and may raise Fault."""
+    """Those of one session; *fetch* makes one attempt for a scope, for one asker and his company, and may raise Fault."""
 
-    def __init__(
-        self, fetch: Callable[[Scope, Asker, Sequence[Asker]], Awaitable[Token]], spawn: Callable[..., None], clock: Clock
-    ) -> None:
+    def __init__(self, fetch: Fetch, spawn: Callable[..., None], clock: Clock) -> None:
         self._fetch = fetch
         self._spawn = spawn
         self._clock = clock

@@ -114,3 +114,16 @@ def test_tokens_of_many_users_are_bounded() -> None:
         cache.keep(Scope("p", str(number)), token())
         assert cache.usable(Scope("p", "0"), 0.0) is not None
     assert cache.usable(Scope("p", "1"), 0.0) is None
+
+
+def test_a_replacement_that_does_not_come_is_asked_for_ever_more_seldom() -> None:
+    """From its early hour to its end a token that can not be replaced causes a handful of attempts, none at its end."""
+    only, tried = token(900.0), []
+    now = only.early
+    while now < only.ends and len(tried) < 50:
+        if now >= only.early:
+            tried.append(now)
+            only.put_off(now)
+        now += 1.0
+    assert 5 <= len(tried) <= 20
+    assert tried[1] - tried[0] == pytest.approx((only.ends - tried[0]) / 4, abs=1.0)

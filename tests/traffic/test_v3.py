@@ -7,13 +7,14 @@ from typing import Any
 import httpx
 import pytest
 from starlette.requests import Request
-from street import ENGINES, Pictures, until
-from v3_client_support import CONSENT, ME, NIN, Street, jobs_of, made_of, v3_session
+from street import ENGINES, Pictures
+from v3_client_support import ME, Street, jobs_of, made_of, v3_session
 
 from smile_async import Job, Limits
 from smile_async.errors import Unavailable
 from smile_async.sandbox import RunningSandbox
 from smile_async.sandbox.v3 import calls
+
 
 @pytest.fixture
 def versions(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
@@ -82,7 +83,7 @@ async def test_pictures_are_put_aside_while_no_token_comes(pictures: Pictures) -
         reads[args[0].job_id] += 1
         return work(*args)
 
-    faces = {"liveness": pictures.liveness[:6], "person": ME}
+    faces: dict[str, Any] = {"liveness": pictures.liveness[:6], "person": ME}
     jobs = [Job.register(f"u{n}", pictures.selfie, job_id=f"j{n}", **faces) for n in range(30)]
     async with street.session(limits=Limits(uploads=8), in_thread=counted) as session:
         verifying = asyncio.gather(*(session.verify(job) for job in jobs))
