@@ -126,7 +126,7 @@ class H2Server:
     async def relay(self, asking: Asking) -> httpx.Response:
         """The app's own answer."""
         request = httpx.Request(
-            "POST",
+            next(value.decode() for name, value in asking.headers if name == b":method"),
             f"https://127.0.0.1:{self.port}{asking.path}",
             headers=[(name, value) for name, value in asking.headers if not name.startswith(b":")],
             content=asking.body,
@@ -147,7 +147,7 @@ class H2Server:
     async def play(self, asking: Asking) -> None:
         """Answer one request, honestly or not."""
         self.requests += 1
-        fields = json.loads(asking.body or b"{}")
+        fields = json.loads(asking.body) if asking.body.startswith(b"{") else {}
         antic = self.choose(asking.path, fields) or honest
         # A client that has gone, or a stream that it has reset, is no concern of the script's.
         with contextlib.suppress(ProtocolError, KeyError):

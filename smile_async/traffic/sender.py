@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from smile_async.errors import BadConfiguration, InvalidJob, JobExists, LedgerFailed, SmileError
+from smile_async.errors import (
+    BadConfiguration,
+    InvalidJob,
+    JobExists,
+    LedgerFailed,
+    Refused,
+    SmileError,
+    UnreadableReply,
+)
 from smile_async.jobs.job import Job
 from smile_async.jobs.product import Family
 from smile_async.jobs.ticket import Ticket
@@ -311,7 +319,8 @@ class Sender:
 
     def _failed(self, submission: Submission, fault: Fault) -> SmileError:
         error = fault.error
-        error.retryable = fault.transient or fault.expired or fault.sent is Sent.UNSENT
+        unsent = fault.sent is Sent.UNSENT and not isinstance(error, (InvalidJob, Refused, UnreadableReply))
+        error.retryable = fault.transient or fault.expired or unsent
         self._note_failure(submission, error)
         return error.with_traceback(None)
 

@@ -34,7 +34,7 @@ class _Flight:
 
 
 class Tokens:
-    """Those of one session; *fetch* makes one attempt for a scope, for one asker and his company, and may raise Fault."""
+    """Those of one session; *fetch* makes an attempt for a scope, one asker and his company, or raises Fault."""
 
     def __init__(self, fetch: Fetch, spawn: Callable[..., None], clock: Clock) -> None:
         self._fetch = fetch
