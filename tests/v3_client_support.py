@@ -93,11 +93,10 @@ class Street:
         async def at_once(work: Callable[..., Any], *args: Any) -> Any:
             return work(*args)
 
-        account: dict[str, Any] = {"partner_id": self.sandbox.partner_id, "api_key": self.sandbox.api_key}
-        told = {"clock": self.clock, "pace": Pace.fixed(0.5, 1, 0.5), "in_thread": at_once, "consent": CONSENT}
-        return SmileSession(
-            **account, base_url="https://sandbox.test/v3", api="v3", http=self.front, **{**told, **settings}
-        )
+        told: dict[str, Any] = {"partner_id": self.sandbox.partner_id, "api_key": self.sandbox.api_key}
+        told |= {"api": "v3", "base_url": "https://sandbox.test/v3", "consent": CONSENT, "http": self.front}
+        told |= {"clock": self.clock, "pace": Pace.fixed(0.5, 1, 0.5), "in_thread": at_once}
+        return SmileSession(**{**told, **settings})
 
     def jobs(self, number: int) -> Iterator[Job]:
         """So many lookups of as many people, which go without pictures."""

@@ -151,6 +151,12 @@ class JobStatus(_AsItCame):
     raw: InitVar[Mapping[str, Any] | None] = None
     waiting_for_zip: bool = False
 
+    @property
+    def strange(self) -> str:
+        """V3's word for a job without a verdict, where it is another than the one that is known; else ""."""
+        usual = self.verdict is not None or self.ticket.api != "v3" or self.code == "processing"
+        return "" if usual else self.code
+
 
 def _revived(kind: type[Verdict] | type[JobStatus], values: dict[str, Any]) -> Verdict | JobStatus:
     return kind(**values)

@@ -23,7 +23,7 @@ class PendingJob:
     duration teaches the rhythm), else the moment somebody began to wait.
     """
 
-    __slots__ = ("asked", "failures", "latency", "ours", "reviewed", "seen", "since", "ticket", "verdict")
+    __slots__ = ("asked", "failures", "latency", "ours", "reviewed", "seen", "since", "strange", "ticket", "verdict")
 
     def __init__(self, ticket: Ticket, since: float, *, ours: bool) -> None:
         self.ticket = ticket
@@ -38,6 +38,8 @@ class PendingJob:
         self.seen = since
         #: A provisional verdict was seen: what is awaited now is a person's.
         self.reviewed = False
+        #: A status that nobody here knows.
+        self.strange = ""
 
     def join(self, ticket: Ticket) -> None:
         """Take in what somebody else's *ticket* knows of the job.
@@ -65,7 +67,7 @@ class PendingJob:
         """Take in the answer to a query that left at *asked_at*; returns its verdict if it is news."""
         self.failures, self.latency = 0, 0.0
         self.asked += 1
-        self.ticket = status.ticket
+        self.ticket, self.strange = status.ticket, status.strange
         if self.ours and not (self.verdict is not None and self.verdict.final):
             self._teach(None if status.verdict and status.verdict.on_the_way else status.verdict, asked_at, rhythm)
         self.seen = asked_at

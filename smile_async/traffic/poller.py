@@ -279,7 +279,7 @@ class Poller:
         if watch is None:
             return
         waited_for = self._clock.monotonic() - watch.since
-        error = StillPending(still_pending(watch.ticket, waited_for), ticket=watch.ticket)
+        error = StillPending(still_pending(watch.ticket, waited_for, watch.strange), ticket=watch.ticket)
         error.verdict = watch.verdict
         self.leave(listener)
         if not watch.listeners:

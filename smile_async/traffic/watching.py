@@ -213,8 +213,9 @@ def own_copy(error: SmileError, ticket: Ticket) -> SmileError:
     return own
 
 
-def still_pending(ticket: Ticket, waited: float) -> str:
-    """What StillPending says after *waited* seconds, never in the manner of 7.2e+03."""
+def still_pending(ticket: Ticket, waited: float, strange: str = "") -> str:
+    """What StillPending says after *waited* seconds, never in the manner of 7.2e+03, and of a *strange* status."""
     seconds = f"{round(waited, 3):.3g}" if waited < 100 else f"{waited:.0f}"
     whose = f"user {ticket.user_id}, job {ticket.job_id}"
-    return f"still pending after {seconds} s ({whose}): await session.wait(error.ticket)"
+    word = f", by a status {strange!r} that smile_async does not know," if strange else ""
+    return f"still pending{word} after {seconds} s ({whose}): await session.wait(error.ticket)"
