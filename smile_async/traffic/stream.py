@@ -248,7 +248,11 @@ class Stream:
     def _listen(self, ticket: Ticket, job: Job | None, **told: Any) -> None:
         listener = _JobListener(self, job, self._clock.monotonic() + self._patience)
         self._waiting.add(listener)
-        self._poller.listen(ticket, listener, **{"ours": False, **told})
+        try:
+            self._poller.listen(ticket, listener, **{"ours": False, **told})
+        except SmileError as error:
+            # A ticket of the other API.
+            self.over(listener, Failed(job, ticket, error.with_traceback(None)))
         self._make_room()
 
     async def _next(self) -> Item | None:
