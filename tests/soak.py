@@ -193,9 +193,9 @@ def fuzz(count: int, seed: int) -> dict[str, Any]:
     """The fuzz tests, so many cases each."""
     environment = {**os.environ, "FUZZ": str(count), "FUZZ_SEED": str(seed)}
     started = time.monotonic()
-    module = Path(__file__).with_name("promises") / "test_fuzz.py"
+    modules = [str(Path(__file__).with_name("promises") / name) for name in ("test_fuzz.py", "test_v3_fuzz.py")]
     # A whole session per ten replies would take hours: the pure functions take the full count.
-    chosen = [sys.executable, "-m", "pytest", "-q", str(module), "-k", "not whole_sessions"]
+    chosen = [sys.executable, "-m", "pytest", "-q", *modules, "-k", "not whole_sessions"]
     ended = subprocess.run(chosen, env=environment, check=False)
     return {"cases": count, "seconds": round(time.monotonic() - started), "exit code": ended.returncode}
 

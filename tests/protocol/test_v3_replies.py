@@ -28,7 +28,7 @@ from smile_async.protocol.steps import Fault, Sent
 from smile_async.protocol.v3.endpoints import ENDPOINTS
 from smile_async.protocol.v3.judging import judge_status, judge_submission
 from smile_async.protocol.v3.refusals import refusal
-from smile_async.protocol.v3.replies import complaint_of, read_accepted, read_status
+from smile_async.protocol.v3.replies import complaint_of, read_accepted, read_status, user_in
 
 TICKET = Ticket("ada", "7f3e", 2, TYPE_ID, api="v3")
 KYC, AML, FACE = JOBS[Product.ENHANCED_KYC], JOBS[Product.AML_CHECK], JOBS[Product.AUTHENTICATION]
@@ -326,3 +326,22 @@ def test_readers_repeat_nothing() -> None:
         with pytest.raises(UnreadableReply) as caught:
             read(b'{"secret')
         assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("header", "user_id"),
+    [
+        ("ada", "ada"),
+        ("zo%C3%AB", "zoë"),
+        ("zoë".encode().decode("latin-1"), "zoë"),
+        ("zoë", "zoë"),
+        ("\u0142", "\u0142"),
+        ("a%20b", "a%20b"),
+        ("100%", "100%"),
+        ("%FF", "%FF"),
+        (None, None),
+    ],
+)
+def test_a_user_in_a_header(header: str | None, user_id: str | None) -> None:
+    """A user_id that is no ASCII is read from a header by either way to write it there, and others as they are."""
+    assert user_in({} if header is None else {"user-id": header}) == user_id

@@ -17,7 +17,7 @@ from smile_async.protocol.bodies import read_object
 from smile_async.protocol.steps import Fault, Sent
 from smile_async.protocol.v3.endpoints import Endpoint
 from smile_async.protocol.v3.refusals import refusal
-from smile_async.protocol.v3.replies import named, read_accepted, read_status, text_of, word_of
+from smile_async.protocol.v3.replies import named, read_accepted, read_status, text_of, user_in, word_of
 from smile_async.protocol.v3.signature import FRESH_FOR, HeaderSigner
 from smile_async.protocol.v3.type_id import FITTING
 
@@ -82,7 +82,7 @@ def judge_submission(
         name = headers.get("smileid-job-id", "")
         if sync and FITTING.fullmatch(name) and (status == 500 or (status in (408, 424, 504) and not endpoint.keyed)):
             # The authority was too slow or away: the job lives, and its status will tell.
-            return named(ticket, name, headers.get("user-id"), "the reply to the submission")
+            return named(ticket, name, user_in(headers), "the reply to the submission")
         if status in (200, 201, 202):
             return read_accepted(body, ticket)
     except SmileError as error:
@@ -102,7 +102,7 @@ def _of_the_moment(
     if timestamp or signature:
         signer.check(timestamp, signature, now, FRESH_FOR)
     found = read_object(body, "the reply")
-    ticket = named(ticket, headers.get("smileid-job-id"), headers.get("user-id"), "the reply")
+    ticket = named(ticket, headers.get("smileid-job-id"), user_in(headers), "the reply")
     word = word_of(found.get("status"))
     if word is None or word not in DECISIONS:
         raise UnreadableReply("the reply names no status that ends a job")

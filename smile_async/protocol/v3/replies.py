@@ -3,15 +3,18 @@
 A refusal has one of four shapes of body, or none, or AWS's: its HTTP status alone decides, its text is for people.
 """
 
+import contextlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from urllib.parse import unquote
 
 from smile_async.errors import ForgedReply, UnreadableReply
 from smile_async.jobs.ticket import Ticket
 from smile_async.protocol.bodies import read_object
 from smile_async.protocol.v3.type_id import FITTING
 
-__all__ = ["StatusBody", "complaint_of", "named", "read_accepted", "read_status", "text_of", "word_of"]
+__all__ = ["StatusBody", "complaint_of", "named", "read_accepted", "read_status", "text_of", "user_in", "word_of"]
 
 #: Characters of a status or a reason; the longest known has 28.
 _WORD = re.compile(r"[a-z0-9_]{1,64}")
@@ -31,6 +34,19 @@ def text_of(value: object) -> str | None:
     """*value* as a text: some partners' ids are numbers, and may come back as such."""
     number = isinstance(value, int) and not isinstance(value, bool)
     return str(value) if number or isinstance(value, str) else None
+
+
+def user_in(headers: Mapping[str, str]) -> str | None:
+    """The user_id that *headers* name; what is no ASCII travels in them percent-encoded, or as UTF-8 (*inferred*)."""
+    text = headers.get("user-id")
+    if text is None:
+        return None
+    with contextlib.suppress(UnicodeError):
+        text = text.encode("latin-1").decode()
+    with contextlib.suppress(UnicodeError):
+        told = unquote(text, errors="strict")
+        text = text if told.isascii() else told
+    return text
 
 
 def word_of(value: object) -> str | None:

@@ -7,7 +7,6 @@ says is asked of `/status`, and what that does not tell (reason, id fields, link
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import unquote
 
 from smile_async.errors import UnreadableReply
 from smile_async.jobs.ticket import Ticket, id_flaw
@@ -16,7 +15,7 @@ from smile_async.protocol.bodies import holds_too_much, read_object
 from smile_async.protocol.callback_urls import Address
 from smile_async.protocol.v3.judging import DECISIONS, read_claims, verdict_of
 from smile_async.protocol.v3.needs import JOB_PARAM
-from smile_async.protocol.v3.replies import text_of, word_of
+from smile_async.protocol.v3.replies import text_of, user_in, word_of
 from smile_async.protocol.v3.signature import FRESH_FOR, HeaderSigner
 from smile_async.protocol.v3.type_id import FITTING, made_at
 
@@ -77,7 +76,7 @@ def judge_webhook(
     params = found.get("partner_params")
     params = params if isinstance(params, Mapping) else {}
     type_id = headers.get("job-id") or text_of(params.get("job_id")) or ""
-    user_id = _plain(headers.get("user-id", "")) or text_of(params.get("user_id")) or ""
+    user_id = user_in(headers) or text_of(params.get("user_id")) or ""
     word = word_of(found.get("status"))
     # What is not signed is an attacker's to choose: no log line and no memory of ours takes texts of any length.
     if word is None or not FITTING.fullmatch(type_id) or id_flaw(user_id):
@@ -90,12 +89,6 @@ def judge_webhook(
         claims=read_claims(found),
         raw=found,
     )
-
-
-def _plain(header: str) -> str:
-    """A user_id that no header can carry comes percent-encoded (*inferred*), any other as it is."""
-    decoded = unquote(header)
-    return header if decoded.isascii() else decoded
 
 
 def completion_flaw(
