@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 from sandbox_support import KEY, jpeg, png, told_by
-from v3_sandbox_support import AMINA, NIN, Receiver, person, verify
+from v3_client_support import v3_session
+from v3_sandbox_support import AMINA, FACE, NIN, Receiver, person, verify
 
+from smile_async import Document, IdInfo, Job, Person
 from smile_async.sandbox import RunningSandbox, Sandbox
 
 HOME = Path(__file__).parents[2]
@@ -233,3 +235,54 @@ async def test_users_and_services(running: RunningSandbox) -> None:
     assert {each["country"] for each in said[6]["id_types"]} == {"KE"}
     assert [each["country"]["code"] for each in said[7]["valid_documents"]] == ["GH"]
     assert said[8]["last_known_status"] == "online"
+
+
+#: Test identities that come to different ends, and which of the four products below know them.
+NAMES = (
+    ("Amina Fatou", "Clearwater", slice(4)),
+    ("Chidinma Obi", "Glitchford", slice(2)),
+    ("Rashid Omar", "Dangerfield", slice(2)),
+    ("Fatima Bello", "Ghostwell", slice(1, 3)),
+    ("Tunde Bakare", "Oldfield", slice(3, 4)),
+)
+
+
+async def test_both_clients_get_the_same_words(running: RunningSandbox) -> None:
+    """The same jobs by the official SDK and by smile_async, of each identity: the same status, and the same record."""
+    calls: list[Call] = []
+    jobs: list[Job] = []
+    faces: dict[str, Any] = {"liveness": [FACE] * 6}
+    kyc = IdInfo(NIN["country"], NIN["id_type"], NIN["id_number"])
+    for number, (given, last, known) in enumerate(NAMES):
+        who, user = person(given, last), f"user-{number}"
+        me: dict[str, Any] = {"person": Person(given, last, who["email"])}
+        card = Document("NG", PICTURES["card"], id_type="PASSPORT")
+        theirs = [
+            ("biometric.enroll", about(who, **FACES, user_id=f"sdk-{user}")),
+            ("biometric_kyc.verify", about(who, **FACES, **NIN, user_id=f"sdk-{user}")),
+            ("enhanced_kyc.verify", about(who, **NIN, user_id=f"sdk-{user}")),
+            ("documents.verify_enhanced", about(who, **CARD, id_type="PASSPORT", user_id=f"sdk-{user}")),
+        ]
+        ours = [
+            Job.register(user, FACE, **faces, **me),
+            Job.biometric_kyc(user, FACE, kyc, **faces, **me),
+            Job.enhanced_kyc(user, kyc, **me),
+            Job.enhanced_document_verification(user, FACE, card, **faces, **me),
+        ]
+        calls += theirs[known]
+        jobs += ours[known]
+    waits: list[Call] = [
+        ("verifications.wait_until_complete", {"args": [f"${number}.job_id"], "interval": 0.1})
+        for number in range(len(calls))
+    ]
+    answers = (await run(running, [*calls, *waits]))[len(calls) :]
+    async with v3_session(running) as session:
+        verdicts = [await session.verify(job) for job in jobs]
+    told = [answer["answer"] for answer in answers]
+    assert [verdict.code for verdict in verdicts] == [said["status"] for said in told]
+    assert {verdict.code for verdict in verdicts} == {"clear", "block", "attention", "error"}
+    records = [
+        [running.sandbox.jobs[name].code for name in names]
+        for names in ([v.ticket.smile_job_id or "" for v in verdicts], [said["job_id"] for said in told])
+    ]
+    assert records[0] == records[1]
