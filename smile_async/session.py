@@ -168,7 +168,8 @@ class SmileSession:
     @classmethod
     def from_env(cls, **told: Unpack[Options]) -> Self:
         """A session from SMILE_PARTNER_ID, SMILE_API_KEY, SMILE_ENVIRONMENT, SMILE_BASE_URL, SMILE_CALLBACK_URL,
-        SMILE_INSECURE_CALLBACKS, SMILE_CA_FILE, SMILE_HTTP, SMILE_UPLOAD_HOSTS and SMILE_API.
+        SMILE_INSECURE_CALLBACKS, SMILE_CA_FILE, SMILE_HTTP, SMILE_UPLOAD_HOSTS, SMILE_API, SMILE_CONSENT_URL and
+        SMILE_CONSENT_LANGUAGE.
 
         What is *told* here wins; an `environment` or `base_url` puts variables about another server out of force, or
         is refused where partner id and key would move there alone. Raises BadConfiguration.
@@ -214,8 +215,8 @@ class SmileSession:
             for http2 in (True, False):
                 await anyio.to_thread.run_sync(partial(tls_context, self._ca_file, http2=http2))
         if self._ledger is not None:
-            account = f"partner {self.partner_id} at {self._settings.api_host}"
-            await self._ledger.join(account, self._settings.signer.seals, None if self.api == "v1" else self.api)
+            account = f"partner {self._driver.dialect.partner_id} at {self._settings.api_host}"
+            await self._ledger.join(account, self._settings.signer.seals, self.api)
         # Nothing is awaited from here on: nobody leaves what was never entered, and so nothing may be left open.
         self.host.start(self.poller.run)
         return self

@@ -55,7 +55,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 from urllib.parse import urlsplit
 
-from smile_async.errors import BadConfiguration
+from smile_async.errors import BadConfiguration, InvalidJob
 from smile_async.jobs.person import Consent
 from smile_async.limits import Limits
 from smile_async.protocol.apis import APIS
@@ -96,7 +96,10 @@ _FROM_ENV = {
     "upload_hosts": "SMILE_UPLOAD_HOSTS",
     "insecure_callbacks": "SMILE_INSECURE_CALLBACKS",
     "api": "SMILE_API",
+    "consent": "SMILE_CONSENT_URL",
 }
+#: In which the notice at SMILE_CONSENT_URL is.
+_LANGUAGE = "SMILE_CONSENT_LANGUAGE"
 #: How tokens of V3 are shared: by all requests, or fetched for the product and user of each job.
 TOKENS = ("shared", "per_job")
 #: Who somebody is, and where: None is nothing said.
@@ -259,6 +262,7 @@ def environment_settings(environ: Mapping[str, str], told: Options, *, whole: bo
     found: dict[str, Any] = {name: environ[key] for name, key in _FROM_ENV.items() if environ.get(key)}
     if "api_key" in found:
         found["api_key"] = Secret(found["api_key"])
+    language = environ.get(_LANGUAGE) or "EN"
     # Whoever prints the frames of what is raised from here on would print the key.
     del environ
     switch = found.pop("insecure_callbacks", "0")
@@ -267,12 +271,21 @@ def environment_settings(environ: Mapping[str, str], told: Options, *, whole: bo
         raise BadConfiguration(f"SMILE_INSECURE_CALLBACKS is {switch!r}: set it to 1, or unset it")
     if switch == "1":
         found["insecure_callbacks"] = True
+    if "consent" in found:
+        found["consent"] = _agreed(found["consent"], language)
     for name in _silenced(said, found):
         found.pop(name, None)
     for name in _WHO:
         if whole and name not in said and name not in found:
             raise BadConfiguration(f"{_FROM_ENV[name]} is not set: export it, or pass {name}=")
     return cast("Options", {**found, **said})
+
+
+def _agreed(url: str, language: str) -> Consent:
+    try:
+        return Consent(url, language)
+    except InvalidJob as error:
+        raise BadConfiguration(f"{_FROM_ENV['consent']} or {_LANGUAGE}: {error}") from None
 
 
 def _silenced(said: Mapping[str, Any], found: Mapping[str, str]) -> tuple[str, ...]:
@@ -286,7 +299,7 @@ def _silenced(said: Mapping[str, Any], found: Mapping[str, str]) -> tuple[str, .
             raise BadConfiguration(f"SMILE_ENVIRONMENT is {found['environment']!r}, but {at}: unset one of them")
         return ()
     if all(name in said for name in _WHO):
-        return ("environment", "base_url", "ca_file", "callback_url", "insecure_callbacks")
+        return ("environment", "base_url", "ca_file", "callback_url", "insecure_callbacks", "api", "consent")
     wanted, other = said["environment"], found.get("environment", said["environment"])
     if "base_url" in found or other != wanted:
         but = at if "base_url" in found else f"SMILE_ENVIRONMENT is {other!r}"

@@ -8,6 +8,7 @@ import pytest
 from ground_support import frames_holding
 
 from smile_async.errors import BadConfiguration
+from smile_async.jobs.person import Consent
 from smile_async.limits import Limits, Stats
 from smile_async.protocol.signature import Secret
 from smile_async.session import SmileSession
@@ -334,6 +335,28 @@ ENVIRON = {
     "SMILE_UPLOAD_HOSTS": "bucket.example",
     "SMILE_SOMETHING": "else",
 }
+
+
+def test_a_consent_for_all_jobs_comes_from_two_variables() -> None:
+    """The privacy policy and its language become the session's consent; one that V3 would refuse is named."""
+    said = {**ENVIRON, "SMILE_CONSENT_URL": "https://shop.example/privacy"}
+    assert environment_settings(said, {})["consent"] == Consent("https://shop.example/privacy")
+    assert environment_settings({**said, "SMILE_CONSENT_LANGUAGE": "FR"}, {})["consent"] == Consent(
+        "https://shop.example/privacy", "FR"
+    )
+    own = Consent("https://other.example/privacy")
+    assert environment_settings(said, {"consent": own})["consent"] is own
+    for name, value in (("SMILE_CONSENT_URL", "http://shop.example"), ("SMILE_CONSENT_LANGUAGE", "french")):
+        with pytest.raises(BadConfiguration, match=f"{name}.*: consent: "):
+            environment_settings({**said, name: value}, {})
+
+
+def test_a_whole_account_leaves_the_api_of_the_variables_behind() -> None:
+    """Which API an account speaks is its own, and so is what its users agree to."""
+    said = {**ENVIRON, "SMILE_API": "v3", "SMILE_CONSENT_URL": "https://shop.example/privacy"}
+    found = environment_settings(said, {"environment": "sandbox", **WHO})  # type: ignore[typeddict-item]
+    assert {"api", "consent"}.isdisjoint(found)
+    assert environment_settings({**said, "SMILE_BASE_URL": ""}, {"environment": "sandbox"})["api"] == "v3"
 
 
 def test_every_variable_becomes_an_argument() -> None:

@@ -31,6 +31,7 @@ from smile_async.errors import (
     SessionClosed,
     SmileError,
     StillPending,
+    SubmissionUnknown,
     Unavailable,
 )
 from smile_async.jobs.job import Job
@@ -179,6 +180,12 @@ class ChunkRun:
             return None
         if row["reach"] > Reach.NOTHING:
             self._begun[job.job_id] = {"reach": Reach(row["reach"]), "attempt": row["attempts"]}
+            submission = self._session.sender.submission(job)
+            submission.resume(Reach(row["reach"]))
+            if (lost := submission.lost()) is not None:
+                # Its pictures may be away by now, and are of no use.
+                self._ledger.failed(submission.ticket, lost, **self._begun[job.job_id])
+                return None
         return job
 
     async def _send(self, jobs: list[Job]) -> None:
@@ -209,7 +216,8 @@ class ChunkRun:
         """Find out whether the pictures have arrived: they may be away by now, and are not needed if so."""
         try:
             status = await self._session.status(job.ticket)
-        except JobNotFound:
+        except (JobNotFound, SubmissionUnknown):
+            # Nobody can be asked about a request of V3's that has no TypeID; one with a key may be made again.
             sending.append(job)
         except SmileError as error:
             self._ended(job.ticket, error, job)

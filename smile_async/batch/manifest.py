@@ -18,7 +18,8 @@ from smile_async.errors import BadConfiguration, InvalidJob
 from smile_async.jobs.checks import FLAGS
 from smile_async.jobs.image import Image, is_uri, shown
 from smile_async.jobs.job import Job
-from smile_async.jobs.parts import field_flaw, field_of, parts_of
+from smile_async.jobs.parts import PERSON, consent_from, field_flaw, field_of, parts_of
+from smile_async.jobs.person import Person
 from smile_async.jobs.product import PRODUCTS, Product, known_product, product_of
 from smile_async.jobs.ticket import encodes
 from smile_async.jobs.ticket import job_type as as_job_type
@@ -37,7 +38,7 @@ _FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0"
 class Row:
     """One job of a manifest; `line` counts from 1 and includes the heading. Paths are as they were written.
 
-    `about` are the id fields: they are no part of `spec`, nor of the repr.
+    `about` are the id fields and the person: they are no part of `spec`, nor of the repr.
     """
 
     line: int
@@ -53,6 +54,8 @@ class Row:
     product: Product | None = None
     front: str | None = None
     back: str | None = None
+    comparison: str | None = None
+    comparison_type: str | None = None
     flags: Mapping[str, bool] = field(default_factory=dict)
     consent: Mapping[str, Any] | None = field(default=None, repr=False)
     about: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -64,10 +67,11 @@ class Row:
     @property
     def pictures(self) -> tuple[str | None, ...]:
         """The cells that name its pictures."""
-        return (self.selfie, *self.liveness, *(cell for cell in (self.front, self.back) if cell is not None))
+        more = (self.front, self.back, self.comparison)
+        return (self.selfie, *self.liveness, *(cell for cell in more if cell is not None))
 
     def spec(self) -> str:
-        """What makes the job again, id fields apart, as one line of JSON: equal rows give equal texts."""
+        """What makes the job again, whom it is about apart, as one line of JSON: equal rows give equal texts."""
         told: dict[str, Any] = {
             "selfie": self.selfie,
             "liveness": self.liveness,
@@ -77,6 +81,7 @@ class Row:
         }
         # Left out where a row has none, as rows were written down before there were any.
         more: dict[str, Any] = {"front": self.front, "back": self.back, "consent": self.consent, **self.flags}
+        more |= {"comparison": self.comparison, "comparison_type": self.comparison_type}
         more["product"] = self.product if product_of(self.job_type) is None else None
         told |= {name: value for name, value in more.items() if value}
         return orjson.dumps(told, option=orjson.OPT_SORT_KEYS).decode()
@@ -98,6 +103,8 @@ class Row:
             product=known_product(spec.get("product")),
             front=spec.get("front"),
             back=spec.get("back"),
+            comparison=spec.get("comparison"),
+            comparison_type=spec.get("comparison_type"),
             flags={name: spec[name] for name in FLAGS if name in spec},
             consent=spec.get("consent"),
             about=orjson.loads(record.get("fields") or "{}"),
@@ -113,10 +120,12 @@ class Flaw:
     user_id: str | None = None
 
 
-def read_manifest(path: Path, default: int | Product = 2) -> Iterator[Row | Flaw]:
+def read_manifest(
+    path: Path, default: int | Product = 2, consent: Mapping[str, Any] | None = None
+) -> Iterator[Row | Flaw]:
     """The rows of *path* (.csv, else JSON lines); relative pictures are looked for beside it.
 
-    *default*: product, or job type, of rows that do not say. Raises BadConfiguration.
+    *default* and *consent*: product, or job type, and consent of rows that do not say. Raises BadConfiguration.
     """
     product = default if isinstance(default, Product) else product_of(default)
     if product is None:
@@ -125,12 +134,14 @@ def read_manifest(path: Path, default: int | Product = 2) -> Iterator[Row | Flaw
         raise BadConfiguration(f"the name of the manifest {str(path)!a} is not UTF-8: rename it, or its folder")
     try:
         for line, found in records(path):
-            yield Flaw(line, found) if isinstance(found, str) else _row(line, found, path.parent, product)
+            yield Flaw(line, found) if isinstance(found, str) else _row(line, found, path.parent, product, consent)
     except OSError as error:
         raise BadConfiguration(f"the manifest {path} can not be read ({error.strerror}): check the path") from None
 
 
-def _row(line: int, found: Mapping[str, Any], folder: Path, default: Product) -> Row | Flaw:
+def _row(
+    line: int, found: Mapping[str, Any], folder: Path, default: Product, consent: Mapping[str, Any] | None
+) -> Row | Flaw:
     user_id = ""
     try:
         user_id = _text("user_id", found.get("user_id"))
@@ -148,9 +159,10 @@ def _row(line: int, found: Mapping[str, Any], folder: Path, default: Product) ->
             callback_url=_text("callback_url", found.get("callback_url")) or None,
             params=_params(found),
             flags={name: True for name in FLAGS if _flag(name, found.get(name))},
-            consent=_consent(found.get("consent")),
-            about=_about(found),
-            **{name: _picture(name, found.get(name), folder) for name in ("selfie", "front", "back")},
+            consent=_consent(found) or consent,
+            about={**_about(found, "id."), **_about(found, PERSON)},
+            comparison_type=_text("comparison_type", found.get("comparison_type")).upper() or None,
+            **{name: _picture(name, found.get(name), folder) for name in ("selfie", "front", "back", "comparison")},
         )
     except ValueError as error:
         return Flaw(line, str(error), user_id or None)
@@ -212,30 +224,42 @@ def _flag(name: str, value: object) -> bool:
     return said
 
 
-def _consent(given: object) -> Mapping[str, Any] | None:
-    """A JSON object, in a cell as its text."""
+def _consent(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """A JSON object, in a cell as its text, with what further columns say of it."""
+    given = row.get("consent")
     try:
         found = orjson.loads(given) if isinstance(given, str) and given else given or None
     except orjson.JSONDecodeError as error:
         raise ValueError(f"consent is not JSON ({error}): give an object") from None
     if not isinstance(found, dict | None):
         raise ValueError(f"consent is {type(found).__name__}: give an object")  # noqa: TRY004
+    more = {name[8:]: text for name, cell in row.items() if name.startswith("consent.") and (text := _text(name, cell))}
+    found = {**(found or {}), **more} or None
+    if found is not None:
+        consent_from(found)
     return found
 
 
-def _about(found: Mapping[str, Any]) -> dict[str, str]:
-    """The id fields, by the names under which they travel; no message repeats one."""
-    given = found.get("id")
+def _about(found: Mapping[str, Any], prefix: str) -> dict[str, str]:
+    """The id fields, or those of the person, by the names under which they travel; no message repeats one."""
+    whole = prefix.rstrip(".")
+    given = found.get(whole)
     if not isinstance(given, dict | None):
-        raise ValueError(f"id is {type(given).__name__}: give an object")  # noqa: TRY004
-    given = {**(given or {}), **{name[3:]: value for name, value in found.items() if name.startswith("id.")}}
+        raise ValueError(f"{whole} is {type(given).__name__}: give an object")  # noqa: TRY004
+    given = {f"{prefix}{word}": value for word, value in (given or {}).items()}
+    given |= {name: value for name, value in found.items() if name.startswith(prefix)}
     about: dict[str, str] = {}
     for word, value in given.items():
-        name, why = field_of(word), field_flaw(value)
+        name, why = field_of(word.removeprefix("id.")), field_flaw(value)
         if not name or why:
-            raise ValueError(f"id.{word[:24]} {why or 'is unknown: call a field of your own id.extra.NAME'}")
+            cure = (
+                f"give one of {', '.join(Person.WHOLE)}"
+                if prefix == PERSON
+                else "call a field of your own id.extra.NAME"
+            )
+            raise ValueError(f"{word[:40]} {why or f'is unknown: {cure}'}")
         if value and value.strip():
-            about[name] = _sound(f"id.{word}", value.strip())
+            about[name] = _sound(word, value.strip())
     return about
 
 
@@ -307,6 +331,7 @@ def job_of(row: Row, job_id: str) -> Job:
     pictures = {name: picture_of(cell) for name in ("front", "back") if (cell := getattr(row, name)) is not None}
     try:
         parts = parts_of(spec, row.about, **pictures)
+        consent = row.consent and consent_from(row.consent)
     except InvalidJob as error:
         raise InvalidJob(f"user {row.user_id}: {error}") from None
     return Job.of(
@@ -317,7 +342,9 @@ def job_of(row: Row, job_id: str) -> Job:
         job_id=job_id,
         partner_params=row.params,
         callback_url=row.callback_url,
-        consent=row.consent,
+        consent=consent,
+        comparison=None if row.comparison is None else picture_of(row.comparison),
+        comparison_type=row.comparison_type,
         **parts,
         **flags,
     )

@@ -16,7 +16,7 @@ import anyio.to_thread
 import orjson
 
 from smile_async.batch.manifest import Flaw, Row, job_of
-from smile_async.errors import InvalidJob
+from smile_async.errors import InvalidJob, SubmissionUnknown
 from smile_async.jobs.checks import FLAGS
 from smile_async.jobs.job import Job
 from smile_async.jobs.product import Product
@@ -58,8 +58,9 @@ class Work:
 
 
 class Planner:
-    """Plans run number *run* of *batch*; *retry*: "passing" failures, "all" of them or "none".
+    """Plans run number *run* of *batch*; *retry*: "passing" failures, "all" of them, "none", or "duplicates".
 
+    Those are all, and among them what V3 may have taken already: each may be a second job, and a second bill.
     *chunk_jobs*: how many jobs make a chunk. *dry*: nobody will drive them, and no id field is written down.
     """
 
@@ -111,6 +112,7 @@ class Planner:
         seen: list[Planned] = []
         refused: list[Planned] = []
         about: dict[str, str] = {}
+        again: list[str] = []
         broken: list[tuple[Ticket, InvalidJob]] = []
         pending: list[Mapping[str, Any] | str] = []
         for row, planned in offered:
@@ -135,12 +137,15 @@ class Planner:
                 if row.about and not self._dry:
                     about[planned.job_id] = orjson.dumps(dict(row.about)).decode()
             pending.append(planned.job_id if before is None else before)
+            if before is not None and _is_unknown(before):
+                again.append(planned.job_id)
         flaws = [(flaw.line, flaw.why, flaw.user_id) for flaw in work.problems]
         work.chunks = await self._batches.plan(
             *(self.batch, self._run, new, seen),
             refused=refused,
             flaws=flaws,
             pending=pending,
+            again=again,
             about=about,
             at_once=self.chunk_jobs,
         )
@@ -176,7 +181,17 @@ class Planner:
     def _is_over(self, before: Mapping[str, Any]) -> bool:
         if before["state"] != State.FAILED or before["accepted_at"] is not None:
             return bool(before["state"] == State.FINAL)
+        if _is_unknown(before):
+            return self._retry != "duplicates"
+        if self._retry == "duplicates":
+            return False
         return not (self._retry == "all" or (self._retry == "passing" and before["retryable"]))
+
+
+def _is_unknown(before: Mapping[str, Any]) -> bool:
+    """Whether V3 may have taken the row, and nobody can tell: those of v1 are asked about again."""
+    lost = before["error"] == SubmissionUnknown.__name__ and before["accepted_at"] is None
+    return lost and before["state"] == State.FAILED and before["api"] is not None
 
 
 async def sent_otherwise(batches: Batches, batch: str, rows: Iterator[Row | Flaw], was: Product) -> Row | None:
@@ -226,8 +241,11 @@ def _changed(row: Row, planned: Planned, before: Mapping[str, Any]) -> list[str]
         changed.append("callback_url")
     # The same pictures, but with one of them as the selfie, or against the one on file.
     changed += [
-        name for name in ("selfie", "front", "back") if (getattr(was, name) is None) != (getattr(row, name) is None)
+        name
+        for name in ("selfie", "front", "back", "comparison")
+        if (getattr(was, name) is None) != (getattr(row, name) is None)
     ]
+    changed += ["comparison_type"] if was.comparison_type != row.comparison_type else []
     changed += [name for name in FLAGS if was.flags.get(name) != row.flags.get(name)]
     return changed + [f"param.{name}" for name in sorted({name for name, _ in was.params.items() ^ row.params.items()})]
 

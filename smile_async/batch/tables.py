@@ -18,17 +18,20 @@ import orjson
 from smile_async.batch.encodings import SAVE, encoding_of
 from smile_async.batch.formulas import restored
 from smile_async.errors import BadConfiguration
-from smile_async.jobs.parts import field_of
+from smile_async.jobs.parts import PERSON, field_of
+from smile_async.jobs.person import Consent
 
 __all__ = ["records"]
 
 #: Characters; a line that is longer is not one of a manifest (a missing quote swallows the rest of the file).
 LONGEST_LINE = 1_000_000
 _PLAIN = {"key", "user_id", "selfie", "liveness", "product", "job_type", "job_id", "callback_url"}
-_PLAIN |= {"front", "back", "use_enrolled_image", "allow_new_enroll"}
+_PLAIN |= {"front", "back", "use_enrolled_image", "allow_new_enroll", "comparison", "comparison_type"}
 #: Columns that hold fields of their own; a JSON line may have an object under the plural, or under the very name.
-_PREFIXES = ("param.", "id.")
-_OBJECTS = ("params", "id", "consent")
+_PREFIXES = ("param.", "id.", PERSON, "consent.")
+_OBJECTS = ("params", "id", "person", "consent")
+#: Columns about people, whose names are ours: in any case of letters, and shown in no message.
+_PERSONAL = ("id.", PERSON)
 #: One of these says what is to be looked at: a face, a card, or what an authority is to find.
 _SUBJECTS = ("selfie", "front")
 #: What a result holds too, so that one's cells may have come back as the other's.
@@ -129,17 +132,16 @@ def _columns(heading: list[str], line: int, path: Path) -> list[str]:
 def _prefixed(name: str) -> str:
     prefix, dot, rest = name.partition(".")
     prefix = f"{prefix.lower()}{dot}"
-    return f"{prefix}{rest.lower() if prefix == 'id.' else rest}" if prefix in _PREFIXES else name
+    return f"{prefix}{rest if prefix == 'param.' else rest.lower()}" if prefix in _PREFIXES else name
 
 
 def _known(name: str) -> bool:
-    return (
-        name in _PLAIN or name == "consent" or (name.startswith("param.") and len(name) > len("param.")) or _is_id(name)
-    )
-
-
-def _is_id(name: str) -> bool:
-    return name.startswith("id.") and field_of(name.removeprefix("id.")) != ""
+    prefix, _, rest = name.partition(".")
+    if prefix == "param":
+        return rest != ""
+    if prefix == "consent":
+        return rest in ("", *Consent.__dataclass_fields__)
+    return name in _PLAIN or (name.startswith(_PERSONAL) and field_of(name.removeprefix("id.")) != "")
 
 
 def _fields(names: list[str], cells: list[str], separator: str) -> dict[str, Any] | str:
@@ -159,7 +161,7 @@ def _fields(names: list[str], cells: list[str], separator: str) -> dict[str, Any
 def _unspoilt(found: dict[str, Any]) -> dict[str, Any] | str:
     """The fields with their ids as they were before a spreadsheet, or which of them are lost."""
     for name, cell in found.items():
-        if cell and (name in _IDS or name.startswith("id.")):
+        if cell and (name in _IDS or name.startswith(_PERSONAL)):
             found[name] = restored(cell)
             if _SPOILT.fullmatch(cell):
                 # Who somebody is stays out of every message.

@@ -9,11 +9,12 @@ from typing import Any
 from smile_async.errors import InvalidJob
 from smile_async.jobs.document import Document
 from smile_async.jobs.id_info import IdInfo
+from smile_async.jobs.person import Consent, Person
 from smile_async.jobs.pictures import ImageSource
 from smile_async.jobs.product import ProductSpec
 from smile_async.jobs.screening import Screening
 
-__all__ = ["field_flaw", "field_of", "parts_of"]
+__all__ = ["PERSON", "consent_from", "field_flaw", "field_of", "parts_of"]
 
 _FLAGS = {"true": True, "false": False}
 #: Words that stand for several, with a `;` between them, and those that stand for a yes or a no.
@@ -26,12 +27,15 @@ _WORDS: Mapping[str, frozenset[str]] = {
     "screening": frozenset(Screening.WHOLE),
 }
 _EXTRA = "extra."
+#: Words about the person, such as `person.given_names`: an id has names too.
+PERSON = "person."
+_PERSON_WORDS = frozenset(f"{PERSON}{name}" for name in Person.WHOLE)
 
 
 def field_of(word: str) -> str:
     """The field that *word* means, such as id_number for `number`; "" if there is none."""
     word = {"type": "id_type", "number": "id_number"}.get(word, word)
-    known = any(word in words for words in _WORDS.values())
+    known = word in _PERSON_WORDS or any(word in words for words in _WORDS.values())
     return word if known or (word.startswith(_EXTRA) and len(word) > len(_EXTRA)) else ""
 
 
@@ -47,12 +51,13 @@ def field_flaw(value: object) -> str:
 def parts_of(
     spec: ProductSpec, said: Mapping[str, str], *, front: ImageSource | None = None, back: ImageSource | None = None
 ) -> dict[str, Any]:
-    """Id info, document and screening of a job of *spec*, of the fields *said* and a card's pictures.
+    """Id info, document, screening and person of a job of *spec*, of the fields *said* and a card's pictures.
 
     Raises InvalidJob, whose message repeats none of it.
     """
-    made: dict[str, Any] = {}
-    taken: set[str] = set()
+    about = {word.removeprefix(PERSON): text for word, text in said.items() if word.startswith(PERSON)}
+    made: dict[str, Any] = {"person": _person(about)} if about else {}
+    taken = {f"{PERSON}{word}" for word in about}
     for part, make in _MAKERS.items():
         if part in spec.takes and (words := _words(part, said)) and (part != "document" or front is not None):
             made[part] = make(words, front, back)
@@ -65,6 +70,23 @@ def parts_of(
         cure = "give country and front" if "document" in spec.takes else "leave it out"
         raise InvalidJob(f"{spec.title}: there is nothing to do with a picture of a card as it is: {cure}")
     return made
+
+
+def _person(words: Mapping[str, str]) -> Person:
+    for name in ("given_names", "last_name"):
+        if name not in words:
+            raise InvalidJob(f"person: there is no {name}: give one")
+    return Person(**words)
+
+
+def consent_from(said: Mapping[str, Any]) -> Consent | Mapping[str, Any]:
+    """The consent of a job: as V3 needs it where *said* names a privacy policy, else what v1 takes as it is."""
+    if "privacy_policy_url" not in said:
+        return said
+    strange = sorted({*said} - {*Consent.__dataclass_fields__})
+    if strange:
+        raise InvalidJob(f"consent: {strange[0][:24]} is unknown: give {', '.join(Consent.__dataclass_fields__)}")
+    return Consent(**said)
 
 
 def _words(part: str, said: Mapping[str, str]) -> dict[str, str]:

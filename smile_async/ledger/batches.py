@@ -13,7 +13,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
-from smile_async.errors import BadConfiguration, JobExists, LedgerFailed
+from smile_async.errors import BadConfiguration, JobExists, LedgerFailed, SubmissionUnknown
 from smile_async.ledger.chunks import CHUNK_JOBS, chunked
 from smile_async.ledger.database import dialect_insert
 from smile_async.ledger.failpoints import failpoint
@@ -58,6 +58,15 @@ _SEEN = (
     )
 )
 
+#: What may be with V3 and nobody can tell; unless a webhook did meanwhile.
+_UNKNOWN = (
+    jobs.c.state == State.FAILED,
+    jobs.c.error == SubmissionUnknown.__name__,
+    jobs.c.api.is_not(None),
+    jobs.c.accepted_at.is_(None),
+)
+#: From now on as if they had never been sent: the only rows whose reach falls, at somebody's word.
+_ONCE_MORE = jobs.update().where(jobs.c.job_id == bindparam("b_job"), *_UNKNOWN).values(reach=int(Reach.NOTHING))
 #: Not where another row of the same run has its key: that one is the row on record.
 _REFUSED = (
     jobs.update()
@@ -180,6 +189,7 @@ class Batches:
         refused: Sequence[Planned],
         flaws: Sequence[tuple[int, str, str | None]] = (),
         pending: Sequence[Mapping[str, Any] | str] = (),
+        again: Sequence[str] = (),
         about: Mapping[str, str] = MappingProxyType({}),
         at_once: int = CHUNK_JOBS,
     ) -> list[int]:
@@ -187,7 +197,8 @@ class Batches:
 
         *refused*: so are these, but what they say does not count. *flaws*: lines that became no job, why, and whose
         they were. *pending*: what is to be sent or asked about, as job_ids or rows that are there already: goes into
-        chunks of *at_once*, whose numbers are returned. *about*: id fields, as JSON by job_id. All in one transaction.
+        chunks of *at_once*, whose numbers are returned. *again*: jobs among them of which nobody can tell whether V3
+        has them, and that are to be sent once more. *about*: id fields, as JSON by job_id. All in one transaction.
         """
         failpoint("planning")
         async with self._ledger.writing() as connection:
@@ -202,6 +213,8 @@ class Batches:
                 names = ("line", "why", "user_id")
                 found = [{"batch": name, "run": run, **dict(zip(names, flaw, strict=True))} for flaw in flaws]
                 await connection.execute(problems.insert(), found)
+            if again:
+                await connection.execute(_ONCE_MORE, [{"b_job": job_id} for job_id in again])
             made = await chunked(connection, name, pending, at_once) if pending else []
             if about:
                 fields = [{"b_job": job_id, "b_batch": name, "b_fields": text} for job_id, text in about.items()]
@@ -234,6 +247,12 @@ class Batches:
         """How many rows that *run* has read have failed because Smile ID knew their job_ids already."""
         failed = (jobs.c.state == State.FAILED, jobs.c.error == JobExists.__name__)
         query = sa.select(sa.func.count()).where(jobs.c.batch == name, jobs.c.run == run, *failed)
+        async with self._ledger.reading() as connection:
+            return int((await connection.execute(query)).scalar_one())
+
+    async def unknown(self, name: str) -> int:
+        """How many rows may be with V3, and nobody can tell: they are sent again only by who accepts duplicates."""
+        query = sa.select(sa.func.count()).where(jobs.c.batch == name, *_UNKNOWN)
         async with self._ledger.reading() as connection:
             return int((await connection.execute(query)).scalar_one())
 

@@ -44,6 +44,8 @@ from smile_async.timing.clock import Clock, SystemClock
 
 __all__ = ["Ledger"]
 
+#: The API of ledgers that do not say which.
+FIRST_API = "v1"
 #: Seconds for each step of closing, after what was noted is written.
 GOODBYE = 2.0
 
@@ -161,31 +163,48 @@ class Ledger:
         return left
 
     async def join(
-        self, account: str, seals: Callable[[bytes], Sequence[bytes]] | None = None, api: str | None = None
+        self, account: str, seals: Callable[[bytes], Sequence[bytes]] | None = None, api: str = FIRST_API
     ) -> None:
         """Serve a session of *account* (partner and host): open, if nobody has, and belong to it for good.
 
-        *seals*: how its keys seal id fields. *api*: which API its jobs go to, None for the
-        first. A verdict of the sandbox must never count in production. Raises
-        BadConfiguration or LedgerFailed.
+        *seals*: how its keys seal id fields. *api*: where its jobs go. A verdict of the sandbox must never count in
+        production, nor one of V1 in V3. Raises BadConfiguration or LedgerFailed.
         """
-        self._seals, self._api = seals or self._seals, api
-        account += f" ({api})" if api else ""
+        self._seals, self._api = seals or self._seals, None if api == FIRST_API else api
+        account += f" ({self._api})" if self._api else ""
         opened = self.opened
         if not opened:
             await self.open()
         try:
-            async with self.writing() as connection:
-                insert = dialect_insert(connection)(meta).on_conflict_do_nothing()
-                await connection.execute(insert, {"name": "account", "value": account})
-                known = (await connection.execute(sa.select(meta.c.value).where(meta.c.name == "account"))).scalar()
-                if known != account:
-                    message = f"the ledger belongs to {known}, not to {account}: use another ledger"
-                    raise BadConfiguration(message)  # noqa: TRY301 - closed below, like after any other failure
+            await self.speak(api)
+            known = await self._known_as("account", account)
+            if known != account:
+                message = f"the ledger belongs to {known}, not to {account}: use another ledger"
+                raise BadConfiguration(message)  # noqa: TRY301 - closed below, like after any other failure
         except BaseException:
             if not opened:
                 await self.aclose()
             raise
+
+    async def speak(self, api: str) -> None:
+        """Keep jobs of *api* alone, also those that are planned before any session came. Raises BadConfiguration."""
+        account = await self._known_as("account")
+        # Of a ledger that is older than this entry.
+        was = api if account is None else FIRST_API if not account.endswith(")") else account[:-1].rpartition("(")[2]
+        known = await self._known_as("api", was)
+        if known != api:
+            raise BadConfiguration(
+                f"the ledger {self.database!r} holds jobs of api {known!r}, this is api {api!r}: use another ledger, or"
+                f" say api={known!r} (--api {known}, SMILE_API={known})"
+            )
+
+    async def _known_as(self, name: str, otherwise: str | None = None) -> str | None:
+        """What the ledger says of itself under *name*; *otherwise* from now on, where it says nothing."""
+        async with self.writing() as connection:
+            if otherwise is not None:
+                insert = dialect_insert(connection)(meta).on_conflict_do_nothing()
+                await connection.execute(insert, {"name": name, "value": otherwise})
+            return (await connection.execute(sa.select(meta.c.value).where(meta.c.name == name))).scalar()
 
     @contextlib.asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:

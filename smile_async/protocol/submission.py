@@ -48,6 +48,10 @@ class Submission:
         self.since = since if self.since is None else self.since
         self.left = self.left or self.reach > Reach.NOTHING
 
+    def lost(self) -> SmileError | None:
+        """Its error, where it may have been taken and so must not be sent; None while it may be."""
+        return None
+
     def late(self, why: str) -> SmileError:
         """The error of a caller who was out of patience, which *why* tells."""
         return Unavailable(why, retryable=True)

@@ -54,6 +54,8 @@ class Dialect(Protocol):
 
     #: "v1" or "v3".
     api: str
+    #: As this API wants it.
+    partner_id: str
     server_clock: ServerClock
     signer: Signer
     lists: Lists

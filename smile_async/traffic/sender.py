@@ -125,7 +125,7 @@ class Sender:
         if self.on_job is not None:
             self.on_job(submission.job)
         try:
-            self._driver.dialect.check(submission.job)
+            self._fits(submission)
             with anyio.move_on_after(max(0.0, deadline - self._clock.monotonic() + GRACE)):
                 return await self._alone(submission, deadline)
             raise self._late(submission)
@@ -137,6 +137,13 @@ class Sender:
         finally:
             if submission.left:
                 submission.job.note_that_it_left()
+
+    def _fits(self, submission: Submission) -> None:
+        try:
+            self._driver.dialect.check(submission.job)
+        except InvalidJob as error:
+            self._note_failure(submission, error)
+            raise
 
     def _look_at_frames(self, job: Job) -> None:
         frames = len(job.liveness)
@@ -212,9 +219,11 @@ class Sender:
             self._places.release()
 
     async def _begun(self, submission: Submission, payload: Payload, deadline: float) -> Ticket | Parked:
-        if self._ledger is not None and await self._recalled(self._ledger, submission, payload):
-            return submission.ticket
-        if self._driver.dialect.doubles and self._repeats(submission, payload):
+        if self._ledger is not None:
+            known = await self._recalled(self._ledger, submission, payload)
+        else:
+            known = self._driver.dialect.doubles and self._repeats(submission, payload)
+        if known:
             return submission.ticket
         return await self._walk(submission, payload, deadline)
 
@@ -337,7 +346,8 @@ class Sender:
             del self._unfinished[key]
 
     def _remember(self, submission: Submission, payload: Payload) -> None:
-        if submission.reach > Reach.NOTHING:
+        # Where nobody can be asked, a ledger's word alone counts: it also has it of who accepts that there be two.
+        if submission.reach > Reach.NOTHING and not (self._ledger is not None and self._driver.dialect.doubles):
             key = (submission.job.user_id, submission.job.job_id)
             self._unfinished[key] = (payload.whose, submission.reach, submission.since)
             if len(self._unfinished) > REMEMBERED:

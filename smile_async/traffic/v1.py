@@ -37,6 +37,7 @@ class V1:
     def __init__(self, settings: Settings, api: Origin, storage: Origin, clock: Clock) -> None:
         self._settings = settings
         self.signer = settings.signer
+        self.partner_id = self.signer.partner_id
         self._api = api
         self._storage = storage
         self._caller = Caller(settings, api, clock)

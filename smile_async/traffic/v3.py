@@ -65,7 +65,7 @@ class V3:
         key, *previous = self.signer.keys
         self._key = key
         self._webhook_signer = HeaderSigner(self.signer.partner_id, key, previous)
-        self._partner_id = requests.partner_id_as_sent(self.signer.partner_id)
+        self.partner_id = requests.partner_id_as_sent(self.signer.partner_id)
         self._seed = self.signer.seal(b"multipart")
         self._tokens = Tokens(self._fetched, spawn, clock)
         self.server_clock = ServerClock(clock)
@@ -179,7 +179,7 @@ class V3:
         url, body = Secret(self._settings.base_url + call.path), call.body or b""
         for last in (False, True):
             token = None if call.scope is None else await self._token(call.scope, errand.asker, errand.deadline)
-            headers = call.headers(self._partner_id, None if token is None else token.secret)
+            headers = call.headers(self.partner_id, None if token is None else token.secret)
             reply = await origin.send(call.method, url, headers, lambda: body, errand)
             self._hear(origin, reply, call.about, job)
             if reply.status != 401 or token is None or call.scope is None or last:
@@ -213,7 +213,7 @@ class V3:
 
     async def _fetched(self, scope: Scope, asker: Asker, company: Sequence[Asker]) -> Token:
         call, asked_at = requests.token_call(scope, self._seed), self._clock.monotonic()
-        headers = requests.token_headers(call, self._partner_id, self._key)
+        headers = requests.token_headers(call, self.partner_id, self._key)
         errand = Errand(asker, call.about, asked_at + API_SECONDS, company=company)
         url, body = Secret(self._settings.base_url + call.path), call.body or b""
         reply = await self._api.send(call.method, url, headers, lambda: body, errand)

@@ -34,13 +34,17 @@ class OneSubmission(Submission):
         """Whether it may be sent again when nobody knows whether it was taken: the key makes it one job."""
         return self.job.product is not None and self.job.product in ENDPOINTS and ENDPOINTS[self.job.product].keyed
 
+    def lost(self) -> SmileError | None:
+        """A request that may have been taken is not sent again, whatever for."""
+        return None if self.reach is Reach.NOTHING or self.may_repeat else self._unknown().error
+
     def late(self, why: str) -> SmileError:
-        """A request that may have been taken is not sent again for having taken too long."""
-        return super().late(why) if self.reach is Reach.NOTHING or self.may_repeat else self._unknown().error
+        """Nor for having taken too long."""
+        return self.lost() or super().late(why)
 
     def steps(self) -> Conversation[Ticket]:
         """The whole story, up to the ticket of a job that was taken; its verdict, if it came, is `known`."""
-        if self.reach > Reach.NOTHING and not self.may_repeat:
+        if self.lost() is not None:
             raise self._unknown()
         if self.since is None:
             self.since = yield Now()
