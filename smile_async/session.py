@@ -386,7 +386,11 @@ class SmileSession:
         why = url_flaw(callback_url, plain=self._settings.insecure_callbacks) if callback_url else ""
         if why:
             raise InvalidJob(f"callback_url {why}", ticket=ticket)
-        await replayed(self._driver, self._clock, replay_call(checked_ticket(ticket), callback_url))
+        try:
+            await replayed(self._driver, self._clock, replay_call(checked_ticket(ticket), callback_url))
+        except SmileError as error:
+            error.ticket = ticket
+            raise
 
     async def deliver(self, verdict: Verdict | bytes) -> Verdict | None:
         """Hand a callback's verdict, or its raw body, to whoever waits for that job in this session.

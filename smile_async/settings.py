@@ -164,8 +164,6 @@ class Settings:
         most_bytes: int = 4_500_000,
     ) -> "Settings":
         """The settings, or BadConfiguration saying which one is wrong and what to do."""
-        if api not in APIS:
-            raise BadConfiguration(f"api is {api!r:.20}: give 'v1' or 'v3'")
         if tokens not in TOKENS:
             raise BadConfiguration(f"tokens is {tokens!r:.20}: give 'shared' or 'per_job'")
         given: object = consent
@@ -202,6 +200,8 @@ def environment_of(host: str) -> str:
 
 
 def _base_url(environment: str | None, base_url: str | None, api: str) -> str:
+    if api not in APIS:
+        raise BadConfiguration(f"api is {api!r:.20}: give 'v1' or 'v3'")
     if environment is not None and environment not in ENVIRONMENTS:
         raise BadConfiguration(f"environment is {environment!r}: give 'sandbox' or 'production'")
     if base_url is not None and _at_odds(environment, host_of(base_url)):

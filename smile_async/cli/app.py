@@ -11,7 +11,7 @@ from smile_async.cli.batch import batch
 from smile_async.cli.demo import demo
 from smile_async.cli.doctor import doctor
 from smile_async.cli.explain import explain
-from smile_async.cli.jobs import status, submit, verify, wait
+from smile_async.cli.jobs import replay, status, submit, verify, wait
 from smile_async.cli.output import ExitCode, aside, code_of, error_document, plain
 from smile_async.cli.sandbox import sandbox
 from smile_async.cli.services import services
@@ -30,7 +30,7 @@ app = typer.Typer(
     # In tables, names of options are cut on a narrow terminal.
     rich_markup_mode=None,
 )
-for command in (demo, verify, submit, wait, status, services, explain, doctor, worker):
+for command in (demo, verify, submit, wait, status, replay, services, explain, doctor, worker):
     app.command()(command)
 app.add_typer(sandbox, name="sandbox")
 app.add_typer(batch, name="batch")

@@ -51,6 +51,8 @@ def run(
     until: options.UntilWhat = options.Wanted.DECISION,
     product: options.WhichProduct = None,
     register: options.Register = False,
+    consent_url: options.ConsentUrl = None,
+    consent_language: options.ConsentLanguage = None,
     drain: Drain = 30.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check every row and picture; send nothing.")] = False,
     enqueue: Annotated[
@@ -66,10 +68,16 @@ def run(
 
     However often this is run: what was sent is on record, and goes on from there.
     """
-    told = {"manifest": str(manifest.absolute()), "out": None if out is None else str(out.absolute()), "rate": rate}
+    told: dict[str, Any] = {
+        "manifest": str(manifest.absolute()),
+        "out": None if out is None else str(out.absolute()),
+        "rate": rate,
+    }
     kind = options.product_from(product, register=register)
     told |= {"patience": patience, "until": until.value, "job_type": kind.spec.job_type, "product": str(kind)}
     told |= {"drain": drain, "chunk": chunk}
+    if (consent := options.consent_from(consent_url, consent_language)) is not None:
+        told["consent"] = {"privacy_policy_url": consent.privacy_policy_url, "language": consent.language}
     where = ledger or f"{manifest}.ledger"
     if dry_run:
         return _check(where, name or manifest.stem, told, account, as_json=json)
@@ -95,11 +103,18 @@ def resume(
 def retry_failed(
     ledger: KnownLedger,
     name: Name = None,
+    accept_duplicates: Annotated[
+        bool,
+        typer.Option(
+            "--accept-duplicates",
+            help="Also what V3 may have taken, though no answer came: each may be a second job, and a second bill.",
+        ),
+    ] = False,
     account: options.Account = options.NO_ACCOUNT,
     json: options.Json = False,
 ) -> int:
     """Go on, and send what failed once more."""
-    return _drive(ledger, name, None, account, retry="all", as_json=json)
+    return _drive(ledger, name, None, account, retry="duplicates" if accept_duplicates else "all", as_json=json)
 
 
 @batch.command()
@@ -194,7 +209,7 @@ def _drive(
 def _queue(ledger: str, name: str | None, told: dict[str, Any], account: options.Account, *, as_json: bool) -> int:
     from smile_async.cli.batch_run import enqueue  # noqa: PLC0415 - another extra
 
-    return _ended(asyncio.run(enqueue(ledger, name, told)), ledger, name, account, as_json=as_json)
+    return _ended(asyncio.run(enqueue(ledger, name, told, account)), ledger, name, account, as_json=as_json)
 
 
 def _ended(end: "Standing", ledger: str, name: str | None, account: options.Account, *, as_json: bool) -> int:
@@ -210,13 +225,12 @@ def _ended(end: "Standing", ledger: str, name: str | None, account: options.Acco
 
 
 def _check(ledger: str, name: str, told: dict[str, Any], account: options.Account, *, as_json: bool) -> int:
-    from smile_async.batch import read_manifest  # noqa: PLC0415 - another extra
-    from smile_async.batch.dry_run import check  # noqa: PLC0415
-    from smile_async.cli.batch_run import default_of  # noqa: PLC0415
+    from smile_async.batch.dry_run import check  # noqa: PLC0415 - another extra
+    from smile_async.cli.batch_run import rows_of  # noqa: PLC0415
     from smile_async.cli.places import check_places  # noqa: PLC0415
 
     check_places(ledger, told)
-    rows, flaws = asyncio.run(check(read_manifest(Path(told["manifest"]), default_of(told)), name, account))
+    rows, flaws = asyncio.run(check(rows_of(told), name, account))
     if as_json:
         print_document({"rows": rows, "problems": [{"line": flaw.line, "why": flaw.why} for flaw in flaws]})
     for flaw in flaws:

@@ -1,11 +1,12 @@
 """What the batch commands do once they are understood: the ledger opened, the run driven."""
 
 import itertools
+import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio.to_thread
 
@@ -24,8 +25,9 @@ from smile_async.ledger.batches import Batches
 from smile_async.ledger.chunks import CHUNK_JOBS
 from smile_async.limits import Limits
 from smile_async.session import SmileSession
+from smile_async.settings import Options, environment_settings
 
-__all__ = ["PENDING", "check_account", "default_of", "drive", "enqueue", "forget"]
+__all__ = ["PENDING", "check_account", "default_of", "drive", "enqueue", "forget", "rows_of"]
 
 #: Jobs that wait for a verdict in one process: each keeps its paths in memory, about 2 kB.
 PENDING = 20_000
@@ -52,11 +54,14 @@ async def drive(
         return await _run(meant, given, retry)
 
 
-async def enqueue(where: str, name: str | None, told: dict[str, Any]) -> Standing:
+async def enqueue(where: str, name: str | None, told: dict[str, Any], given: Mapping[str, Any]) -> Standing:
     """Write a batch down for workers elsewhere, and leave it to them."""
     if Ledger(where).database.is_file:
         raise BadConfiguration("--enqueue leaves the work to workers: give --ledger postgresql://user@host/database")
+    api = environment_settings(os.environ, cast("Options", given), whole=False).get("api", "v1")
     async with _meant(where, name, told) as meant:
+        # No session says it here, and a worker of the other API would send them otherwise.
+        await meant.ledger.speak(api)
         return await _run(meant, None, "passing")
 
 
@@ -109,9 +114,14 @@ def default_of(told: Mapping[str, Any]) -> Product:
     return product
 
 
+def rows_of(told: Mapping[str, Any]) -> Iterator[Row | Flaw]:
+    """The rows of the manifest, with what was told of all of them."""
+    return read_manifest(Path(told["manifest"]), default_of(told), told.get("consent"))
+
+
 def _opened(told: Mapping[str, Any]) -> Iterator[Row | Flaw]:
     """The manifest; what is wrong with the whole of it is raised here."""
-    rows = read_manifest(Path(told["manifest"]), default_of(told))
+    rows = rows_of(told)
     return itertools.chain(list(itertools.islice(rows, 1)), rows)
 
 
@@ -165,6 +175,7 @@ async def _end(meant: _Meant, run: Run, *, rendered: bool) -> Standing:
         end.states, end.decisions = await batches.counts(name), await batches.decisions(name)
         end.problems = await batches.problems(name, number)
         end.failures = await batches.failures(name, SHOWN)
+        end.unknown = await batches.unknown(name)
         end.used_before = await batches.used_before(name, number)
         end.kept = await batches.kept(name)
         if out is not None:

@@ -1,13 +1,14 @@
-"""Id fields from standard input, a file or the environment: a command line is read by everybody on the machine."""
+"""Whom a job is about, from standard input, a file or the environment: everybody on a machine reads command lines."""
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import orjson
 import typer
 
-from smile_async.jobs.parts import field_flaw, field_of
+from smile_async.jobs.parts import PERSON, field_flaw, field_of
 
 __all__ = ["id_fields"]
 
@@ -17,15 +18,21 @@ VARIABLE = "SMILE_ID_NUMBER"
 LONGEST = 100_000
 
 
-def id_fields(number: str | None, info: str | None, *, looked_up: bool) -> dict[str, str]:
-    """The fields that --id-number and --id-info lead to, by the names under which they travel.
+def id_fields(
+    number: str | None, info: str | None, person: str | None, named: Mapping[str, str | None], *, looked_up: bool
+) -> dict[str, str]:
+    """The fields that --id-number, --id-info and --person lead to, by the names under which they travel.
 
-    *looked_up*: whether the product looks a number up, and SMILE_ID_NUMBER is meant where none was given. Raises
-    typer.BadParameter, which repeats nothing of it.
+    *named*: what options say of the person, and say last. *looked_up*: whether the product looks a number up, and
+    SMILE_ID_NUMBER is meant where none was given. Raises typer.BadParameter, which repeats nothing of it.
     """
-    if number == info == "-":
-        raise typer.BadParameter("--id-number and --id-info can not both be read from standard input")
-    said = {} if info is None else _object(_read("--id-info", info))
+    piped = [name for name, at in (("number", number), ("info", info), ("person", person)) if at == "-"]
+    if len(piped) > 1:
+        first, second = ("--person" if name == "person" else f"--id-{name}" for name in piped[:2])
+        raise typer.BadParameter(f"{first} and {second} can not both be read from standard input")
+    said = {} if info is None else _object("--id-info", _read("--id-info", info))
+    said |= {} if person is None else _object("--person", _read("--person", person), PERSON)
+    said |= {f"{PERSON}{name}": text for name, text in named.items() if text is not None}
     if number is not None:
         said["id_number"] = _read("--id-number", number)
     elif looked_up and "id_number" not in said and (known := os.environ.get(VARIABLE)):
@@ -53,18 +60,19 @@ def _read(option: str, place: str) -> str:
     return text
 
 
-def _object(text: str) -> dict[str, str]:
+def _object(option: str, text: str, prefix: str = "") -> dict[str, str]:
     try:
         given = orjson.loads(text)
     except orjson.JSONDecodeError:
         given = None
     if not isinstance(given, dict):
-        raise typer.BadParameter("--id-info is no JSON object: give names and texts")
+        raise typer.BadParameter(f"{option} is no JSON object: give names and texts")
     said: dict[str, str] = {}
     for word, value in given.items():
-        name, why = field_of(word), field_flaw(value)
+        name, why = field_of(f"{prefix}{word}"), field_flaw(value)
         if not name or why:
-            raise typer.BadParameter(f"--id-info: {word[:24]} {why or 'is not known: call one of your own extra.NAME'}")
+            cure = "" if prefix else ": call one of your own extra.NAME"
+            raise typer.BadParameter(f"{option}: {word[:24]} {why or f'is not known{cure}'}")
         if value is not None:
             said[name] = value
     return said

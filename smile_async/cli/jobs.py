@@ -1,4 +1,4 @@
-"""`verify`, `submit`, `wait`, `status`: one job from a shell, with the account in SMILE_* variables.
+"""`verify`, `submit`, `wait`, `status`, `replay`: one job from a shell, with the account in SMILE_* variables.
 
 The key is read from the environment only: what stands on a command line stands in the process list.
 """
@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from dataclasses import replace
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -30,7 +31,7 @@ from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, Ticket
 from smile_async.jobs.verdict import JobStatus, Verdict
 from smile_async.session import SmileSession
 
-__all__ = ["status", "submit", "verify", "wait"]
+__all__ = ["replay", "status", "submit", "verify", "wait"]
 
 _Answer = TypeVar("_Answer")
 GivenTicket = Annotated[
@@ -101,7 +102,7 @@ def status(
     wanted = _ticket(ticket, user_id, job_id)
 
     async def ask(session: SmileSession) -> JobStatus:
-        return await session.status(wanted, history, image_links)
+        return await session.status(_askable(wanted, session), history, image_links)
 
     found = _in_session(ask, account)
     print_document(_status_document(found, history, image_links)) if json else _show_status(found, account)
@@ -125,11 +126,39 @@ def wait(
     wanted = _ticket(ticket, user_id, job_id)
 
     async def ask(session: SmileSession) -> Verdict:
-        return await session.wait(wanted, until.value, patience)
+        return await session.wait(_askable(wanted, session), until.value, patience)
 
     verdict = _in_session(ask, account)
     print_document(verdict_document(verdict)) if json else show_verdict(verdict, account)
     return code_of(verdict)
+
+
+@options.with_account
+def replay(
+    ticket: GivenTicket = None,
+    callback_url: Annotated[
+        str | None, typer.Option(help="Send it there, rather than where the job's webhooks go.", show_default=False)
+    ] = None,
+    account: options.Account = options.NO_ACCOUNT,
+    json: options.Json = False,
+) -> int:
+    """Have a webhook sent again (V3)."""
+    wanted = _ticket(ticket, None, None)
+
+    async def ask(session: SmileSession) -> None:
+        await session.replay(wanted, callback_url)
+
+    _in_session(ask, account)
+    if json:
+        print_document({"replayed": wanted.to_dict()})
+    return ExitCode.DONE
+
+
+def _askable(ticket: Ticket, session: SmileSession) -> Ticket:
+    """*ticket*, unless it is made of ids that mean nothing to the API."""
+    if session.api != "v1" and ticket.job_type == UNKNOWN_JOB_TYPE and ticket.smile_job_id is None:
+        raise typer.BadParameter(f"{session.api} finds a job by its ticket alone: give it as `submit` printed it")
+    return ticket
 
 
 def _ticket(text: str | None, user_id: str | None, job_id: str | None) -> Ticket:
@@ -165,7 +194,9 @@ async def _under_way(
         with _progress(session, f"{doing} {plain(ticket.user_id)}"):
             yield
     except asyncio.CancelledError:
-        show_way_back(ticket, account)
+        taken = session.sender.taken.of(ticket.user_id, ticket.job_id)
+        api = None if session.api == "v1" else session.api
+        show_way_back(replace(ticket, api=api) if taken is None else taken[0], account)
         raise
     except SmileError as error:
         # A refused one is not on its way.

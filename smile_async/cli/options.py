@@ -15,6 +15,7 @@ from smile_async.cli.output import aside, plain
 from smile_async.jobs.image import Image
 from smile_async.jobs.job import Job
 from smile_async.jobs.parts import parts_of
+from smile_async.jobs.person import Consent
 from smile_async.jobs.product import PRODUCTS, Product, known_product
 from smile_async.session import SmileSession
 from smile_async.traffic.fetching import by_number, matching
@@ -24,6 +25,8 @@ __all__ = [
     "Account",
     "AllowNewEnroll",
     "CallbackUrl",
+    "ConsentLanguage",
+    "ConsentUrl",
     "JobId",
     "Json",
     "Liveness",
@@ -36,6 +39,7 @@ __all__ = [
     "UserId",
     "Wanted",
     "WhichProduct",
+    "consent_from",
     "frames_of",
     "gathered",
     "job_from",
@@ -90,6 +94,11 @@ def _told(help_text: str) -> Any:
     return Annotated[str | None, typer.Option(help=help_text, show_default=False)]
 
 
+_CONSENT_URL = "V3: the privacy policy that the user has agreed to; else SMILE_CONSENT_URL."
+_CONSENT_LANGUAGE = "Of that notice: two capital letters; else EN."
+ConsentUrl = Annotated[str | None, typer.Option(help=_CONSENT_URL, show_default=False)]
+ConsentLanguage = Annotated[str | None, typer.Option(help=_CONSENT_LANGUAGE, show_default=False)]
+
 #: What a job is made of, beside whose it is.
 _JOB: Mapping[str, tuple[Any, Any]] = {
     "user_id": (UserId, Parameter.empty),
@@ -102,8 +111,17 @@ _JOB: Mapping[str, tuple[Any, Any]] = {
     "id_type": (_told("As Smile ID calls it, such as NIN_V2 or PASSPORT: `smile-async services`."), None),
     "id_number": (_told("'-': read from standard input; @FILE: from a file; else SMILE_ID_NUMBER."), None),
     "id_info": (_told("'-' or @FILE: a JSON object of further id fields, such as first_name."), None),
+    "person": (_told("V3: '-' or @FILE: a JSON object of the four that follow."), None),
+    "given_names": (_told("V3: of the person; here everybody on this machine can read it."), None),
+    "last_name": (_told("V3: the same."), None),
+    "email": (_told("V3: this or a phone number."), None),
+    "phone_number": (_told("V3: + and country code first."), None),
+    "consent_url": (_told(_CONSENT_URL), None),
+    "consent_language": (_told(_CONSENT_LANGUAGE), None),
     "front": (_told("The picture of a card's front."), None),
     "back": (_told("The picture of its back."), None),
+    "comparison": (_told("V3: the picture that --product compare holds the selfie against."), None),
+    "comparison_type": (_told("What that is: DOCUMENT, ID_PHOTO or PORTRAIT."), None),
     "param": (Param, None),
     "callback_url": (CallbackUrl, None),
     "use_enrolled_image": (UseEnrolledImage, False),
@@ -118,8 +136,9 @@ Account = Mapping[str, Any]
 NO_ACCOUNT: Account = MappingProxyType({})
 #: Options that say whose account it is and where.
 _ACCOUNT = {
+    "api": "v1, or v3 for Smile ID's newer API; else SMILE_API, or v1.",
     "environment": "sandbox or production, for the account of the SMILE_* variables; else SMILE_ENVIRONMENT.",
-    "base_url": "Another server, ends in /v1; else SMILE_BASE_URL.",
+    "base_url": "Another server, ends in /v1 or /v3; else SMILE_BASE_URL.",
     "ca_file": "PEM file to trust; else SMILE_CA_FILE.",
     "http": "httpx, httpx2 or pyreqwest; else SMILE_HTTP.",
 }
@@ -206,6 +225,12 @@ def job_from(
     id_info: str | None,
     front: str | None,
     back: str | None,
+    comparison: str | None,
+    comparison_type: str | None,
+    person: str | None,
+    consent_url: str | None,
+    consent_language: str | None,
+    **named: str | None,
 ) -> Job:
     """The job that the options describe; raises InvalidJob, or typer.BadParameter for what no job can say."""
     kind = product_from(product, register=register)
@@ -216,7 +241,7 @@ def job_from(
             raise typer.BadParameter(f"--{option} does not go with {kind.spec.title}: see --register and --product")
     if selfie is None and not use_enrolled_image and "selfie" in kind.spec.takes:
         raise typer.BadParameter("there is no selfie: give the path of a picture")
-    said = id_fields(id_number, id_info, looked_up="id_info" in kind.spec.takes)
+    said = id_fields(id_number, id_info, person, named, looked_up="id_info" in kind.spec.takes)
     said |= {name: text for name, text in (("country", country), ("id_type", id_type)) if text is not None}
     card = {name: Image.from_path(path) for name, path in (("front", front), ("back", back)) if path is not None}
     return Job.of(
@@ -227,9 +252,21 @@ def job_from(
         job_id=job_id,
         partner_params=dict(_pair(text) for text in param or ()),
         callback_url=callback_url,
+        consent=consent_from(consent_url, consent_language),
+        comparison=None if comparison is None else Image.from_path(comparison),
+        comparison_type=None if comparison_type is None else comparison_type.upper(),
         **parts_of(kind.spec, said, **card),
         **{name: given for name, given in flags.items() if given},
     )
+
+
+def consent_from(url: str | None, language: str | None) -> Consent | None:
+    """What --consent-url and --consent-language say; raises InvalidJob, or typer.BadParameter."""
+    if url is None:
+        if language is not None:
+            raise typer.BadParameter("--consent-language needs --consent-url")
+        return None
+    return Consent(url, language or "EN")
 
 
 def frames_of(given: str) -> list[str]:

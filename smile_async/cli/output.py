@@ -132,7 +132,12 @@ def error_document(error: SmileError) -> dict[str, Any]:
 
 def show_way_back(ticket: Ticket, account: Mapping[str, Any]) -> None:
     """The command that asks for a job again, on standard error."""
-    command = to_copy("status", "--user-id", ticket.user_id, "--job-id", ticket.job_id, account=account)
+    if ticket.api is not None and ticket.smile_job_id is None:
+        whose = plain(f"job {ticket.job_id} of user {ticket.user_id}")
+        aside().print(f"[dim]nobody can ask for {whose}: if it was taken, its webhook will tell[/dim]")
+        return
+    ids = ("--user-id", ticket.user_id, "--job-id", ticket.job_id)
+    command = to_copy("status", *(ids if ticket.api is None else (ticket.to_json(),)), account=account)
     aside().print(f"[dim]ask for this job again with:[/dim] {plain(command)}")
 
 
@@ -149,6 +154,8 @@ def show_verdict(verdict: Verdict, account: Mapping[str, Any]) -> None:
     found: list[tuple[str, object]] = [("user", verdict.ticket.user_id), ("job", verdict.ticket.job_id)]
     if verdict.ticket.product is not None:
         found.append(("product", verdict.ticket.product.spec.title))
+    if verdict.reason is not None:
+        found.append(("reason", verdict.reason))
     if verdict.confidence is not None:
         found.append(("confidence", f"{verdict.confidence:g}"))
     said = verdict.actions.items()

@@ -29,6 +29,8 @@ class Standing:
     gone: int = 0
     #: Failed rows whose job_ids Smile ID knew already: sending them again would end likewise.
     used_before: int = 0
+    #: Failed rows that V3 may have all the same.
+    unknown: int = 0
     #: Rows whose id fields are kept, because they are not over or may be tried again.
     kept: int = 0
     #: Why the run ended before its rows did.
@@ -71,6 +73,7 @@ class Standing:
             "decisions": self.decisions,
             "problems": [{"line": line, "why": why} for line, why in self.problems],
             "failures": self.failures,
+            "unknown": self.unknown,
             "gone": self.gone,
             "id_fields_kept": self.kept,
             "read_whole": not self.unread,
@@ -91,6 +94,7 @@ async def standing(where: str, name: str | None, shown: int | None = SHOWN) -> S
             await batches.problems(name, run),
             await batches.failures(name, shown),
             gone=await batches.gone(name, run) if whole else 0,
+            unknown=await batches.unknown(name),
             kept=await batches.kept(name),
             unread=not whole,
         )
@@ -110,7 +114,8 @@ def show_end(end: Standing, about: Sequence[str], account: Mapping[str, Any]) ->
             " made of batch name and key: give the rows a key or job_id of their own, or the batch a new --name, which"
             " sends every row anew"
         )
-    again = "retry-failed" if end.failed > end.used_before else "resume" if end.pending or end.unread else ""
+    left = end.failed - end.used_before - end.unknown
+    again = "retry-failed" if left > 0 else "resume" if end.pending or end.unread else ""
     if again:
         aside().print(f"[dim]go on with:[/dim] {plain(to_copy('batch', again, *about, account=account))}")
 
@@ -123,6 +128,12 @@ def show_flaws(found: Standing, most: int | None = None) -> None:
         cause = " ".join(filter(None, (failure["error"], failure["code"])))
         said = plain(f"user {failure['user_id']}: {cause}: {failure['why']}")
         aside().print(f"[red]line {failure['line']}[/red]: {said}")
+    if found.unknown:
+        aside().print(
+            f"[yellow]SubmissionUnknown[/yellow]: {found.unknown:,} failed rows got no answer, and nobody can tell"
+            " whether Smile ID has them: their webhooks may; `batch retry-failed --accept-duplicates` sends them again,"
+            " and each may be a second bill"
+        )
     if found.gone:
         aside().print(f"[yellow]the manifest has shrunk[/yellow]: {found.gone:,} earlier rows are not in it any more")
     if found.unread:

@@ -233,10 +233,12 @@ def explain(code: str | int, about: int | str | None = None) -> list[CodeMeaning
 
     *about*: only for this product or job type.
     """
-    if about is not None:
-        meaning = meaning_of(code, about)
-        return [] if meaning is None else [meaning]
     word = _BY_WORD.get(str(code).strip().lower(), ())
+    if about is not None:
+        meaning, product = meaning_of(code, about), known_product(about)
+        number = known_job_type(about) if product is None else product.spec.job_type
+        of_it = [row for row in word if number is not None and (row.job_types is None or number in row.job_types)]
+        return of_it if meaning is None else [meaning]
     code = _normal(code)
     return [*_BY_CODE.get(code, ()), *(row for product in PRODUCTS for row in _own(code, product)), *word]
 

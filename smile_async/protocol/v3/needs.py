@@ -110,7 +110,7 @@ def _about_flaw(job: Job, rules: Rules, now: float) -> str:
     if job.consent is not None and not isinstance(job.consent, Consent):
         return "consent is a dict: v3 needs a Consent"
     if consent is None:
-        return "there is no consent: give consent=Consent(…), to the job or to the session"
+        return "there is no consent: give consent=Consent(…), to the job or to the session, or set SMILE_CONSENT_URL"
     granted = consent.moment()
     if granted is not None and granted.timestamp() > now + _AHEAD:
         return "consent is granted in the future: check granted_at and its zone"
