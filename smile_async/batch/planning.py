@@ -19,6 +19,7 @@ from smile_async.batch.manifest import Flaw, Row, job_of
 from smile_async.errors import InvalidJob, SubmissionUnknown
 from smile_async.jobs.checks import FLAGS
 from smile_async.jobs.job import Job
+from smile_async.jobs.parts import PERSON
 from smile_async.jobs.product import Product
 from smile_async.jobs.ticket import Ticket
 from smile_async.ledger import Ledger, State
@@ -176,7 +177,8 @@ class Planner:
             changed = other_person(before, self._ledger.seals(job_of(row, planned.job_id)))
         except InvalidJob:
             changed = before["id_digest"] is not None
-        return f"key {row.key!r}: its id fields have changed since it was sent: {_cure(row)}" if changed else ""
+        about = "person or id fields" if any(word.startswith(PERSON) for word in row.about) else "id fields"
+        return f"key {row.key!r}: its {about} have changed since it was sent: {_cure(row)}" if changed else ""
 
     def _is_over(self, before: Mapping[str, Any]) -> bool:
         if before["state"] != State.FAILED or before["accepted_at"] is not None:

@@ -189,13 +189,13 @@ class Ledger:
     async def speak(self, api: str) -> None:
         """Keep jobs of *api* alone, also those that are planned before any session came. Raises BadConfiguration."""
         account = await self._known_as("account")
-        # Of a ledger that is older than this entry.
-        was = api if account is None else FIRST_API if not account.endswith(")") else account[:-1].rpartition("(")[2]
-        known = await self._known_as("api", was)
+        whose, told, other = (account or "").removesuffix(")").partition(" (")
+        # One that an older version made says nothing of it.
+        known = await self._known_as("api", other if told else FIRST_API if whose else api)
         if known != api:
             raise BadConfiguration(
-                f"the ledger {self.database!r} holds jobs of api {known!r}, this is api {api!r}: use another ledger, or"
-                f" say api={known!r} (--api {known}, SMILE_API={known})"
+                f"the ledger belongs to {whose or 'batches that wait'} by api {known!r}, and this is api {api!r}: use"
+                f" another ledger, or that API (--api {known}, SMILE_API={known})"
             )
 
     async def _known_as(self, name: str, otherwise: str | None = None) -> str | None:

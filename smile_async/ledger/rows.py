@@ -223,9 +223,8 @@ def judged(row: Mapping[Any, Any], job: Job, digest: str, seals: Sequence[str]) 
     if not fresh and job.product is not sent_as is not None:
         raise InvalidJob(f"{whose}: was of {sent_as} when it was sent: give a new job its own job_id", job=job)
     if not fresh and other_person(row, seals):
-        raise InvalidJob(
-            f"{whose}: its id fields have changed since it was sent: give a new job its own job_id", job=job
-        )
+        about = "id fields" if job.person is None else "person or id fields"
+        raise InvalidJob(f"{whose}: its {about} have changed since it was sent: give a new job its own job_id", job=job)
     if not fresh and row["digest"] != digest:
         raise InvalidJob(
             f"{whose}: its pictures have changed since it was sent (sha256 {row['digest']} then, {digest} now): give a"
