@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from dataclasses import replace
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -194,14 +193,12 @@ async def _under_way(
         with _progress(session, f"{doing} {plain(ticket.user_id)}"):
             yield
     except asyncio.CancelledError:
-        taken = session.sender.taken.of(ticket.user_id, ticket.job_id)
-        api = None if session.api == "v1" else session.api
-        show_way_back(replace(ticket, api=api) if taken is None else taken[0], account)
+        show_way_back(session.sender.known(ticket), account)
         raise
     except SmileError as error:
         # A refused one is not on its way.
         if error.ticket is not None and not isinstance(error, Refused):
-            show_way_back(ticket, account)
+            show_way_back(error.ticket, account)
         raise
 
 

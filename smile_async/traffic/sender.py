@@ -8,6 +8,7 @@ the same job_id is refused by Smile ID as it should be.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -238,6 +239,11 @@ class Sender:
         if ticket is not None:
             submission.ticket, submission.recalled = ticket, True
         return ticket is not None
+
+    def known(self, ticket: Ticket) -> Ticket:
+        """*ticket* of a job of this session's, with all that the session has heard of its names."""
+        dialect, taken = self._driver.dialect, self._driver.taken.of(ticket.user_id, ticket.job_id)
+        return replace(ticket, api=dialect.api if dialect.doubles else None) if taken is None else taken[0]
 
     def _subject(self, submission: Submission) -> bytes:
         return self._seal(submission.job.subject())

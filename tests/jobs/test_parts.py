@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from ground_support import jpeg
 
-from smile_async import Document, IdInfo, Product
+from smile_async import Consent, Document, IdInfo, Person, Product
 from smile_async.errors import InvalidJob
-from smile_async.jobs.parts import field_flaw, field_of, parts_of
+from smile_async.jobs.parts import consent_from, field_flaw, field_of, parts_of
 from smile_async.jobs.screening import Screening
 
 ABOUT: dict[str, Any] = {"country": "NG", "id_type": "NIN_V2", "id_number": "00123456780"}
@@ -24,6 +24,9 @@ ABOUT: dict[str, Any] = {"country": "NG", "id_type": "NIN_V2", "id_number": "001
         ("extra.shoe", "extra.shoe"),
         ("extra.", ""),
         ("extra", ""),
+        ("person.email", "person.email"),
+        ("person.shoe", ""),
+        ("email", ""),
         ("shoe", ""),
     ],
 )
@@ -46,6 +49,24 @@ def test_a_word_means_a_field(word: str, name: str) -> None:
 def test_all_fields_are_texts(value: object, why: str) -> None:
     """A number is refused, and why, whatever it is."""
     assert field_flaw(value) == why
+
+
+def test_a_person_goes_with_every_product() -> None:
+    """Its words have a prefix, for an id has names too; a name that is missing is asked for."""
+    words = {"person.given_names": "Ada", "person.last_name": "Obi", "person.email": "ada@example.com"}
+    for product in (Product.AUTHENTICATION, Product.AML_CHECK):
+        assert parts_of(product.spec, words) == {"person": Person("Ada", "Obi", "ada@example.com")}
+    with pytest.raises(InvalidJob, match="person: there is no given_names: give one"):
+        parts_of(Product.AUTHENTICATION.spec, {"person.last_name": "Obi"})
+
+
+def test_a_consent_is_v3s_where_it_names_a_privacy_policy() -> None:
+    """Anything else is what an authority wants of v1, as it is; a word that is none of Consent's is refused."""
+    url = "https://shop.example/privacy"
+    assert consent_from({"privacy_policy_url": url, "language": "FR"}) == Consent(url, "FR")
+    assert consent_from({"consented": {}}) == {"consented": {}}
+    with pytest.raises(InvalidJob, match="consent: shoe is unknown: give privacy_policy_url, language, granted_at"):
+        consent_from({"privacy_policy_url": url, "shoe": 44})
 
 
 def test_a_product_takes_the_parts_it_knows() -> None:

@@ -145,6 +145,11 @@ def test_what_may_have_been_sent_before_is_unknown_at_once() -> None:
     steps, fault = played(story)
     assert steps == []
     assert isinstance(fault.error, SubmissionUnknown)
+    assert isinstance(story.lost(), SubmissionUnknown)
+    assert OneSubmission(FACE).lost() is None
+    keyed = OneSubmission(AML)
+    keyed.resume(Reach.UPLOADED)
+    assert keyed.lost() is None
 
 
 def test_an_aml_check_is_resumed() -> None:
