@@ -3,13 +3,15 @@
 import asyncio
 import csv
 import json
+import os
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from batch_support import command, ledger_at
-from street import Pictures
+from street import Pictures, until
 from v3_batch_support import CONSENT, PERSON, PRODUCTS, SECRETS, lose_answers, manifest_v3, row_v3, session_v3, taken
 
 from smile_async import Consent, Product
@@ -29,7 +31,7 @@ def batch(running: RunningSandbox, capsys: pytest.CaptureFixture[str], monkeypat
 
     async def batch(*arguments: object, api: str | None = "v3") -> tuple[int, Any, str]:
         url = running.base_url if api is None else running.base_url_v3
-        given = () if arguments[0] in ("status", "report") else ("--base-url", url)
+        given: tuple[str, ...] = () if arguments[0] in ("status", "report") else ("--base-url", url)
         given += ("--api", api) if given and api else ()
         return await command(running, capsys, monkeypatch, *arguments, *given)
 
@@ -48,7 +50,7 @@ def _again(number: int, pictures: Pictures) -> dict[str, Any]:
 
 def consents(running: RunningSandbox) -> set[str]:
     """The privacy policies that the sandbox was told of."""
-    return {job.consent["notice_privacy_policy_url"] for job in running.sandbox.jobs.values()}  # type: ignore[attr-defined]
+    return {job.consent["notice_privacy_policy_url"] for job in running.sandbox.jobs.values()}
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "csv"])
@@ -144,6 +146,29 @@ async def test_a_row_that_was_begun_before_a_crash(
     assert (code, said["done"], said["failed"], said["unknown"]) == (3, 1, 1, 1)
     assert said["failures"][0]["user_id"] == "u0"
     assert [job.product for job in running.sandbox.jobs.values()] == ["aml"]
+
+
+async def test_a_killed_run_sends_nothing_twice(
+    batch: Batch, running: RunningSandbox, pictures: Pictures, tmp_path: Path
+) -> None:
+    """Killed while an answer was on its way: the next run reports the row as unknown, and its ticket still waits."""
+    manifest = manifest_v3(tmp_path / "m.jsonl", [row_v3("smartselfie", 0, pictures)])
+    running.sandbox.fault("submit", delay=60, times=None)
+    account = {f"SMILE_{name.upper()}": str(value) for name, value in running.account_v3.items()}
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "smile_async.cli", "batch", "run", str(manifest), "--ledger", str(tmp_path / "l.db")),
+        env={**os.environ, **account},
+        stderr=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    await until(lambda: running.sandbox.jobs, 40)
+    child.kill()
+    await child.wait()
+    running.sandbox.mend()
+    code, said, _ = await batch("run", manifest, "--ledger", tmp_path / "l.db")
+    assert (code, said["unknown"], len(running.sandbox.jobs)) == (3, 1, 1)
+    async with session_v3(running, ledger=tmp_path / "l.db") as session:
+        assert [(ticket.user_id, ticket.api) async for ticket in session.pending()] == [("u0", "v3")]
 
 
 async def test_a_row_that_v3_does_not_take_ends_as_failed(

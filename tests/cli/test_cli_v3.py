@@ -12,6 +12,7 @@ from cli_support import Run
 from street import Pictures
 from v3_batch_support import AMINA, CONSENT, PERSON, lose_answers, registration, session_v3
 
+from smile_async import Job, SmileSession
 from smile_async.cli.jobs import _under_way
 from smile_async.sandbox import RunningSandbox
 
@@ -74,7 +75,7 @@ async def test_where_a_person_comes_from(
     ]
     assert [each.code for each in ran] == [0, 0, 0]
     assert not any(text in each.out + each.err for each in ran for text in PERSON.values())
-    assert {job.details["given_names"] for job in account.sandbox.jobs.values()} == {AMINA.given_names}  # type: ignore[attr-defined]
+    assert {job.details["given_names"] for job in account.sandbox.jobs.values()} == {AMINA.given_names}
 
 
 async def test_compare_and_consent(
@@ -88,7 +89,7 @@ async def test_compare_and_consent(
     told = [
         (job.consent["notice_privacy_policy_url"], job.consent["notice_language"])
         for job in account.sandbox.jobs.values()
-    ]  # type: ignore[attr-defined]
+    ]
     assert told == [(CONSENT.privacy_policy_url, "EN"), ("https://own.example/p", "FR")]
     monkeypatch.delenv("SMILE_CONSENT_URL")
     missing = await v3(*compare, *card)
@@ -109,6 +110,14 @@ async def test_verdicts_become_exit_codes(v3: Run, account: RunningSandbox, logi
     assert waited.document["ticket"]["smile_job_id"] in waited.err
 
 
+async def interrupted(session: SmileSession, job: Job, *, heard: bool) -> None:
+    """What Ctrl-C does to a command, after or before it has *heard* that its job was taken."""
+    async with _under_way(session, job.ticket, "verifying", {"api": "v3"}):
+        if heard:
+            await session.submit(job)
+        raise asyncio.CancelledError
+
+
 async def test_an_interrupted_command_shows_the_way_back(
     account: RunningSandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -117,10 +126,7 @@ async def test_an_interrupted_command_shows_the_way_back(
     async with session_v3(account) as session:
         for job_id, heard in (("j1", True), ("j2", False)):
             with pytest.raises(asyncio.CancelledError):
-                async with _under_way(session, registration(job_id).ticket, "verifying", {"api": "v3"}):
-                    if heard:
-                        await session.submit(registration(job_id))
-                    raise asyncio.CancelledError
+                await interrupted(session, registration(job_id), heard=heard)
             err = capsys.readouterr().err
             assert ("smile-async status" in err, '"smile_job_id":"job_' in err, "--api v3" in err) == (heard,) * 3
             assert (f"nobody can ask for job {job_id} of user bob" in err) is not heard

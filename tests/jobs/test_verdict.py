@@ -143,6 +143,9 @@ def test_a_code_is_explained_by_all_its_rows() -> None:
     explain("0820").clear()
     assert explain("0820")
     assert [row.text for row in explain("1012", Product.ENHANCED_KYC)] == ["id number valid"]
+    assert [row.decision for row in explain("clear", "compare")] == [Decision.APPROVED]
+    assert explain("document_expired", 6) == explain("document_expired")
+    assert explain("document_expired", Product.COMPARE) == explain("clear", "no product") == []
     assert [row.text for row in explain(1012, 7)] == ["business verified"]
     assert explain("1012", "basic_kyc") == explain("1012", 2) == []
 

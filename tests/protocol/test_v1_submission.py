@@ -194,6 +194,8 @@ def test_before_the_first_step_nothing_has_left() -> None:
     assert (fresh.ticket, fresh.reach, fresh.left) == (TICKET, Reach.NOTHING, False)
     for reach in (Reach.RESERVED, Reach.UPLOADED):
         assert (resumed(reach).reach, resumed(reach).left) == (reach, True)
+        # It can be asked about.
+        assert resumed(reach).lost() is None
 
 
 # -- reserving --------------------------------------------------------------------------------------------------------
