@@ -11,7 +11,6 @@ import typer
 
 from smile_async.cli import options
 from smile_async.cli.output import ExitCode, aside, people, plain
-from smile_async.cli.sandbox import Api
 from smile_async.cli.streams import print_document
 from smile_async.doctor import Finding, Report, State
 from smile_async.doctor.doctor import Wanted, blank, examine
@@ -42,7 +41,6 @@ def doctor(
     thorough: Annotated[
         bool, typer.Option("--thorough", help="Wait and probe too: up to 20 minutes, at most six refused calls.")
     ] = False,
-    api: Annotated[Api | None, typer.Option(help="Which API; else SMILE_API, or v1.", show_default=False)] = None,
     patience: Annotated[float, typer.Option(help="Seconds for each verdict.", min=1.0)] = 60.0,
     save: Annotated[
         Path | None, typer.Option(help="Write the report there, fit for a ticket.", show_default=False)
@@ -56,10 +54,9 @@ def doctor(
     finding: seconds, state, name, what was seen, cure. Exit code 0 unless something failed.
     """
     wanted = Wanted(selfie=selfie, production=production, thorough=thorough, patience=patience)
-    told = account if api is None else {**account, "api": str(api)}
     report = blank()
     try:
-        asyncio.run(examine(told, wanted, report, (lambda _: None) if json else _show))
+        asyncio.run(examine(account, wanted, report, (lambda _: None) if json else _show))
     finally:
         # Whoever is interrupted after a quarter of an hour keeps what was found.
         if save is not None and report.findings:
