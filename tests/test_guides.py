@@ -12,6 +12,7 @@ import sys
 import tomllib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -20,8 +21,9 @@ from postgres import Postgres
 from street import Pictures, until
 from workers_support import fresh
 
-from smile_async import errors
+from smile_async import Consent, Person, SmileSession, errors
 from smile_async.sandbox import RunningSandbox
+from smile_async.testing import LIVENESS, SELFIE, SELFIE_JPEG
 
 #: A run of a user's tests; hypothesis takes half of such a process to import.
 PYTEST = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
@@ -129,6 +131,24 @@ async def test_the_login_over_sockets(login: Path, running: RunningSandbox, pict
         server.terminate()
         await server.wait()
     assert {sent.status for job in running.sandbox.jobs.values() for sent in job.callbacks} == {200}
+
+
+async def test_the_login_on_v3(login: Path, running: RunningSandbox, tmp_path: Path) -> None:
+    """Given liveness frames, another session and a person, the same login works with V3."""
+    job = "Job.authenticate(user_id, await request.body(), "
+    text = (login / "login.py").read_text(encoding="utf-8").replace(job, f"{job}liveness=LIVENESS, person=AMINA, ")
+    amina = Person("Amina Fatou", "Clearwater", "amina.clearwater@example.com")
+    names: dict[str, Any] = {"LIVENESS": LIVENESS, "AMINA": amina}
+    exec(text, names)
+    session = SmileSession(**running.account_v3, consent=Consent("https://you.example/privacy"))
+    app = names["make_app"](session, "https://you.example", str(tmp_path / "logins.db"))
+    running.sandbox.enroll("ada")
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=httpx.ASGITransport(app)) as browser:
+        for word, approved in (("clear", True), ("block:spoof_detected", False)):
+            running.sandbox.script("ada", code=word)
+            reply = await browser.post("https://you.example/logins/ada", content=SELFIE_JPEG)
+            assert (reply.status_code, reply.json()["approved"]) == (200, approved)
+        assert (await browser.post("https://you.example/logins/ada", content=SELFIE)).status_code == 422
 
 
 def free_port() -> int:
