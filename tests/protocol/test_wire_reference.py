@@ -20,6 +20,7 @@ DOCUMENT = re.compile(r"\b(?P<name>[\w/]+\.md)\b(?P<sections>(?:,? §\d+(?:\.\d+
 WRITTEN = {
     *("fault_matrix.md", "tests/output/fault_matrix.md"),
     *("one_request_matrix.md", "tests/output/one_request_matrix.md"),
+    *("v3_matrix.md", "tests/output/v3_matrix.md"),
 }
 
 
