@@ -284,11 +284,13 @@ class Sender:
     async def _recalled(self, ledger: "Ledger", submission: Submission, payload: Payload) -> bool:
         """Whether the job was accepted before; if not, it is durably on record now that it is about to be sent."""
         submission.stage = "the ledger did not write it down"
+        # Read first: the age is counted later, so what comes of it lies before the attempt, never after.
+        asked_at = self._clock.monotonic()
         known = await ledger.begin(submission.job, payload.digest())
         submission.attempt = known.attempt
         if known.ticket is not None:
             submission.ticket, submission.known, submission.recalled = known.ticket, known.verdict, True
-        submission.resume(known.reach, None if known.age is None else self._clock.monotonic() - known.age)
+        submission.resume(known.reach, None if known.age is None else asked_at - known.age)
         return known.ticket is not None
 
     async def _walk(self, submission: Submission, payload: Payload, deadline: float) -> Ticket | Parked:

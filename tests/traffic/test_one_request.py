@@ -34,6 +34,7 @@ from smile_async.errors import (
     Unavailable,
 )
 from smile_async.ledger import Ledger
+from smile_async.ledger.rows import Begun
 from smile_async.sandbox import RunningSandbox, Sandbox
 from smile_async.timing.clock import Clock
 
@@ -375,6 +376,32 @@ async def test_a_wrong_clock_disowns_no_result(
         with pytest.raises(JobExists):
             await session.verify(ONE_REQUEST[name](job_id="old"))
     assert sandbox.count("old") == 1
+
+
+async def test_a_slow_ledger_disowns_no_result(
+    smile_settings: Mapping[str, Any], sandbox: Sandbox, smile_clock: Clock, tmp_path: Path
+) -> None:
+    """What the ledger took to say how old the first attempt is does not make it any younger."""
+
+    class Slow(Ledger):
+        async def begin(self, job: Job, digest: bytes) -> Begun:
+            begun = await super().begin(job, digest)
+            await smile_clock.sleep(1.0)
+            return begun
+
+    job = ONE_REQUEST["aml_check"](job_id="j1")
+    for lost in (True, False):
+        sandbox.settings.without_status = ("aml_check",) if lost else ()
+        async with (
+            (Ledger if lost else Slow)(tmp_path / "l.db", clock=smile_clock) as ledger,
+            SmileSession(**{**smile_settings, "ledger": ledger}) as session,
+        ):
+            if lost:
+                sandbox.fault("request", cut=True, effect=True)
+                with pytest.raises(SubmissionUnknown):
+                    await session.verify(job)
+            else:
+                assert (await session.verify(job)).approved
 
 
 @pytest.mark.parametrize("off", OFFS)
