@@ -153,7 +153,7 @@ async def test_a_killed_run_sends_nothing_twice(
 ) -> None:
     """Killed while an answer was on its way: the next run reports the row as unknown, and its ticket still waits."""
     manifest = manifest_v3(tmp_path / "m.jsonl", [row_v3("smartselfie", 0, pictures)])
-    running.sandbox.fault("submit", delay=60, times=None)
+    running.sandbox.fault("submit", delay=60, effect=True, times=None)
     account = {f"SMILE_{name.upper()}": str(value) for name, value in running.account_v3.items()}
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "smile_async.cli", "batch", "run", str(manifest), "--ledger", str(tmp_path / "l.db")),
