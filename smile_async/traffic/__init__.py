@@ -22,7 +22,7 @@ all that is below: timing, jobs, protocol, settings, transport and ledger. It do
 |---|---|---|
 | `Limits.uploads` | 16 | jobs whose pictures are in memory: this is the memory bound |
 | `Limits.requests` | 240 | API requests in flight |
-| `Limits.pending` | 100,000 | jobs of streams that wait; each takes under 3 kB |
+| `Limits.pending` | 100,000 | jobs of streams that wait; each takes some 3 kB |
 | `Limits.jobs_per_second` | None | new jobs |
 | `Pace.person`, `Pace.price` | 4, 0.5 | what a second less of waiting is worth in polls: to a person, to a stream |
 | `Limits.eager_polls` | 200 | polls a second from which nobody is asked about more eagerly than a stream's jobs |
