@@ -219,11 +219,13 @@ async def test_a_server_in_a_thread_does_not_stop_the_clock() -> None:
 
 async def test_a_thread_that_never_ends_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who sleeps beside a thread that waits for what never happens is told of it, and time has not passed."""
-    monkeypatch.setattr(virtual_clock, "STUCK", 0.05)
+    monkeypatch.setattr(virtual_clock, "STUCK", 0.3)
     clock = VirtualClock(0.0)
-    never = threading.Event()
+    begun, never = threading.Event(), threading.Event()
     with ThreadPoolExecutor(1, "hopeful") as pool:
-        pool.submit(never.wait)
+        pool.submit(lambda: (begun.set(), never.wait()))
+        # On a busy machine a thread takes its time to come by its name.
+        assert begun.wait(20)
         with pytest.raises(VirtualTimeIsUp, match=r"thread 'hopeful_0' at threading\.py:\d+ in wait is at work"):
             await clock.sleep(60)
         never.set()
