@@ -45,12 +45,12 @@ format: venv  ## let ruff format the tree
 	touch $@
 
 SDKS := .venv-v3-sdk/.ready $(if $(shell command -v npm),.node-sdk/.ready)
-# Two processes compute while the others wait for sockets and timers; a slow file is shared out.
-PYTEST := -m pytest -n 5 --dist worksteal
+# A third process works while the others wait for sockets and timers; a slow file is shared out.
+PYTEST := -m pytest -n 3 --dist worksteal
 
 test: lint types $(SDKS)  ## lint, types, and all tests; those of the pure files with branch coverage, of which they must have 100 %
 	$(BIN)/coverage erase
-	$(BIN)/coverage run $(PYTEST) -n 2 @tests/ground.txt
+	$(BIN)/coverage run $(PYTEST) @tests/ground.txt
 	$(BIN)/coverage combine --quiet
 	$(BIN)/python tests/ground_coverage.py
 	$(BIN)/python $(PYTEST) $(addprefix --ignore=,$(shell cat tests/ground.txt))
