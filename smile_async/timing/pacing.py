@@ -148,10 +148,10 @@ class Eagerness:
         """
         if price <= self.own:
             return price
-        most = self._most * min(1.0, calm / _CALM - 1.0)
-        if most <= 0:
+        share = self._most * min(1.0, calm / _CALM - 1.0) * self._gap / max(jobs, 1)
+        # The least of floats come to nothing when they are shared.
+        if share <= 0:
             return self.own
-        share = most * self._gap / max(jobs, 1)
         # Down to a power of two: rounded up, the bound would be exceeded.
         return price if share >= 1.0 else max(self.own, price * 2.0 ** math.floor(2 * math.log2(share)))
 

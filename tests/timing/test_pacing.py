@@ -212,6 +212,11 @@ def test_what_is_granted(own: float, price: float, most: float, gaps: list[float
     assert eagerness.granted(price, 10**9, calm) == min(own, price)
 
 
+def test_next_to_nothing_shared_is_nothing() -> None:
+    """A bound that is the least of floats grants a crowd nothing, and breaks nothing."""
+    assert Eagerness(1.0, 5e-324).granted(2.0, 10**9, math.inf) == 1.0
+
+
 def test_eagerness_keeps_its_bound() -> None:
     """A hundred polls a second are for 200 jobs that ask every two seconds; more are granted less, then nothing."""
     eagerness = Eagerness(0.5, 100.0)
