@@ -29,6 +29,10 @@ WAITING = (threading.__file__, queue.__file__)
 SILENT = 0.25
 
 
+#: What such a thread did last may be what the event loop hears next.
+_ENDED = "a thread that has just ended"
+
+
 class Threads:
     """The threads of this process but for the calling one, as they were when they were last looked at.
 
@@ -43,11 +47,11 @@ class Threads:
     def at_work(self) -> str:
         """A thread that is at work, and where; "" if none is."""
         numbers = _numbers()
+        seen, self._seen = self._seen, {}
         if len(numbers) == 1:
-            return ""
+            return _ENDED if seen else ""
         frames = sys._current_frames()  # noqa: SLF001 - there is no other way to see them
         known = {thread.native_id: thread for thread in threading.enumerate()}
-        seen, self._seen = self._seen, {}
         found = ""
         for number in numbers or [number for number in known if number]:
             thread = known.get(number)
@@ -66,7 +70,7 @@ class Threads:
             rest = self._threshold if parked or serving else SILENT
             if greedy or still < rest or (_on_errand(thread, frame) and not serving):
                 found = f"thread {thread.name!r} at {place(frame)}"
-        return found
+        return found or (_ENDED if any(map(_is_gone, {*seen, *numbers} - self._seen.keys())) else "")
 
     def _moves(self, number: int, seen: dict[int, tuple[int, float, float]]) -> tuple[bool, float, str]:
         """Whether it wants the processor, for how many seconds it did not, and the call in which it waits."""
@@ -99,6 +103,10 @@ def _numbers() -> list[int]:
         return [int(name) for name in os.listdir(TASKS)]  # noqa: PTH208 - a third of the time, before each jump
     except OSError:
         return []
+
+
+def _is_gone(number: int) -> bool:
+    return not (TASKS / str(number)).exists()
 
 
 def _is_loop(frame: FrameType) -> bool:

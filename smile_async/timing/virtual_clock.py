@@ -216,6 +216,8 @@ class VirtualClock:
         for _, _, sleeper in self._timers:
             sleeper.wake(reason)
         self._timers.clear()
+        # Who sleeps next has not waited for any of it.
+        self._stood_since = None
 
     def _jump(self, loop: asyncio.AbstractEventLoop) -> None:
         # One sleeper at a time, in the order of their moments: what the first does may concern the second.

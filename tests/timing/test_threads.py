@@ -247,6 +247,22 @@ def test_a_thread_that_has_not_begun() -> None:
     assert Threads(0.0).at_work() == ""
 
 
+@linux
+def test_a_thread_that_has_just_ended() -> None:
+    """Who was there at the last look and is gone was at work until now: it is told once."""
+    seen, go_on = Threads(0.0), threading.Event()
+    thread = threading.Thread(target=go_on.wait)
+    thread.start()
+    seen.at_work()
+    number = thread.native_id
+    go_on.set()
+    thread.join()
+    while (threads.TASKS / str(number)).exists():
+        time.sleep(0.001)
+    assert seen.at_work() == "a thread that has just ended"
+    assert seen.at_work() != "a thread that has just ended"
+
+
 async def test_a_transport_that_takes_its_time(running: RunningSandbox) -> None:
     """A reply that is late in real time is waited for, as its socket is still before it."""
     clock = VirtualClock(0.0, threshold=0.5)
