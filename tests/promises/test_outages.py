@@ -394,8 +394,10 @@ async def test_one_of_many_that_can_not_connect(leg: str, street: Street) -> Non
     street.assert_one_each(5)
 
 
-async def test_one_that_can_not_connect_where_others_can(street: Street) -> None:
+async def test_one_that_can_not_connect_where_others_can(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
     """A job whom nobody serves, while others are served all the time, ends soon."""
+    # How many of its attempts fall between two answers to others is otherwise a matter of luck.
+    monkeypatch.setattr("smile_async.traffic.driver.random.random", lambda: 0.5)
     street.front.weather = lambda asked: OUTAGES["refused"] if asked.user_id == "eve" else None
     async with street.session() as session:
         others = asyncio.create_task(all_of(session, street.jobs(100)))
