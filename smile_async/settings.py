@@ -18,6 +18,7 @@ production differ.
 | `SMILE_INSECURE_CALLBACKS` | `1`: callback URLs may be http, outside of production |
 | `SMILE_UPLOAD_HOSTS` | hosts that upload URLs may name, default `*.amazonaws.com`: pin the one of your account |
 | `SMILE_API` | `v1` (the default) or `v3`: see `smile_async.protocol.v3` |
+| `SMILE_CONSENT_URL`, `SMILE_CONSENT_LANGUAGE` | V3: a policy for jobs that name none, and its language |
 | `SMILE_BASE_URL` | another server, such as `smile-async sandbox`; ends in `/v1`, or in `/v3` for V3 |
 | `SMILE_CA_FILE` | PEM file of the CAs to trust instead of the system's |
 | `SMILE_HTTP` | the HTTP engine: `httpx` (the default), `httpx2` or `pyreqwest` |
@@ -38,10 +39,10 @@ to one server. So:
 | `environment="production"` and `base_url=` | anything | refused |
 | `environment="sandbox"` and production's URL | anything | refused |
 
-With an environment and a whole account in the call, `SMILE_BASE_URL`, `SMILE_CA_FILE` and the callback variables count
-for nothing. With `base_url=`, `SMILE_ENVIRONMENT` counts for nothing, nor does `SMILE_CA_FILE`, unless `SMILE_BASE_URL`
-names the same host. `SMILE_UPLOAD_HOSTS` always counts, because it only restricts. The options `--environment` and
-`--base-url` follow the same rules.
+With an environment and a whole account in the call, `SMILE_BASE_URL`, `SMILE_CA_FILE`, the callback variables,
+`SMILE_API` and `SMILE_CONSENT_URL` count for nothing. With `base_url=`, `SMILE_ENVIRONMENT` counts for nothing, nor
+does `SMILE_CA_FILE`, unless `SMILE_BASE_URL` names the same host. `SMILE_UPLOAD_HOSTS` always counts, because it only
+restricts. The options `--environment` and `--base-url` follow the same rules.
 
 `repr(session)`, `session.server` and the first line that a command writes to standard error say which server is meant:
 `production (api.smileidentity.com)`, or host and port of another.

@@ -207,11 +207,9 @@ class CallbackReceiver:
             return 200, "known", None
         verdict: Verdict | None = claim
         try:
-            if claim.confirmed:
-                pass
-            elif self._confirm:
+            if self._confirm and not claim.confirmed:
                 verdict = await self._session.confirmer.confirm(claim, self._hand_on)
-            else:
+            elif not claim.confirmed:
                 self._session.confirmer.hint(claim)
         except JobNotFound:
             return 404, "no such job", None

@@ -33,9 +33,9 @@ from smile_async.jobs.ticket import Ticket
 from smile_async.protocol.signature import Secret
 from smile_async.protocol.steps import Slot
 from smile_async.protocol.v1.archive import Archive
-from smile_async.protocol.v1.info_json import info_json
 from smile_async.protocol.v1.requests import prepare_body, status_body
 from smile_async.session import SmileSession
+from smile_async.traffic.legs import info_of
 from smile_async.traffic.payload import Payload, read_in_thread
 from smile_async.urls import upload_url_flaw
 
@@ -88,15 +88,8 @@ async def put(wire: Wire, payload: Payload, slot: Slot, *, info: bytes | None = 
     settings, why = wire.settings, flaw_of(wire, slot)
     if why:
         raise ForgedReply(f"no picture was sent: {why}")
-    whole = info_json(
-        payload.job,
-        [(picture.name, picture.inline) for picture in payload.pictures],
-        slot,
-        partner_id=settings.signer.partner_id,
-        stamp=wire.stamp(),
-        callback_url=settings.callback_url,
-    )
-    reply = await wire.put(slot.upload_url.reveal(), Archive(info or whole, payload.pictures))
+    info = info or info_of(payload, slot, settings, wire.stamp())
+    reply = await wire.put(slot.upload_url.reveal(), Archive(info, payload.pictures))
     return reply.status
 
 

@@ -1,9 +1,10 @@
 """Which API a ticket went to, and which products an API has: what belongs to the other is refused by name."""
 
+from smile_async.errors import InvalidJob
 from smile_async.jobs.product import Product
 from smile_async.jobs.ticket import Ticket
 
-__all__ = ["APIS", "product_flaw", "ticket_flaw"]
+__all__ = ["APIS", "check_ticket", "product_flaw", "ticket_flaw"]
 
 APIS = ("v1", "v3")
 #: Products that only one of them has (v3/wire.md §4).
@@ -28,3 +29,10 @@ def ticket_flaw(ticket: Ticket, api: str) -> str:
     if home == api:
         return ""
     return f"job {ticket.job_id} of user {ticket.user_id} went to {home}: ask with a session of api={home!r}"
+
+
+def check_ticket(ticket: Ticket, api: str) -> None:
+    """Raise InvalidJob for a ticket that *api* can not be asked about."""
+    why = ticket_flaw(ticket, api)
+    if why:
+        raise InvalidJob(why, ticket=ticket)

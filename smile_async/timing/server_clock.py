@@ -4,8 +4,10 @@ A machine whose clock is a day off would sign requests that are refused as stale
 how much, and the next request is signed with the server's time.
 """
 
+from collections.abc import Mapping
+
 from smile_async.log import log
-from smile_async.timing.backoff import http_date
+from smile_async.timing.backoff import http_date, retry_after
 from smile_async.timing.clock import Clock
 
 __all__ = ["SKEW_SECONDS", "ServerClock"]
@@ -40,6 +42,11 @@ class ServerClock:
         if self._floor is None:
             return self._clock.time() - SKEW_SECONDS
         return self._floor + self._clock.monotonic()
+
+    def wish(self, headers: Mapping[str, str]) -> float | None:
+        """Seconds for which *headers* (names in lower case) ask to be left alone, None if they do not."""
+        said = headers.get("retry-after")
+        return None if said is None else retry_after(said, self.now())
 
     def hear(self, date: str) -> None:
         """Take note of a Date header that has just come; nonsense, or a date more than a year away, changes nothing."""

@@ -8,7 +8,6 @@ from smile_async.protocol.steps import Fault, Sent
 from smile_async.protocol.v1.refusals import ONE_ID_NUMBER, is_answer, refusal
 from smile_async.protocol.v1.replies import Complaint, read_complaint
 from smile_async.settings import Settings
-from smile_async.timing.backoff import retry_after
 from smile_async.timing.clock import Clock
 from smile_async.timing.server_clock import SKEW_SECONDS, ServerClock
 from smile_async.traffic.origin import Errand, Origin
@@ -79,8 +78,7 @@ class Caller:
 
     def wish(self, reply: Reply) -> float | None:
         """Seconds for which the server asks to be left alone, None if it does not."""
-        said = reply.headers.get("retry-after")
-        return None if said is None else retry_after(said, self.server_clock.now())
+        return self.server_clock.wish(reply.headers)
 
     def refused(self, reply: Reply, about: str, complaint: Complaint | None = None) -> Fault:
         """What the refusal of *about* means, by the *complaint* in it."""

@@ -1,7 +1,7 @@
 """What a session needs of an API: the one thing that its driver, poller, confirmer and stream know of either.
 
 What is said, and what an answer means, is pure and stands in `protocol.v1` and `protocol.v3`; a dialect carries it to
-the servers that the API has. Which one a session speaks is chosen in `dialect_of`, and nowhere else.
+the servers that the API has. Which one a session speaks is chosen where `SmileSession` makes its driver.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import Verdict
+from smile_async.protocol.apis import check_ticket
 from smile_async.protocol.signature import Signer
 from smile_async.protocol.steps import Ask, Call, Prepare, Put, Request, Step
 from smile_async.protocol.submission import Submission
 from smile_async.protocol.v3.webhooks import Webhook
 from smile_async.timing.breaker import Asker
 from smile_async.timing.server_clock import ServerClock
-from smile_async.traffic.origin import Parked
+from smile_async.traffic.origin import Origin, Parked
 
 if TYPE_CHECKING:
     from smile_async.jobs.catalogue import DocumentType, Services
@@ -54,6 +55,8 @@ class Dialect(Protocol):
 
     #: "v1" or "v3".
     api: str
+    #: The servers that it talks to.
+    origins: tuple[Origin, ...]
     #: As this API wants it.
     partner_id: str
     server_clock: ServerClock
@@ -67,17 +70,17 @@ class Dialect(Protocol):
     @property
     def repeats(self) -> int:
         """Queries that were asked again at once, as an old connection broke under them."""
-        ...
+        return sum(origin.repeats for origin in self.origins)
 
     @property
     def outage(self) -> str:
         """What there is to say of an outage under way, "" if there is none."""
-        ...
+        return next(filter(None, (origin.outage for origin in self.origins)), "")
 
     @property
     def slowed_at(self) -> float:
-        """When the server last asked to slow down, in monotonic seconds."""
-        ...
+        """When a server last asked to slow down, in monotonic seconds."""
+        return max(origin.limiter.slowed_at for origin in self.origins)
 
     def check(self, job: Job) -> None:
         """Raise InvalidJob for what this API does not take, as far as that is known before pictures are read."""
@@ -85,7 +88,7 @@ class Dialect(Protocol):
 
     def check_ticket(self, ticket: Ticket) -> None:
         """Raise InvalidJob for a ticket of the other API."""
-        ...
+        check_ticket(ticket, self.api)
 
     def submission(self, job: Job, *, later: bool = False) -> Submission:
         """The story of *job*'s submission; *later*: its result is not waited for. Raises InvalidJob."""

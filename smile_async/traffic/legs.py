@@ -4,6 +4,7 @@ from typing import Any
 
 from smile_async.errors import ForgedReply, SmileError, UnreadableReply
 from smile_async.jobs.verdict import JobStatus
+from smile_async.protocol.signature import SignedStamp
 from smile_async.protocol.steps import Ask, Call, Fault, Prepare, Put, Sent, Slot
 from smile_async.protocol.v1.account import account_body, read_answer
 from smile_async.protocol.v1.archive import Archive
@@ -12,13 +13,14 @@ from smile_async.protocol.v1.judging import judge_status
 from smile_async.protocol.v1.replies import read_slot
 from smile_async.protocol.v1.requests import prepare_body, status_body
 from smile_async.protocol.v1.storage import put_refusal
+from smile_async.settings import Settings
 from smile_async.traffic.caller import Caller
 from smile_async.traffic.dialect import asker
 from smile_async.traffic.origin import Errand, Origin
 from smile_async.traffic.payload import Payload
 from smile_async.urls import upload_url_flaw
 
-__all__ = ["Legs"]
+__all__ = ["Legs", "info_of"]
 
 #: The very type the presigned URL was signed for; S3 answers 403 to any other (wire.md §5.4).
 _ZIP = [("Content-Type", "application/zip")]
@@ -33,8 +35,6 @@ class Legs:
     def __init__(self, caller: Caller, storage: Origin) -> None:
         self._caller = caller
         self._storage = storage
-        #: Queries that were asked again at once, as an old connection broke under them.
-        self.repeats = 0
 
     async def prepare(self, payload: Payload, deadline: float, hold: float, *, retry: bool) -> Slot:
         """Where the pictures may be put."""
@@ -70,15 +70,7 @@ class Legs:
         settings = self._caller.settings
 
         def body() -> Archive:
-            info = info_json(
-                payload.job,
-                [(picture.name, picture.inline) for picture in payload.pictures],
-                slot,
-                partner_id=settings.signer.partner_id,
-                stamp=self._caller.stamp(),
-                callback_url=settings.callback_url,
-            )
-            return Archive(info, payload.pictures)
+            return Archive(info_of(payload, slot, settings, self._caller.stamp()), payload.pictures)
 
         about = f"the upload of job {payload.job.job_id} of user {payload.job.user_id}"
         errand = Errand(asker(Put(slot), payload.job), about, deadline, hold)
@@ -101,15 +93,8 @@ class Legs:
             )
 
         about = f"/job_status for job {ticket.job_id} of user {ticket.user_id}"
-        errand = Errand(asker(ask, ticket), about, deadline, hold)
-        url = f"{caller.settings.base_url}/job_status"
-        try:
-            reply = await caller.send(url, body, errand)
-        except Fault as fault:
-            if not fault.stale:
-                raise
-            self.repeats += 1
-            reply = await caller.send(url, body, errand)
+        errand = Errand(asker(ask, ticket), about, deadline, hold, again=True)
+        reply = await caller.send(f"{caller.settings.base_url}/job_status", body, errand)
         if reply.status != 200:
             raise caller.refused(reply, about)
         try:
@@ -127,3 +112,15 @@ class Legs:
         errand = Errand(asker(call, None), f"/{call.path}", deadline)
         reply = await caller.send(f"{caller.settings.base_url}/{call.path}", body if call.signed else None, errand)
         return read_answer(call, reply.status, reply.body, caller.wish(reply))
+
+
+def info_of(payload: Payload, slot: Slot, settings: Settings, stamp: SignedStamp) -> bytes:
+    """The info.json that goes with the pictures of *payload* into *slot*."""
+    return info_json(
+        payload.job,
+        [(picture.name, picture.inline) for picture in payload.pictures],
+        slot,
+        partner_id=settings.signer.partner_id,
+        stamp=stamp,
+        callback_url=settings.callback_url,
+    )

@@ -39,7 +39,7 @@ class Errand:
     """What a request is about, in words too; until when (monotonic seconds) it may wait for its turn.
 
     *hold*: seconds that it may at most where the server is closed, because pictures wait with it. *company*: who else
-    has to do with its answer.
+    has to do with its answer. *again*: it makes no job, and is sent again at once if an old connection breaks.
     """
 
     asker: Asker
@@ -47,6 +47,7 @@ class Errand:
     deadline: float
     hold: float = float("inf")
     company: Sequence[Asker] = ()
+    again: bool = False
 
 
 class Origin:
@@ -66,6 +67,8 @@ class Origin:
         self._seconds = seconds
         self._under_way = under_way
         self._why = ""
+        #: Requests that were sent again at once, as an old connection broke under them.
+        self.repeats = 0
 
     @property
     def outage(self) -> str:
@@ -94,6 +97,17 @@ class Origin:
         self, method: str, url: Secret, headers: Headers, body: Callable[[], bytes | Body], errand: Errand
     ) -> Reply:
         """What the server replies to a request, whose *body* is made when its turn has come. Raises Fault."""
+        try:
+            return await self._sent(method, url, headers, body, errand)
+        except Fault as fault:
+            if not (errand.again and fault.stale):
+                raise
+        self.repeats += 1
+        return await self._sent(method, url, headers, body, errand)
+
+    async def _sent(
+        self, method: str, url: Secret, headers: Headers, body: Callable[[], bytes | Body], errand: Errand
+    ) -> Reply:
         asker = errand.asker
         if not await self.limiter.enter(errand.deadline, asker, hold=errand.hold):
             raise self._late(asker, errand.about, errand.deadline)

@@ -7,7 +7,7 @@ from smile_async.errors import ForgedReply, InvalidJob
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import Verdict
-from smile_async.protocol.apis import product_flaw, ticket_flaw
+from smile_async.protocol.apis import product_flaw
 from smile_async.protocol.callback_urls import callback_url_of
 from smile_async.protocol.steps import Ask, Call, Fault, Prepare, Put, Request
 from smile_async.protocol.submission import Submission
@@ -17,7 +17,7 @@ from smile_async.protocol.v1.one_request import submission_of
 from smile_async.settings import Settings
 from smile_async.timing.clock import Clock
 from smile_async.traffic.caller import Caller
-from smile_async.traffic.dialect import Leg, Lists, asker
+from smile_async.traffic.dialect import Dialect, Leg, Lists, asker
 from smile_async.traffic.legs import Legs
 from smile_async.traffic.origin import HOLD, Origin, Parked
 from smile_async.traffic.payload import Payload
@@ -27,7 +27,7 @@ from smile_async.urls import url_flaw
 __all__ = ["V1"]
 
 
-class V1:
+class V1(Dialect):
     """The first API, over its origin and the storage's."""
 
     api = "v1"
@@ -36,6 +36,7 @@ class V1:
 
     def __init__(self, settings: Settings, api: Origin, storage: Origin, clock: Clock) -> None:
         self._settings = settings
+        self.origins = (api, storage)
         self.signer = settings.signer
         self.partner_id = self.signer.partner_id
         self._api = api
@@ -46,21 +47,6 @@ class V1:
         self.server_clock = self._caller.server_clock
         self.hold: Callable[[], float] = lambda: HOLD
 
-    @property
-    def repeats(self) -> int:
-        """Queries that were asked again at once, as an old connection broke under them."""
-        return self._legs.repeats
-
-    @property
-    def outage(self) -> str:
-        """What there is to say of an outage under way, "" if there is none."""
-        return self._api.outage or self._storage.outage
-
-    @property
-    def slowed_at(self) -> float:
-        """When the server last asked to slow down."""
-        return self._api.limiter.slowed_at
-
     def check(self, job: Job) -> None:
         """Raise InvalidJob for a product of V3's, or a callback_url over which this session lets no result travel."""
         why = product_flaw(job.product, self.api)
@@ -68,12 +54,6 @@ class V1:
         why = why or (f"callback_url {flaw}" if flaw else "")
         if why:
             raise InvalidJob(f"job {job.job_id} of user {job.user_id}: {why}", job=job)
-
-    def check_ticket(self, ticket: Ticket) -> None:
-        """Raise InvalidJob for a ticket of V3."""
-        why = ticket_flaw(ticket, self.api)
-        if why:
-            raise InvalidJob(why, ticket=ticket)
 
     def submission(self, job: Job, *, later: bool = False) -> Submission:
         """The story of *job*'s submission. Raises InvalidJob for one that can not come *later*."""

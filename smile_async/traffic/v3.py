@@ -8,11 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from smile_async.errors import InvalidJob, SmileError, UnreadableReply
+from smile_async.errors import SmileError, UnreadableReply
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import JobStatus, Verdict
-from smile_async.protocol.apis import ticket_flaw
 from smile_async.protocol.bodies import read_object
 from smile_async.protocol.callback_urls import webhook_url_of
 from smile_async.protocol.signature import Secret
@@ -28,11 +27,10 @@ from smile_async.protocol.v3.submission import OneSubmission
 from smile_async.protocol.v3.tokens import Scope, Token, read_token
 from smile_async.protocol.v3.webhooks import Webhook, judge_webhook
 from smile_async.settings import Settings
-from smile_async.timing.backoff import retry_after
 from smile_async.timing.breaker import Asker
 from smile_async.timing.clock import Clock
 from smile_async.timing.server_clock import ServerClock
-from smile_async.traffic.dialect import Leg, Lists, asker
+from smile_async.traffic.dialect import Dialect, Leg, Lists, asker
 from smile_async.traffic.origin import HOLD, Errand, Origin, Parked
 from smile_async.traffic.payload import Payload
 from smile_async.traffic.tokens import Tokens
@@ -41,7 +39,7 @@ from smile_async.transport.engine import API_SECONDS, Reply
 __all__ = ["V3"]
 
 
-class V3:
+class V3(Dialect):
     """The second API, over its origin and the one to which submissions go."""
 
     api = "v3"
@@ -52,6 +50,7 @@ class V3:
         self, settings: Settings, api: Origin, uploads: Origin, clock: Clock, spawn: Callable[..., None]
     ) -> None:
         self._settings = settings
+        self.origins = (api, uploads)
         self._api = api
         self._uploads = uploads
         self._clock = clock
@@ -70,27 +69,10 @@ class V3:
         self._tokens = Tokens(self._fetched, spawn, clock)
         self.server_clock = ServerClock(clock)
         self.hold: Callable[[], float] = lambda: HOLD
-        self.repeats = 0
-
-    @property
-    def outage(self) -> str:
-        """What there is to say of an outage under way, "" if there is none."""
-        return self._api.outage or self._uploads.outage
-
-    @property
-    def slowed_at(self) -> float:
-        """When the server last asked to slow down."""
-        return max(self._api.limiter.slowed_at, self._uploads.limiter.slowed_at)
 
     def check(self, job: Job) -> None:
         """Raise InvalidJob for what V3 would refuse."""
         check(job, self._rules, self.server_clock.now())
-
-    def check_ticket(self, ticket: Ticket) -> None:
-        """Raise InvalidJob for a ticket of v1."""
-        why = ticket_flaw(ticket, self.api)
-        if why:
-            raise InvalidJob(why, ticket=ticket)
 
     def submission(self, job: Job, *, later: bool = False) -> Submission:
         """The story of *job*'s one request."""
@@ -151,14 +133,7 @@ class V3:
             call = requests.status_call(ask.ticket)
         except SmileError as error:
             raise Fault(error.with_traceback(None), Sent.UNSENT) from None
-        errand = Errand(who, call.about, deadline)
-        try:
-            reply = await self._sent(self._api, call, errand)
-        except Fault as fault:
-            if not fault.stale:
-                raise
-            self.repeats += 1
-            reply = await self._sent(self._api, call, errand)
+        reply = await self._sent(self._api, call, Errand(who, call.about, deadline, again=True))
         return judge_status(reply.status, reply.body, ask.ticket, call.about, self._wish(reply))
 
     async def _look_up(self, lookup: Call, who: Asker, deadline: float) -> dict[str, Any]:
@@ -232,8 +207,7 @@ class V3:
             origin.limiter.close_for(self._wish(reply))
 
     def _wish(self, reply: Reply) -> float | None:
-        said = reply.headers.get("retry-after")
-        return None if said is None else retry_after(said, self.server_clock.now())
+        return self.server_clock.wish(reply.headers)
 
     def expect_callbacks(self) -> None:
         """Nothing to remember: no request of ours is signed."""

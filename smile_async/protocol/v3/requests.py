@@ -16,7 +16,7 @@ from smile_async.errors import BadConfiguration, InvalidJob, SubmissionUnknown
 from smile_async.jobs.image import media_type
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
-from smile_async.protocol.apis import ticket_flaw
+from smile_async.protocol.apis import check_ticket
 from smile_async.protocol.callback_urls import webhook_url_of
 from smile_async.protocol.signature import Secret, Signer
 from smile_async.protocol.steps import Call as Lookup
@@ -154,9 +154,7 @@ def _pictures(job: Job, contents: Sequence[bytes]) -> list[Part]:
 
 
 def _path_of(ticket: Ticket) -> str:
-    why = ticket_flaw(ticket, "v3")
-    if why:
-        raise InvalidJob(why, ticket=ticket)
+    check_ticket(ticket, "v3")
     if ticket.smile_job_id is None:
         whose = f"job {ticket.job_id} of user {ticket.user_id}"
         cure = "only a webhook can tell it, so wait for one, or ask the provider"
