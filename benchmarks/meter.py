@@ -4,6 +4,7 @@ Standard library alone: the official SDK runs in a virtual environment of its ow
 process's own, threads included; the server's is read from /proc, to show that it was not the bottleneck.
 """
 
+import asyncio
 import json
 import os
 import sys
@@ -94,3 +95,15 @@ class Window:
             "server_idle": 1 - server / wall,
             "disturbed": max(0.0, (everybody - cpu) / wall),
         }
+
+
+async def accepting(port: int) -> None:
+    """Return once somebody listens on *port* of this machine."""
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.01)
+        else:
+            writer.close()
+            return

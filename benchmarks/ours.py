@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from meter import Window, memory_mb, spec, tell
+from meter import Window, accepting, memory_mb, spec, tell
 
 from smile_async import CallbackReceiver, Finished, IdInfo, Job, Limits, Pace, SmileSession
 
@@ -129,14 +129,7 @@ async def receiving(whole: SmileSession, port: int) -> AsyncIterator[None]:
     server = Server(CallbackReceiver(whole), port=port, interface=Interfaces.ASGINL, log_enabled=False)
     serving = asyncio.create_task(server.serve())
     try:
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.01)
-            else:
-                writer.close()
-                break
+        await accepting(port)
         yield
     finally:
         server.stop()

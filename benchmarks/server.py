@@ -28,6 +28,7 @@ import uvloop
 from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP2Settings
 from granian.server.embed import Server
+from meter import accepting
 
 PARTNER, KEY = "001", "benchmark-key"
 #: Concurrent streams per connection, as Amazon's API gateway and load balancers offer.
@@ -261,17 +262,6 @@ async def main() -> None:
         await asyncio.to_thread(sys.stdin.read)
         del held, held_too, serving
     os._exit(0)
-
-
-async def accepting(port: int) -> None:
-    while True:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            await asyncio.sleep(0.01)
-        else:
-            writer.close()
-            return
 
 
 if __name__ == "__main__":

@@ -306,6 +306,18 @@ class End:
         return f"{self.name}, {'ticket' if self.ticket else 'no ticket'}{', retryable' if self.retryable else ''}"
 
 
+@dataclass(frozen=True)
+class Row:
+    """A cell as it went."""
+
+    leg: str
+    fault: str
+    end: End
+    took: float
+    again: str
+    complaints: tuple[str, ...]
+
+
 async def ending(work: Any) -> tuple[End, Verdict | SmileError]:
     """How *work* ends; anything but a verdict or a SmileError will not be what the table expects."""
     try:

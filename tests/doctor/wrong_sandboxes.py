@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -253,9 +254,7 @@ WRONG = (
     Wrong(
         "a duplicate with HTTP 409",
         *("job_id used again", State.DIFFERENT, "409"),
-        spoil=lambda sandbox: sandbox.registry.__dict__.update(
-            prepare=lambda prep, prepare=sandbox.registry.prepare: _conflict(prepare, prep)
-        ),
+        spoil=lambda sandbox: _prepared_by(_conflict, sandbox),
         selfie=True,
     ),
     # Results.
@@ -286,9 +285,7 @@ WRONG = (
     Wrong(
         "no update of the photo",
         *("job type 8", State.DIFFERENT, "2212"),
-        spoil=lambda sandbox: sandbox.registry.__dict__.update(
-            prepare=lambda prep, prepare=sandbox.registry.prepare: _without_updates(prepare, prep)
-        ),
+        spoil=lambda sandbox: _prepared_by(_without_updates, sandbox),
         selfie=True,
     ),
     Wrong(
@@ -385,6 +382,10 @@ WRONG = (
         api="v3",
     ),
 )
+
+
+def _prepared_by(how: Callable[[Callable[[Any], Any], Any], Any], sandbox: Sandbox) -> None:
+    sandbox.registry.__dict__.update(prepare=partial(how, sandbox.registry.prepare))
 
 
 def _without_updates(prepare: Callable[[Any], Any], prep: Any) -> Any:

@@ -10,12 +10,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import trustme
-from fault_support import APPROVED, AT_ONCE, H2, HTTP, LEG_SECONDS, LONG, TCP, Bench, End, Fault, Lab, Leg, ending
+from fault_support import APPROVED, AT_ONCE, H2, HTTP, LEG_SECONDS, LONG, TCP, Bench, End, Fault, Lab, Leg, Row, ending
 from h2_server import h2_context
 from street import ENGINES, Pictures, nothing_left, session_of
 
@@ -82,18 +81,6 @@ EXPECTED: dict[tuple[Leg, str], End] = {
 }
 #: Cells that an engine can not pass like the others: what its user sees, and why.
 OVERRIDES: dict[tuple[str, Leg, str], tuple[End, str]] = {}
-
-
-@dataclass(frozen=True)
-class Row:
-    """A cell as it went."""
-
-    leg: Leg
-    fault: str
-    end: End
-    took: float
-    again: str
-    complaints: tuple[str, ...]
 
 
 async def again(session: SmileSession, bench: Bench, error: SmileError) -> list[End]:

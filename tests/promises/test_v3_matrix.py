@@ -31,6 +31,7 @@ from fault_support import (
     End,
     Fault,
     Lab,
+    Row,
     asked,
     ending,
 )
@@ -210,18 +211,6 @@ class V3Bench(Bench):
         for leg, fault in self.faults:
             waiting = self.sandbox.faults._waiting[leg]
             waiting[:] = [each for each in waiting if each is not fault]
-
-
-@dataclass(frozen=True)
-class Row:
-    """A cell as it went."""
-
-    leg: Leg
-    fault: str
-    end: End
-    took: float
-    again: str
-    complaints: tuple[str, ...]
 
 
 def job_of(pictures: Pictures, leg: Leg, fault: str) -> Job:
