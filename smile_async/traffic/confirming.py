@@ -110,8 +110,8 @@ class Confirmer:
         stranger = not (at_once or (watch and watch.listeners) or self._driver.has_just_sent(claim.ticket))
         if stranger and not self._may_ask(None, *STRANGERS):
             raise Unavailable("too many callbacks for strangers' jobs", ticket=claim.ticket, retryable=True)
-        at_once = at_once or self._may_ask((claim.ticket.user_id, claim.ticket.job_id), *QUERIES)
-        answer = self._poller.claim(claim, later, at_once=at_once)
+        anew = self._may_ask((claim.ticket.user_id, claim.ticket.job_id), *QUERIES)
+        answer = self._poller.claim(claim, later, at_once=at_once or anew, anew=anew)
         verdict = None if answer is None else await answer
         if stranger and verdict is not None and verdict.code == claim.code:
             self._spent[None] = self._spent.get(None, 0.0) - STRANGERS[1]

@@ -20,7 +20,7 @@ from smile_async.timing.clock import Clock
 from smile_async.timing.pacing import Eagerness, Rhythm
 from smile_async.traffic.driver import Driver
 from smile_async.traffic.pending import PendingJob
-from smile_async.traffic.schedule import Schedule
+from smile_async.traffic.schedule import FAR, Schedule
 from smile_async.traffic.telemetry import span, waited
 from smile_async.traffic.watching import Answer, Claim, Heard, Listener, Watch, falls_short, own_copy, still_pending
 from smile_async.transport.engine import API_SECONDS
@@ -123,10 +123,11 @@ class Poller:
         self._schedule.jobs -= not watch.listeners
         self._forget_if_idle(watch)
 
-    def claim(self, said: Verdict, later: Heard | None, *, at_once: bool) -> Answer | None:
+    def claim(self, said: Verdict, later: Heard | None, *, at_once: bool, anew: bool = False) -> Answer | None:
         """Ask about a job sooner, because of what a callback *said*; *later* hears when status has caught up.
 
-        *at_once*: ask now; the answer is then for the caller.
+        *at_once*: ask now; the answer is then for the caller. *anew*: ask again at once if a query that has been under
+        way since before the callback came does not know yet.
         """
         now = self._clock.monotonic()
         ticket = said.ticket
@@ -135,7 +136,7 @@ class Poller:
             ticket = Ticket(ticket.user_id, ticket.job_id, UNKNOWN_JOB_TYPE)
         watch = self._watches.setdefault(_key(ticket), Watch(ticket, now))
         claim = watch.claim = watch.claim or Claim(now)
-        answer = claim.ask(said, later) if at_once else None
+        answer = claim.ask(said, later, now if anew else 0.0) if at_once else None
         if answer is None:
             claim.keep(said, later, now)
         self._schedule.plan(watch)
@@ -238,7 +239,7 @@ class Poller:
                 # Who came when the word was known, and wants more than the word.
                 if (listener.history or listener.image_links) and listener.told(whole):
                     self.leave(listener)
-        self._answer_claim(watch, verdict)
+        self._answer_claim(watch, verdict, asked_at)
 
     def _missed(self, watch: Watch, fault: Fault, asked_at: float) -> None:
         # A query that got no turn, or met an outage, says nothing that is not known already.
@@ -247,18 +248,18 @@ class Poller:
         # Called back and waited for, a job that is not known is on its way.
         expected = bool(watch.claim and watch.listeners) or self._driver.has_just_sent(watch.ticket)
         unknown_yet = expected and isinstance(fault.error, JobNotFound)
-        self._answer_claim(watch, None if unknown_yet else fault.error)
+        self._answer_claim(watch, None if unknown_yet else fault.error, asked_at)
         if fault.transient or unknown_yet:
             log.debug("poll of job %s failed: %s", watch.ticket.job_id, fault.error)
             return
         self._fail(watch, fault.error)
 
-    def _answer_claim(self, watch: Watch, found: Verdict | SmileError | None) -> None:
+    def _answer_claim(self, watch: Watch, found: Verdict | SmileError | None, asked_at: float = FAR) -> None:
         if watch.claim is None:
             return
-        for heard in watch.claim.answer(found, watch.ticket.job_id, self._clock.monotonic()):
+        for heard in watch.claim.answer(found, watch.ticket.job_id, self._clock.monotonic(), asked_at):
             quietly(self._spawn, heard, found)
-        if not watch.claim.said:
+        if not watch.claim:
             watch.claim = None
             self._forget_if_idle(watch)
 

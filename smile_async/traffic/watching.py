@@ -101,13 +101,21 @@ class Claim:
         self.heard: list[Heard] = []
         #: When to ask at the latest (monotonic seconds); 0 while somebody waits for the very next answer.
         self.due = float("inf")
-        self._asking: list[tuple[Verdict, Heard | None, Answer]] = []
+        #: The last: since when an answer is behind (monotonic seconds), if it is; one to an older query is not heard.
+        self._asking: list[tuple[Verdict, Heard | None, Answer, float]] = []
         self._since = now
 
-    def ask(self, said: Verdict, later: Heard | None) -> Answer:
-        """Resolved by the next answer: the verdict, or None if it is behind what this callback *said*."""
+    def __bool__(self) -> bool:
+        """Whether there is anything left to ask."""
+        return bool(self.said or self._asking)
+
+    def ask(self, said: Verdict, later: Heard | None, since: float) -> Answer:
+        """Resolved by an answer: the verdict, or None if it is behind what this callback *said*.
+
+        What an answer to a query from before *since* (monotonic seconds) does not know yet, the next is asked.
+        """
         answer: Answer = asyncio.get_running_loop().create_future()
-        self._asking.append((said, later, answer))
+        self._asking.append((said, later, answer, since))
         self.due = 0.0
         return answer
 
@@ -123,7 +131,7 @@ class Claim:
     def settled(self, status: JobStatus) -> Verdict | None:
         """The verdict of *status*, a callback's, if it has caught up with any of the codes."""
         verdict = status.verdict
-        claimed = self.said | {said.code: said for said, _, _ in self._asking}
+        claimed = self.said | {said.code: said for said, *_ in self._asking}
         if verdict is None or not (verdict.final or verdict.code in claimed):
             return None
         for code in claimed:
@@ -139,8 +147,10 @@ class Claim:
                 )
         return agreed(verdict, claimed.get(verdict.code))
 
-    def answer(self, found: Verdict | SmileError | None, job_id: str, now: float) -> list[Heard]:
-        """Tell those who ask what was *found*, None if that is behind; who else is to hear of it."""
+    def answer(
+        self, found: Verdict | SmileError | None, job_id: str, now: float, asked_at: float = float("inf")
+    ) -> list[Heard]:
+        """Tell those who ask what was *found* by a query of *asked_at*, None if that is behind; who else is to hear."""
         others = [*self.heard] if isinstance(found, Verdict) else []
         if isinstance(found, Verdict):
             self.said = {} if found.final else {code: said for code, said in self.said.items() if code != found.code}
@@ -150,13 +160,16 @@ class Claim:
             log.warning("a callback for job %s was never confirmed (%s)", job_id, ", ".join(sorted(self.said)))
             self.said = {}
         asking, self._asking = self._asking, []
-        for said, later, answer in asking:
+        for said, later, answer, since in asking:
             if answer.done():
                 continue
-            if isinstance(found, SmileError):
-                answer.set_exception(own_copy(found, said.ticket))
-            elif found is not None and (found.final or found.code == said.code):
+            if isinstance(found, Verdict) and (found.final or found.code == said.code):
                 answer.set_result(found)
+            elif asked_at < since:
+                self._asking.append((said, later, answer, since))
+                self.due = 0.0
+            elif isinstance(found, SmileError):
+                answer.set_exception(own_copy(found, said.ticket))
             else:
                 self.keep(said, later, now)
                 answer.set_result(None)

@@ -524,6 +524,39 @@ async def test_a_poll_under_way_answers_the_callback() -> None:
     assert rig.driver.asked == [2]
 
 
+async def test_a_poll_from_before_the_callback_is_not_the_last_word() -> None:
+    """A callback that meets a poll from before the decision is answered by the next query, which leaves at once."""
+    rig = Rig(Pace.fixed(2.0, 1, 50.0))
+    rig.driver.latency = 3.0
+    rig.driver.answer = lambda: "" if rig.clock.now < 3 else "1221"
+    got: list[tuple[float, Verdict | None]] = []
+
+    async def claim() -> None:
+        got.append((rig.clock.now, await rig.claim("1221")))
+
+    async with rig.running(), anyio.create_task_group() as tasks:
+        rig.poller.listen(TICKET, Ear("final"), ours=True)
+        await rig.clock.advance(3)
+        tasks.start_soon(claim)
+        await rig.clock.advance(5)
+        assert [(when, verdict and verdict.code) for when, verdict in got] == [(3, "1221")]
+        assert rig.driver.asked == [2, 5]
+
+
+async def test_callbacks_that_meet_queries_do_not_double_them() -> None:
+    """Callbacks that keep coming while a job is asked about cause five queries at once and then one a second."""
+    rig = Rig(Pace.fixed(2.0, 1, 50.0))
+    rig.driver.latency = 0.1
+    rig.driver.answer = lambda: ""
+    async with rig.running(), anyio.create_task_group() as tasks:
+        rig.poller.listen(TICKET, Ear("final"), ours=True)
+        for _ in range(1200):
+            tasks.start_soon(rig.claim, "1221", rig.hear)
+            await rig.clock.advance(0.05)
+        assert 60 <= len(rig.driver.asked) <= 60 + QUERIES[0] + 2
+        await rig.clock.advance(1)
+
+
 async def test_nobody_is_pending_because_of_a_claim() -> None:
     """What callbacks claim of jobs that nobody waits for is in no figure, and takes no job off the list of given up."""
     rig = Rig()
