@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 from cancel_storm import assert_at_rest, storm
 from fault_proxy import FaultProxy, Trouble
 from street import ENGINES, Pictures, session_of
@@ -31,6 +32,10 @@ from smile_async.traffic import poller
 FLAT_MB = 40.0
 #: Jobs at once.
 WORKERS = 48
+#: Of a request, that something goes wrong with one of the next.
+TROUBLE = 0.15
+#: Seconds after which a silent connection is noticed, instead of thirty: more faults a minute.
+SILENCE = 1.5
 
 
 def resident_mb() -> float:
@@ -44,11 +49,21 @@ def _pictures() -> Pictures:
         return Pictures.made_in(Path(folder))
 
 
-async def trouble(sandbox: Sandbox, proxies: list[FaultProxy], rng: random.Random) -> None:
-    """Something goes wrong every few milliseconds, for ever."""
-    legs = ["upload", "put", "job_status"]
+async def trouble(session: SmileSession, sandbox: Sandbox, proxies: list[FaultProxy], rng: random.Random) -> None:
+    """Something goes wrong about every few requests, for ever.
+
+    Not every few milliseconds: where nobody sends anything because all is down, a backlog would keep it down.
+    """
+    legs, seen = ["upload", "put", "job_status"], 0
     while True:
-        await asyncio.sleep(rng.expovariate(40))
+        told = session.stats
+        made = told.submitted + told.polls + told.retries
+        if made <= seen:
+            await asyncio.sleep(0.01)
+            continue
+        seen += 1
+        if rng.random() > TROUBLE:
+            continue
         act = rng.randrange(10)
         leg: Any = rng.choice(legs)
         if act < 2:
@@ -103,10 +118,13 @@ async def life(session: SmileSession, sandbox: Sandbox, job: Job, give_up: float
 
 async def mixed_faults(http: str, seconds: float, seed: int) -> dict[str, Any]:
     """So many seconds of jobs through proxies that break connections, to a sandbox that breaks replies."""
-    rng = random.Random(seed)
-    pictures = _pictures()
-    # A connection that falls silent is noticed after a second instead of thirty: more faults a minute.
-    module.API_SECONDS = module.UPLOAD_SECONDS = poller.API_SECONDS = 1.5
+    with pytest.MonkeyPatch.context() as patched:
+        for where, name in ((module, "API_SECONDS"), (module, "UPLOAD_SECONDS"), (poller, "API_SECONDS")):
+            patched.setattr(where, name, SILENCE)
+        return await _served(http, seconds, random.Random(seed), _pictures())
+
+
+async def _served(http: str, seconds: float, rng: random.Random, pictures: Pictures) -> dict[str, Any]:
     async with Sandbox.serve(latency=0.05) as running:
         sandbox = running.sandbox
         sandbox.enroll("ada")
@@ -145,7 +163,7 @@ async def _run(
             await asyncio.sleep(seconds / 30)
             memory.append(resident_mb())
 
-    helpers = [asyncio.create_task(trouble(sandbox, proxies, rng)), asyncio.create_task(watch())]
+    helpers = [asyncio.create_task(trouble(session, sandbox, proxies, rng)), asyncio.create_task(watch())]
     workers = [asyncio.create_task(work()) for _ in range(WORKERS)]
     await asyncio.sleep(max(0.0, stop - time.monotonic()))
     for helper in helpers:
