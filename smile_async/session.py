@@ -387,7 +387,8 @@ class SmileSession:
         if why:
             raise InvalidJob(f"callback_url {why}", ticket=ticket)
         try:
-            await replayed(self._driver, self._clock, replay_call(checked_ticket(ticket), callback_url))
+            ticket = await self._known(ticket)
+            await replayed(self._driver, self._clock, replay_call(ticket, callback_url))
         except SmileError as error:
             error.ticket = ticket
             raise

@@ -14,7 +14,7 @@ from callback_support import SELDOM, URL, post
 from sandbox_support import sign
 
 from smile_async import CallbackReceiver, Decision, Job, Person, SmileSession, Ticket, Verdict
-from smile_async.errors import BadConfiguration, InvalidJob, StillPending, SubmissionUnknown, UnreadableReply
+from smile_async.errors import BadConfiguration, InvalidJob, JobExists, StillPending, SubmissionUnknown, UnreadableReply
 from smile_async.sandbox import JobRecord, Sandbox
 from smile_async.testing import LIVENESS, SELFIE_JPEG
 from smile_async.timing.virtual_clock import VirtualClock
@@ -328,3 +328,60 @@ async def test_a_receiver_may_want_the_token_of_every_job(desk: Desk) -> None:
         assert (await post(strict, hook.content, headers=headers))[0] == 403
         assert await post(strict, hook.content, headers=headers, query=query) == TAKEN
     assert own.startswith("https://app.test/own?a=b&job=j2&at=")
+
+
+async def test_a_job_of_another_process_is_not_handed_to_another_selfie(desk: Desk, smile_settings: dict[str, Any]) -> None:
+    """A session that knows a job by its webhook alone does not know whose pictures it was: nobody inherits it."""
+    async with SmileSession(**{**smile_settings, "callback_url": URL}) as elsewhere:
+        await elsewhere.submit(desk.job())
+    assert await desk.post(await desk.hooks.of(desk.of("j1"))) == TAKEN
+    with pytest.raises(JobExists):
+        await desk.session.verify(desk.job())
+    assert len(desk.sandbox.jobs) == 1
+    assert (await desk.session.wait(desk.job().ticket)).approved
+
+
+async def test_two_tickets_do_not_get_one_name_at_once(desk: Desk) -> None:
+    """While status is asked for one ticket the job may be given to another: then it is no longer to be had."""
+    await desk.lost("one", code="block")
+    await desk.lost("two")
+    one, two = [await desk.hooks.of(desk.of(name)) for name in ("one", "two")]
+    desk.sandbox.fault("status", delay=0.05, times=None)
+    both = desk.post(two), desk.post(one, job_id=two.headers["job-id"], body={"status": "clear"})
+    assert [*await asyncio.gather(*both)] == [TAKEN, NO_SUCH_JOB]
+    assert [heard.ticket.job_id for heard in desk.heard] == ["two"]
+
+
+async def test_a_name_that_is_waited_for_is_given_to_no_other(
+    desk: Desk, smile_settings: dict[str, Any], smile_clock: VirtualClock
+) -> None:
+    """A ticket from elsewhere, which is only waited for here, has its job all the same."""
+    await desk.lost("lost", code="block")
+    async with SmileSession(**{**smile_settings, "callback_url": URL}) as elsewhere:
+        other = await elsewhere.submit(desk.job("other", after=50))
+    waiting = asyncio.create_task(desk.session.wait(other, patience=200_000))
+    await smile_clock.sleep(1)
+    hook, theirs = await desk.hooks.of(desk.of("lost")), desk.of("other").job_id
+    assert await desk.post(hook, job_id=theirs, body={"status": "clear"}) == NO_SUCH_JOB
+    assert (await waiting).approved
+    assert desk.heard == []
+
+
+async def test_a_url_that_leaked_causes_few_queries(desk: Desk) -> None:
+    """Whoever has a signature and one job's URL asks about as many jobs as he likes, but not at our expense."""
+    await desk.lost("lost")
+    hook = await desk.hooks.of(desk.of("lost"))
+    asked = len([entry for entry in desk.sandbox.log if entry.leg == "status"])
+    named = [f"job_01h8x9y2z3a4b5c6d7e8f9{n:04}" for n in range(50)]
+    answers = [await desk.post(hook, job_id=name, user_id=f"eve{n}") for n, name in enumerate(named)]
+    assert len([entry for entry in desk.sandbox.log if entry.leg == "status"]) - asked <= 6
+    assert answers[-1] == (503, "try again")
+
+
+async def test_a_job_is_replayed_by_its_own_name(desk: Desk) -> None:
+    """The ticket that a job has from birth is enough for the session that sent it, as it is for `wait`."""
+    job = desk.job()
+    await desk.session.submit(job)
+    await desk.hooks.of(desk.of("j1"))
+    await desk.session.replay(job.ticket)
+    assert await desk.post(await desk.hooks.of(desk.of("j1"), 2)) == TAKEN

@@ -84,7 +84,7 @@ class Confirmer:
         address = address_in(query, self._driver.dialect.signer)
         if strict and address is None:
             raise ForgedReply("no token of this job")
-        return await self._binder.place(claim, address)
+        return await self._binder.place(claim, address, lambda job_id: self._may_ask(("", job_id), *QUERIES))
 
     def url_for(self, base_url: str, job_id: str) -> str:
         """*base_url* with the unguessable token of *job_id*."""

@@ -67,6 +67,11 @@ class Poller:
         """The watch of this job, None if nobody waits for it and no callback claims anything of it."""
         return self._watches.get(_key(ticket))
 
+    def ticket_of(self, smile_job_id: str) -> Ticket | None:
+        """The ticket of a job that is waited for, by the provider's name for it."""
+        tickets = (watch.ticket for watch in self._watches.values())
+        return next((ticket for ticket in tickets if ticket.smile_job_id == smile_job_id), None)
+
     def listen(
         self,
         ticket: Ticket,

@@ -233,8 +233,10 @@ class Sender:
         key = (submission.job.user_id, submission.job.job_id)
         ticket, request = self._driver.taken.of(*key) or (None, None)
         lost = self._unfinished.get(key)
-        if (request is not None and request != request_of(payload)) or (lost is not None and lost[0] != payload.whose):
-            why = "this session has sent another request under this job_id: give a new job its own"
+        # Of a job that a webhook alone told of nobody knows whose pictures it has.
+        same = request == request_of(payload) if request is not None else lost is not None and lost[0] == payload.whose
+        if (ticket or lost) and not same:
+            why = "this session knows of another request under this job_id: give a new job its own"
             raise JobExists(f"job {key[1]} of user {key[0]}: {why}", status=409)
         if ticket is not None:
             submission.ticket, submission.recalled = ticket, True
