@@ -287,14 +287,12 @@ class SmileSession:
 
         *price*: as for `verify`.
         """
-        self.host.check()
         prices = checked_price(price) or self._person
         waiter = Waiter(checked_until(until), self.now() + checked_patience(patience), prices)
         return await self._heard(await self._known(ticket), waiter)
 
     async def status(self, ticket: Ticket, history: bool = False, image_links: bool = False) -> JobStatus:
         """One signed query: how far the job is. Raises JobNotFound, ForgedReply, Unavailable, …"""
-        self.host.check()
         ticket = await self._known(ticket)
         ask = Ask(ticket, checked_flag("history", history), checked_flag("image_links", image_links))
         try:
@@ -356,7 +354,7 @@ class SmileSession:
         """
         self.host.check()
         deadline = float("inf") if patience is None else self.now() + checked_patience(patience)
-        return Follow(self.poller, self.host.check, checked_ticket(ticket), deadline, checked_price(price))
+        return Follow(self.poller, self._known, checked_ticket(ticket), deadline, checked_price(price))
 
     async def web_token(self, user_id: str, job_id: str, product: str, callback_url: str | None = None) -> Secret:
         """A token with which Smile ID's hosted web widget runs this one job; the job exists once its user has finished.
@@ -432,6 +430,7 @@ class SmileSession:
 
     async def _known(self, ticket: Ticket) -> Ticket:
         """*ticket* with the name that V3 has given its job meanwhile, if this session or its ledger has heard it."""
+        self.host.check()
         ticket = checked_ticket(ticket)
         self._driver.dialect.check_ticket(ticket)
         ticket = self._driver.known(ticket)

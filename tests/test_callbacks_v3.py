@@ -196,6 +196,11 @@ async def test_a_session_that_never_sent_it_completes_it_too(
         assert [found async for found in later.session.pending()] == []
         assert (await later.session.verify(desk.job())).approved
         assert (await later.session.wait(ticket)).approved
+    async with (
+        desk_of(smile_settings, smile_sandbox, ledger=ledger) as last,
+        last.session.follow(ticket, patience=10) as verdicts,
+    ):
+        assert [verdict.approved async for verdict in verdicts] == [True]
     base_url = smile_settings["base_url"].replace("/v3", "/v1")
     with pytest.raises(BadConfiguration, match="the ledger belongs to partner"):
         async with SmileSession(**{**smile_settings, "ledger": ledger, "api": "v1", "base_url": base_url}):
@@ -330,7 +335,7 @@ async def test_a_receiver_may_want_the_token_of_every_job(desk: Desk) -> None:
     assert own.startswith("https://app.test/own?a=b&job=j2&at=")
 
 
-async def test_a_job_of_another_process_is_not_handed_to_another_selfie(desk: Desk, smile_settings: dict[str, Any]) -> None:
+async def test_a_job_of_another_process_is_not_handed_on(desk: Desk, smile_settings: dict[str, Any]) -> None:
     """A session that knows a job by its webhook alone does not know whose pictures it was: nobody inherits it."""
     async with SmileSession(**{**smile_settings, "callback_url": URL}) as elsewhere:
         await elsewhere.submit(desk.job())

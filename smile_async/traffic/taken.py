@@ -23,7 +23,12 @@ class Taken:
         if ticket.smile_job_id is None:
             return
         key = (ticket.user_id, ticket.job_id)
-        self._by_job[key] = (ticket, request)
+        known, requested = self._by_job.pop(key, (None, None))
+        if known is not None and known.smile_job_id != ticket.smile_job_id:
+            # A job that is sent a second time, as somebody accepts, has another name from then on.
+            self._by_name.pop(known.smile_job_id or "", None)
+            requested = None
+        self._by_job[key] = (ticket, requested if request is None else request)
         self._by_name[ticket.smile_job_id] = key
         if len(self._by_job) > REMEMBERED:
             _, (oldest, _) = self._by_job.popitem(last=False)

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
@@ -40,7 +40,7 @@ class Waiter(Listener):
 class Follow(Listener):
     """Each new verdict of one job; made by `SmileSession.follow`, used once, in `async with`."""
 
-    __slots__ = ("_check", "_end", "_entered", "_news", "_poller", "_ticket", "_verdicts", "prices")
+    __slots__ = ("_end", "_entered", "_known", "_news", "_poller", "_ticket", "_verdicts", "prices")
 
     wants_all = True
     prices: Prices | None
@@ -48,7 +48,7 @@ class Follow(Listener):
     def __init__(
         self,
         poller: Poller,
-        check: Callable[[], None],
+        known: Callable[[Ticket], Awaitable[Ticket]],
         ticket: Ticket,
         deadline: float,
         prices: Prices | None = None,
@@ -56,8 +56,8 @@ class Follow(Listener):
         super().__init__("final", deadline)
         self.prices = prices
         self._poller = poller
-        #: Raises SessionClosed once the poller has stopped.
-        self._check = check
+        #: Adds what the session knows of a ticket; raises SessionClosed once the poller has stopped.
+        self._known = known
         self._ticket = ticket
         self._verdicts: deque[Verdict] = deque()
         self._news = anyio.Event()
@@ -66,11 +66,10 @@ class Follow(Listener):
         self._entered = False
 
     async def __aenter__(self) -> Self:
-        self._check()
         if self._entered:
             raise SessionClosed("a follow is entered once: call session.follow(ticket) again")
         self._entered = True
-        self._poller.listen(self._ticket, self, ours=False)
+        self._poller.listen(await self._known(self._ticket), self, ours=False)
         return self
 
     async def __aexit__(
