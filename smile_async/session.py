@@ -30,7 +30,7 @@ from smile_async.jobs.ticket import Ticket, checked_ticket
 from smile_async.jobs.verdict import JobStatus, Verdict
 from smile_async.limits import Limits, Stats
 from smile_async.log import log
-from smile_async.protocol.signature import Secret
+from smile_async.protocol.signature import Secret, secrets_of
 from smile_async.protocol.steps import Ask, Fault
 from smile_async.protocol.submission import Submission
 from smile_async.protocol.v1.account import token_call
@@ -112,8 +112,11 @@ class SmileSession:
         tokens: str = "shared",
     ) -> None:
         # Wrapped first: no frame of a later traceback may hold a key.
-        key, previous = Secret(api_key), [Secret(older) for older in previous_api_keys]
+        key, previous = Secret(api_key), secrets_of(previous_api_keys)
         del api_key, previous_api_keys
+        for knobs, kind in ((limits, Limits), (pace, Pace)):
+            if not isinstance(knobs, kind):
+                raise BadConfiguration(f"{kind.__name__.lower()} is {type(knobs).__name__}: give {kind.__name__}(…)")
         self.limits = limits
         self._settings = Settings.checked(
             partner_id=partner_id,

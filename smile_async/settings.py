@@ -249,7 +249,7 @@ def _hosts(given: str | Sequence[str] | None) -> tuple[str, ...]:
         return DEFAULT_UPLOAD_HOSTS
     names = given.replace(",", " ").split() if isinstance(given, str) else list(given)
     for name in names:
-        if not re.fullmatch(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*", name.lower()):
+        if not (isinstance(name, str) and re.fullmatch(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*", name.lower())):
             raise BadConfiguration(f"upload_hosts names {name!r}: give host names such as bucket.s3.amazonaws.com")
     return tuple(name.lower() for name in names)
 

@@ -388,7 +388,7 @@ async def test_allowed_addresses(
     assert (await post(desk.receiver, build(), client=client))[0] == status
 
 
-@pytest.mark.parametrize("wrong", [["smile.example"], "10.0.0.1", ["10.0.0.1/8"]])
+@pytest.mark.parametrize("wrong", [["smile.example"], "10.0.0.1", ["10.0.0.1/8"], 7])
 def test_allow_from_is_checked_when_built(wrong: Any) -> None:
     """A list that is none of addresses is a BadConfiguration at once, not an open door later."""
     with pytest.raises(BadConfiguration, match="allow_from"):
@@ -934,6 +934,8 @@ def test_verify_callback_with_previous_keys_and_tolerance(build: Build) -> None:
                 check(**{"now": at, name: unmeant})
     with pytest.raises(ForgedReply):
         verify_callback(body, partner_id="001", api_key="new", now=at)
+    with pytest.raises(BadConfiguration, match="previous_api_keys"):
+        check(now=at, previous_api_keys="old")
 
 
 def test_verify_callback_keeps_secrets_out_of_its_tracebacks(build: Build) -> None:

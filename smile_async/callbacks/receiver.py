@@ -18,7 +18,7 @@ from smile_async.errors import BadConfiguration, ForgedReply, JobNotFound, Smile
 from smile_async.jobs.verdict import Verdict
 from smile_async.limits import finite
 from smile_async.log import log
-from smile_async.protocol.signature import Secret, Signer
+from smile_async.protocol.signature import Secret, Signer, secrets_of
 from smile_async.protocol.v1.judging import FRESH_FOR, judge_callback
 from smile_async.protocol.v3.webhooks import Webhook
 from smile_async.settings import checked_flag
@@ -65,7 +65,7 @@ def verify_callback(
     many seconds the signed timestamp may lie from it. The verdict's `confirmed` is False, so `approved` is too; give it
     to `session.deliver`, which asks `/job_status`. Raises ForgedReply > StaleReply, UnreadableReply, BadConfiguration.
     """
-    key, previous = Secret(api_key), [Secret(older) for older in previous_api_keys]
+    key, previous = Secret(api_key), secrets_of(previous_api_keys)
     del api_key, previous_api_keys
     now = SystemClock().time() if now is None else finite(now)
     if math.isnan(now + finite(tolerance)):
@@ -109,7 +109,7 @@ class CallbackReceiver:
         self._require_token = checked_flag("require_token", require_token)
         try:
             self._allowed = None if allow_from is None else [ipaddress.ip_network(name) for name in allow_from]
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise BadConfiguration(f"allow_from: {error}: give addresses or networks") from None
         #: By job, what is known of its callbacks, the latest last.
         self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()

@@ -81,6 +81,9 @@ def of_settings(
 def _shown(name: str, value: Any) -> str:
     if name == "api_key":
         return "a key"
+    if name == "partner_id" and not str(value).isdigit():
+        # It may be the key, that was set in its place.
+        return "no number"
     if name == "callback_url" and value:
         return f"a URL at {urlsplit(str(value)).netloc.rpartition('@')[2]}"
     if not isinstance(value, str) and isinstance(value, Sequence):

@@ -27,6 +27,7 @@ KINDS: Mapping[str, type] = {
     "document": Document,
     "screening": Screening,
     "person": Person,
+    "selfie": Image,
     "comparison": Image,
 }
 #: What a selfie may be compared with (v3/wire.md §4).
@@ -80,7 +81,9 @@ def _kinds_flaw(job: "Job") -> str:
         part: object = getattr(job, name)
         if part is not None and not isinstance(part, kind):
             return f"{name} is {type(part).__name__}: give {'an' if kind in (IdInfo, Image) else 'a'} {kind.__name__}"
-    return ""
+    frames: object = job.liveness
+    fit = isinstance(frames, tuple | list) and all(isinstance(frame, Image) for frame in frames)
+    return "" if fit else "liveness is no tuple of Images: give one"
 
 
 def _parts_flaw(job: "Job") -> str:

@@ -89,17 +89,18 @@ class Job(Makers, _Sendable):
     def __post_init__(self) -> None:
         if self.product is None and known_job_type(self.job_type) is not None:
             object.__setattr__(self, "product", product_of(self.job_type))
-        for name in ("user_id", "job_id"):
-            why = id_flaw(getattr(self, name))
-            if why:
-                raise InvalidJob(f"{name} {why}", job=self)
-        why = self._params_flaw() or job_flaw(self)
+        flaws = ((name, id_flaw(getattr(self, name))) for name in ("user_id", "job_id"))
+        wrong = next((f"{name} {why}" for name, why in flaws if why), "")
+        why = wrong or self._params_flaw() or job_flaw(self)
         if why:
             for name, kind in KINDS.items():
                 # A dict that came in the place of an IdInfo would show itself in this job's repr.
                 if not isinstance(getattr(self, name), kind):
                     object.__setattr__(self, name, None)
-            raise InvalidJob(f"job {self.job_id} of user {self.user_id}: {why}", job=self)
+            frames: object = self.liveness
+            frames = frames if isinstance(frames, tuple | list) else ()
+            object.__setattr__(self, "liveness", tuple(frame for frame in frames if isinstance(frame, Image)))
+            raise InvalidJob(wrong or f"job {self.job_id} of user {self.user_id}: {why}", job=self)
         params = _Params(self.partner_params) if self.partner_params else _NO_PARAMS
         object.__setattr__(self, "partner_params", params)
         if isinstance(self.consent, Mapping):

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from smile_async.errors import BadConfiguration
 
-__all__ = ["Secret", "SignedStamp", "Signer", "Stamps", "format_timestamp", "parse_timestamp"]
+__all__ = ["Secret", "SignedStamp", "Signer", "Stamps", "format_timestamp", "parse_timestamp", "secrets_of"]
 
 
 class Secret:
@@ -38,6 +38,14 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret can not be pickled or copied into another process: read it from the environment")
+
+
+def secrets_of(keys: object) -> list[Secret]:
+    """Several *keys*; raises BadConfiguration for one text, whose letters would each be a key that anybody guesses."""
+    if isinstance(keys, list | tuple) and all(isinstance(key, str | Secret) for key in keys):
+        return [Secret(key) for key in keys]
+    del keys
+    raise BadConfiguration("previous_api_keys is no list of texts: give [key]")
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,8 @@ class Pace:
             )
         if not 0 < finite(self.floor) <= finite(self.ceiling):
             raise BadConfiguration("Pace.floor and ceiling are seconds between polls: give finite 0 < floor <= ceiling")
-        first, times, then = self.steady or (1.0, 0, 1.0)
+        steady = (1.0, 0, 1.0) if self.steady is None else self.steady
+        first, times, then = steady if isinstance(steady, tuple) and len(steady) == len("123") else (0.0, 0, 0.0)
         if not (finite(first) > 0 and finite(times) >= 0 and finite(then) > 0):
             raise BadConfiguration("a fixed pace is seconds, times, seconds: give finite numbers above 0")
 

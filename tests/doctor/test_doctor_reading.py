@@ -168,6 +168,8 @@ def test_settings() -> None:
     assert "SMILE_CA_FILE" in texts["ca_file"][1]
     assert texts["http"] == ("httpx, by default", "")
     assert texts["upload_hosts"][0] == "a.example b.example, by default"
+    swapped = of_settings({"partner_id": "the-key", "api_key": "001"}, set(), set(), set())
+    assert "the-key" not in str(swapped)
 
 
 @pytest.mark.parametrize(

@@ -360,6 +360,21 @@ def test_a_flag_is_true_or_false(make: Maker, name: str, flag: object) -> None:
         Job("ada", 4, Image.from_bytes(jpeg()), job_id="7f3e", **{name: flag})  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [
+        *({"selfie": "face.jpg"}, {"selfie": b"CANARY"}, {"liveness": [b"CANARY"]}, {"liveness": "face.jpg"}),
+        *({"liveness": 6}, {"user_id": "", "selfie": b"CANARY"}, {"user_id": "", "id_info": {"id_number": "CANARY"}}),
+        {"job_id": "\n", "liveness": [b"CANARY"]},
+    ],
+)
+def test_a_part_of_another_kind_is_refused_and_not_kept(parts: dict[str, Any]) -> None:
+    """The class itself takes an Image where its constructors take more; what came instead shows in nothing."""
+    with pytest.raises(InvalidJob) as caught:
+        Job(**{"user_id": "ada", "job_type": 2, "selfie": Image.from_bytes(jpeg()), **parts})
+    assert "CANARY" not in f"{caught.value}{caught.value!r}{caught.value.job!r}"
+
+
 NO_TYPES = [
     (None, "job_type is NoneType: give a JobType"),
     (True, "job_type is bool: give a JobType"),

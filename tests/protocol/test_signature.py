@@ -6,6 +6,7 @@ import json
 import logging
 import pickle
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from ground_support import frames_holding, signature_of
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from smile_async.errors import BadConfiguration
 from smile_async.protocol import signature
-from smile_async.protocol.signature import Secret, Signer, Stamps, format_timestamp, parse_timestamp
+from smile_async.protocol.signature import Secret, Signer, Stamps, format_timestamp, parse_timestamp, secrets_of
 
 CANARY = "k3y-that-nobody-may-see"
 VECTOR = ("test-api-key", "001", "2026-01-02T03:04:05.678Z", "CgtmbFRbL8BzLma5PuAs7p+2SLAm1n7SE4LY5RCIgRw=")
@@ -237,3 +238,11 @@ def test_stamps_are_remembered_until_they_are_stale() -> None:
     assert "first" not in stamps
     assert "second" not in stamps
     assert "third" in stamps
+
+
+@pytest.mark.parametrize("keys", ["the-key-before", b"the-key-before", None, 7, [b"key"], [None], {"the-key-before"}])
+def test_one_text_is_no_list_of_keys(keys: Any) -> None:
+    """Each of its letters would be a key, and whoever guesses one signs what he likes; it is refused, and not shown."""
+    with pytest.raises(BadConfiguration, match="previous_api_keys is no list of texts") as caught:
+        secrets_of(keys)
+    assert "before" not in str(caught.value)
