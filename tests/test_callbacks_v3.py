@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -13,7 +14,7 @@ import pytest
 from callback_support import SELDOM, URL, post
 from sandbox_support import sign
 
-from smile_async import CallbackReceiver, Decision, Job, Person, SmileSession, Ticket, Verdict
+from smile_async import CallbackReceiver, Decision, Document, Job, Person, SmileSession, Ticket, Verdict
 from smile_async.errors import BadConfiguration, InvalidJob, JobExists, StillPending, SubmissionUnknown, UnreadableReply
 from smile_async.sandbox import JobRecord, Sandbox
 from smile_async.testing import LIVENESS, SELFIE_JPEG
@@ -390,3 +391,22 @@ async def test_a_job_is_replayed_by_its_own_name(desk: Desk) -> None:
     await desk.hooks.of(desk.of("j1"))
     await desk.session.replay(job.ticket)
     assert await desk.post(await desk.hooks.of(desk.of("j1"), 2)) == TAKEN
+
+
+async def test_the_verdict_of_one_product_is_not_that_of_another(desk: Desk) -> None:
+    """A document that was looked at was not looked up, though the pictures are the same; whether a 202 came or not."""
+    about: dict[str, Any] = {"liveness": LIVENESS, "person": AMINA}
+    looked_at, looked_up = (
+        partial(make, "ada", SELFIE_JPEG, Document("NG", SELFIE_JPEG, id_type="PASSPORT"), **about)
+        for make in (Job.document_verification, Job.enhanced_document_verification)
+    )
+    assert (await desk.session.verify(looked_at(job_id="j1"), patience=200_000)).approved
+    desk.sandbox.fault("submit", effect=True, cut=True)
+    with pytest.raises(SubmissionUnknown):
+        await desk.session.submit(looked_at(job_id="j2"))
+    assert await desk.post(await desk.hooks.of(desk.of("j2"))) == TAKEN
+    for job_id in ("j1", "j2"):
+        with pytest.raises(JobExists):
+            await desk.session.verify(looked_up(job_id=job_id))
+        assert (await desk.session.verify(looked_at(job_id=job_id))).approved
+    assert len(desk.sandbox.jobs) == 2

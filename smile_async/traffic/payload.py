@@ -14,6 +14,7 @@ import anyio.to_thread
 from smile_async.errors import InvalidJob
 from smile_async.jobs.image import MAX_IMAGE_BYTES, Image, flaw, shown
 from smile_async.jobs.job import Job
+from smile_async.jobs.product import Product
 from smile_async.protocol.v1.archive import Member, members
 from smile_async.traffic.fetching import fetch
 
@@ -51,9 +52,9 @@ class Payload:
         return self._digest
 
     @property
-    def whose(self) -> tuple[bytes, bytes]:
-        """Whether another call is about the same person: the same for the same pictures and subject."""
-        return self.digest(), self.subject
+    def whose(self) -> tuple[int | Product, bytes, bytes]:
+        """Whether another call asks the same: the same for the same product, pictures and subject."""
+        return self.job.ticket.about, self.digest(), self.subject
 
 
 async def read_in_thread(job: Job) -> Payload:

@@ -24,7 +24,7 @@ from smile_async.errors import (
     UnreadableReply,
 )
 from smile_async.jobs.job import Job
-from smile_async.jobs.product import Family
+from smile_async.jobs.product import Family, Product
 from smile_async.jobs.ticket import Ticket
 from smile_async.limits import Limits
 from smile_async.log import log
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["Sender", "ledger_of"]
 
 Key = tuple[str, str]
+Whose = tuple[int | Product, bytes, bytes]
 _CURE = "call again with the same job, or raise patience (or the Limits, if this is so for many jobs)"
 
 #: Bytes; glibc gives freed blocks back to the kernel above a size that it learns from the largest block ever freed
@@ -101,7 +102,7 @@ class Sender:
         self._places = anyio.Semaphore(limits.uploads, fast_acquire=True)
         driver.dialect.hold = lambda: 0.0 if len(self._sending) > limits.uploads else HOLD
         self._rate = RateLimiter(limits.jobs_per_second, clock)
-        self._unfinished: OrderedDict[Key, tuple[tuple[bytes, bytes], Reach, float | None]] = OrderedDict()
+        self._unfinished: OrderedDict[Key, tuple[Whose, Reach, float | None]] = OrderedDict()
         #: Jobs on their way, and what is set when each has come to an end.
         self._sending: dict[Key, _Turn] = {}
         #: Whether somebody was told that his liveness frames prove nothing.

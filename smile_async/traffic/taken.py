@@ -45,8 +45,8 @@ class Taken:
 
 
 def request_of(payload: Payload) -> int:
-    """The same for the same pictures and subject in this process, and for others only by a chance of 2**-64.
+    """The same for the same product, pictures and subject in this process; for others by a chance of 2**-64.
 
     Python's hash of bytes is keyed anew in each process (SipHash), and takes a third of the time of SHA-256.
     """
-    return hash((*(picture.content for picture in payload.pictures), payload.subject))
+    return hash((payload.job.ticket.about, *(picture.content for picture in payload.pictures), payload.subject))
