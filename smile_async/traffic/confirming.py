@@ -45,6 +45,7 @@ class Confirmer:
         self._clock = clock
         #: By job, and for all strangers together, the moment until which their queries have been spent.
         self._spent: OrderedDict[tuple[str, str] | None, float] = OrderedDict()
+        poller.on_again = lambda ticket: self._may_ask((ticket.user_id, ticket.job_id), *QUERIES, asked=True)
 
     def expect_callbacks(self) -> None:
         """A receiver will bring callbacks: remember what has to be known to judge them."""
@@ -117,10 +118,11 @@ class Confirmer:
             self._spent[None] = self._spent.get(None, 0.0) - STRANGERS[1]
         return verdict
 
-    def _may_ask(self, whose: tuple[str, str] | None, at_once: int, gap: float) -> bool:
+    def _may_ask(self, whose: tuple[str, str] | None, at_once: int, gap: float, *, asked: bool = False) -> bool:
+        """Whether another query may be made; it then counts. One that is *asked* all the same counts anyway."""
         now = self._clock.monotonic()
         spent = max(self._spent.pop(whose, float("-inf")), now - at_once * gap)
-        may = spent + gap <= now
+        may = asked or spent + gap <= now
         self._spent[whose] = spent + gap if may else spent
         if len(self._spent) > COUNTED:
             self._spent.popitem(last=False)

@@ -52,6 +52,8 @@ class Poller:
         self._asking = 0
         #: Told of every new verdict, whoever waits for it: a ledger writes it down.
         self.on_news: Callable[[Verdict], object] = lambda _verdict: None
+        #: Told of each job that is asked about again because of what callbacks claimed before.
+        self.on_again: Callable[[Ticket], object] = lambda _ticket: None
         #: Status queries sent so far, but for those that a callback asked for.
         self.polls = 0
 
@@ -206,6 +208,8 @@ class Poller:
         asked_at = self._clock.monotonic()
         claimed = watch.claim is not None
         self.polls += not claimed
+        if watch.claim is not None and watch.claim.due > 0.0:
+            self.on_again(watch.ticket)
         query, seconds = (self._driver.query, QUERY_SECONDS) if claimed else (self._driver.ask, API_SECONDS)
         ask = Ask(watch.ticket, watch.history, watch.image_links)
         try:

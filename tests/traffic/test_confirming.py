@@ -557,6 +557,20 @@ async def test_callbacks_that_meet_queries_do_not_double_them() -> None:
         await rig.clock.advance(1)
 
 
+@pytest.mark.parametrize("gaps", [(0.01, 0.2, 0.1), (0.13, 0.4), (0.9, 0.05, 0.35)])
+async def test_what_is_asked_again_counts_as_well(gaps: tuple[float, ...]) -> None:
+    """Callbacks that come in no rhythm do not add their queries to those by which their likes are followed up."""
+    rig = Rig()
+    rig.driver.answer = lambda: ""
+    async with rig.running(), anyio.create_task_group() as tasks:
+        rig.poller.listen(TICKET, Ear("final"), ours=True)
+        while rig.clock.now < 100:
+            for gap in gaps:
+                tasks.start_soon(rig.claim, "1221", rig.hear)
+                await rig.clock.advance(gap)
+        assert 50 <= len(rig.driver.asked) <= 100 + QUERIES[0] + 2
+
+
 async def test_nobody_is_pending_because_of_a_claim() -> None:
     """What callbacks claim of jobs that nobody waits for is in no figure, and takes no job off the list of given up."""
     rig = Rig()
