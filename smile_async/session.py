@@ -398,7 +398,8 @@ class SmileSession:
         """Hand a callback's verdict, or its raw body, to whoever waits for that job in this session.
 
         What is not confirmed is confirmed by a status query first. Returns what was delivered, or None if status is
-        behind and will be asked again. Raises ForgedReply or UnreadableReply for a body, SmileError without an answer.
+        behind and will be asked again. Raises ForgedReply or UnreadableReply for a body, InvalidJob for a
+        job of the other API, SmileError without an answer.
         """
         self.host.check()
         if isinstance(verdict, bytes) and self.api != "v1":
@@ -411,6 +412,7 @@ class SmileSession:
             del verdict
         if not isinstance(claim, Verdict):
             raise UnreadableReply(f"got {type(claim).__name__}: give a Verdict, or the callback's body as bytes")
+        self._driver.dialect.check_ticket(claim.ticket)
         if not claim.confirmed:
             return await self.confirmer.confirm(claim)
         self.poller.hear(claim)

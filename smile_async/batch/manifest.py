@@ -201,7 +201,7 @@ def _product(found: Mapping[str, Any], default: Product) -> Product:
     name, kind = (_text_or_none(found.get(column)) for column in ("product", "job_type"))
     product = None if name is None else known_product(name.lower())
     if name is not None and product is None:
-        raise ValueError(f"product is {name[:24]!r}: give one of {', '.join(PRODUCTS)}")
+        raise ValueError(f"product is {_said(name)}: give one of {', '.join(PRODUCTS)}")
     if kind is None:
         return product or default
     told = known_product(kind.lower()) or (product_of(int(kind)) if kind.isdecimal() and kind.isascii() else None)
@@ -209,8 +209,14 @@ def _product(found: Mapping[str, Any], default: Product) -> Product:
         return product
     if told is None or product not in (None, told):
         cure = "give 2 (authenticate), 4 (register) or another product's" if product is None else f"{product} is not"
-        raise ValueError(f"job_type is {kind[:24] if kind.isdecimal() else repr(kind[:24])}: {cure}")
+        raise ValueError(f"job_type is {_said(kind)}: {cure}")
     return told
+
+
+def _said(cell: str) -> str:
+    """*cell* as a message may show it: in a row whose cells have moved it may be the number of an id."""
+    digits = sum(map(str.isdigit, cell))
+    return "a long number" if digits > len("9999") else cell if cell.isdecimal() else repr(cell[:24])
 
 
 def _text_or_none(value: object) -> str | None:

@@ -219,6 +219,8 @@ def test_a_line_that_is_too_long(tmp_path: Path) -> None:
         ('"liveness":"[\\"a"', "liveness begins as JSON and is none (unexpected end of data"),
         ('"job_type":0', "job_type is 0"),
         ('"job_type":false', "job_type is 'False'"),
+        ('"job_type":22345678901', "job_type is a long number"),
+        ('"product":"A-22345678901"', "product is a long number"),
         ('"selfie":"data:image/jpeg;base64,/9j/4AAQ"', "selfie"),
         ('"liveness":"data:image/jpeg;base64,/9j/4AAQ"', "liveness"),
         (f'"liveness":["{"A" * 5000}"]', "liveness"),
