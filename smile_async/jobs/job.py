@@ -132,6 +132,12 @@ class Job(Makers, _Sendable):
         parts += [self.comparison_type] if self.comparison_type else []
         return orjson.dumps(parts, option=orjson.OPT_SORT_KEYS) if parts else b""
 
+    def hidden_in(self, text: str) -> str:
+        """*text*, which a server says of it, with an ellipsis in place of what repeats whom it is about."""
+        for told in filter(None, (self.id_info, self.screening, self.person)):
+            text = told.hidden_in(text)
+        return text
+
     @property
     def ticket(self) -> Ticket:
         """Exists from birth: after a cancellation `await session.wait(job.ticket)` still finds the job."""

@@ -49,10 +49,7 @@ class Requester:
         return self._read(reply, job, about, later=step.later)
 
     def _refusal(self, reply: Reply, complaint: Complaint, job: Job, about: str) -> Fault:
-        # It may repeat whom it is about.
-        for told in filter(None, (job.id_info, job.screening)):
-            complaint = replace(complaint, message=told.hidden_in(complaint.message))
-        return self._caller.refused(reply, about, complaint)
+        return self._caller.refused(reply, about, replace(complaint, message=job.hidden_in(complaint.message)))
 
     def _read(self, reply: Reply, job: Job, about: str, *, later: bool) -> Verdict | None:
         try:

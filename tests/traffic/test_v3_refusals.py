@@ -373,3 +373,23 @@ async def test_a_lost_answer_is_waited_for_without_a_name(pictures: Pictures) ->
 async def _followed_for(session: SmileSession, ticket: Ticket, patience: float) -> None:
     async with session.follow(ticket, patience=patience) as verdicts:
         _ = [verdict async for verdict in verdicts]
+
+
+@pytest.mark.parametrize("path", ["/enhanced_kyc/sync", "/aml/sync"])
+async def test_a_refusal_that_repeats_whom_it_is_about(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    """What a server repeats of number, names and addresses stands neither in the error nor in a log."""
+    street = Street()
+    told = "Field 'id_number' 22345678901 of JOHN WATSON (john@watson.example, Johann Hamish) is invalid."
+    street.front.weather = lambda at: httpx.Response(400, json={"message": told}) if at == path else None
+    john = Person("John", "Watson", "john@watson.example")
+    job = (
+        Job.aml_check("u", "Johann Hamish", ["GB"], person=john)
+        if path.startswith("/aml")
+        else Job.enhanced_kyc("u", IdInfo("NG", "NIN_V2", "22345678901"), person=john)
+    )
+    async with street.session() as session:
+        with caplog.at_level("DEBUG", "smile_async"), pytest.raises(Refused, match="Field 'id_number'") as caught:
+            await session.verify(job, patience=5)
+    shown = f"{caught.value}{caught.value!r}{vars(caught.value)}{caplog.text}".lower()
+    own = ("hamish",) if path.startswith("/aml") else ("22345678901",)
+    assert not [word for word in (*own, "john ", "watson") if word in shown]

@@ -50,8 +50,9 @@ def refusal(status: int, body: bytes, about: str, asked: float | None = None, *,
         return Fault(lost, Sent.AMBIGUOUS, transient=True, throttled=status == 503, retry_after=asked)
     if status < 400:
         return Fault(UnreadableReply(f"{about} was answered by HTTP {status}, which means nothing"), Sent.AMBIGUOUS)
-    said = complaint_of(body)
-    kind = _kind(status, said, job)
+    complaint = complaint_of(body)
+    kind = _kind(status, complaint, job)
+    said = complaint if job is None else job.hidden_in(complaint)
     cure = _CURES.get(kind) or _OTHERS.get(status, "")
     whole = f"smile id refused {about}: {said or 'no reason given'} (HTTP {status})"
     refused = kind(f"{whole}: {cure}" if cure else whole, status=status, message=said)
