@@ -42,6 +42,9 @@ class HandClock:
     def monotonic(self) -> float:
         return self.now
 
+    def stamp(self) -> str:
+        return f"by-hand-{id(self)} {self.now!r}"
+
     async def wait(self, event: anyio.Event, timeout: float | None) -> bool:
         if timeout is None:
             await event.wait()

@@ -40,7 +40,7 @@ from smile_async.ledger.rows import (
 from smile_async.ledger.schema import meta, prepare
 from smile_async.ledger.write_batch import Answer, Fence, Intent, Mark, WriteBatch, commit, perform
 from smile_async.protocol.steps import Reach
-from smile_async.timing.clock import Clock, SystemClock
+from smile_async.timing.clock import Clock, SystemClock, stamp
 
 __all__ = ["Ledger"]
 
@@ -291,7 +291,7 @@ class Ledger:
         self._opened_engine()
         answer: asyncio.Future[Begun] = asyncio.get_running_loop().create_future()
         fence = self._fences.get(job.job_id)
-        self._commits.intend(Intent(job, digest.hex(), answer, fence, self.seals(job), self._api))
+        self._commits.intend(Intent(job, digest.hex(), answer, fence, self.seals(job), self._api, stamp(self._clock)))
         failpoint("intent noted")
         return await answer
 

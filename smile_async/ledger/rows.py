@@ -90,6 +90,7 @@ RESUME = (
         reach=_furthest,
         attempts=_attempt,
         sent_at=sa.func.coalesce(jobs.c.sent_at, NOW),
+        sent_stamp=bindparam("b_stamp"),
         job_type=bindparam("b_type"),
         product=bindparam("b_product"),
         api=bindparam("b_api"),
@@ -182,7 +183,7 @@ class Begun:
     """An attempt to send a job: its number, and how far earlier ones may have come.
 
     With a ticket the job was accepted before, and nothing is to be sent. *age*: seconds since the first of them was
-    made, by the ledger's clock.
+    made, where anybody can tell.
     """
 
     attempt: int
@@ -192,8 +193,8 @@ class Begun:
     age: float | None = None
 
 
-def new_row(job: Job, digest: str, seal: str | None, api: str | None) -> dict[str, Any]:
-    """The row of a job that is first heard of when it is sent to *api*; *seal*: of its id fields."""
+def new_row(job: Job, digest: str, seal: str | None, api: str | None, stamp: str) -> dict[str, Any]:
+    """The row of a job that is first heard of when it is sent to *api*, at *stamp*; *seal*: of its id fields."""
     return {
         "job_id": job.job_id,
         "user_id": job.user_id,
@@ -204,13 +205,15 @@ def new_row(job: Job, digest: str, seal: str | None, api: str | None) -> dict[st
         "digest": digest,
         "id_digest": seal,
         "reach": int(Reach.RESERVED),
+        "sent_stamp": stamp,
     }
 
 
-def judged(row: Mapping[Any, Any], job: Job, digest: str, seals: Sequence[str]) -> Begun:
+def judged(row: Mapping[Any, Any], job: Job, digest: str, seals: Sequence[str], age: float | None = None) -> Begun:
     """What *row* means for *job* with pictures of *digest*; raises InvalidJob if it is another job's.
 
-    *seals* are those that its id fields may have been written down as, () where nobody knows.
+    *seals* are those that its id fields may have been written down as, () where nobody knows. *age*: seconds since its
+    first attempt.
     """
     whose = f"job {job.job_id} of user {job.user_id}"
     fresh = row["reach"] == Reach.NOTHING
@@ -232,7 +235,7 @@ def judged(row: Mapping[Any, Any], job: Job, digest: str, seals: Sequence[str]) 
             job=job,
         )
     if row["accepted_at"] is None:
-        return Begun(row["attempts"] + 1, Reach(row["reach"]), age=None if fresh else row.get("age"))
+        return Begun(row["attempts"] + 1, Reach(row["reach"]), age=None if fresh else age)
     return Begun(row["attempts"], Reach.UPLOADED, ticket_of(row), verdict_of(row))
 
 

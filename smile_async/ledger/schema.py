@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 #: Raised by every change of the tables; each raise adds a step to MIGRATIONS.
-VERSION = 3
+VERSION = 4
 #: Key of the PostgreSQL advisory lock under which tables are made: two machines may be the first at once.
 _MAKING = 0x736D696C65
 
@@ -145,6 +145,8 @@ jobs = sa.Table(
     # Seconds since 1970 UTC.
     Column("created_at", Float, nullable=False, default=NOW),
     Column("sent_at", Float),
+    #: When it may first have been taken, by a counter that nobody sets (`clock.stamp`), as clocks are.
+    Column("sent_stamp", Text),
     Column("accepted_at", Float),
     Column("decided_at", Float),
     Column("final_at", Float),
@@ -236,8 +238,13 @@ def _to_3(connection: sa.Connection) -> None:
     id_info.create(connection)
 
 
+def _to_4(connection: sa.Connection) -> None:
+    """How long ago a job was sent, whatever the clock was set to since."""
+    connection.execute(sa.text("ALTER TABLE smile_jobs ADD COLUMN sent_stamp TEXT"))
+
+
 #: From each version, the step to the next one.
-MIGRATIONS: Mapping[int, Callable[[sa.Connection], None]] = {1: _to_2, 2: _to_3}
+MIGRATIONS: Mapping[int, Callable[[sa.Connection], None]] = {1: _to_2, 2: _to_3, 3: _to_4}
 
 
 def _with_clock(connection: sa.Connection) -> None:

@@ -29,6 +29,7 @@ from smile_async.ledger.rows import FORGET, MARK, NOTES, RECALL, RESUME, TAKE_OV
 from smile_async.ledger.schema import NOW, chunks, events, jobs
 from smile_async.log import log
 from smile_async.protocol.steps import Reach
+from smile_async.timing.clock import between
 
 __all__ = [
     "Answer",
@@ -50,7 +51,7 @@ Answer = Begun | SmileError | None
 
 #: The parameters of RESUME, and the columns of a new row that they are.
 _AGAIN = {"b_job": "job_id", "b_digest": "digest", "b_type": "job_type", "b_attempt": "attempts", "b_reach": "reach"}
-_AGAIN |= {"b_seal": "id_digest", "b_product": "product", "b_api": "api"}
+_AGAIN |= {"b_seal": "id_digest", "b_product": "product", "b_api": "api", "b_stamp": "sent_stamp"}
 
 
 class Fence(NamedTuple):
@@ -79,6 +80,8 @@ class Intent:
     seals: tuple[str, ...] = ()
     #: Which API it goes to, None for the first.
     api: str | None = None
+    #: The moment (`clock.stamp`).
+    stamp: str = ""
 
 
 @dataclass(eq=False)
@@ -249,16 +252,18 @@ def _begun(connection: Connection, intents: list[Intent], lost: set[Fence | None
     for intent in intents:
         job_id = intent.job.job_id
         row = found.get(job_id)
-        answer = _refusal(job_id, intent.fence) if intent.fence in lost else _answer(row, intent)
+        answer = _refusal(job_id, intent.fence) if intent.fence in lost else _answer(row, intent, shared=shared)
         answers.append(answer)
         if not isinstance(answer, Begun) or answer.ticket is not None:
             continue
         seal = next(iter(intent.seals), "") or None
-        created = {**new_row(intent.job, intent.digest, seal, intent.api), "attempts": answer.attempt}
+        created = {**new_row(intent.job, intent.digest, seal, intent.api, intent.stamp), "attempts": answer.attempt}
         if row is None:
             fresh.append(created)
         else:
             created["reach"] = int(max(answer.reach, Reach.RESERVED))
+            if answer.reach > Reach.NOTHING:
+                created["sent_stamp"] = row["sent_stamp"]
             again.append({name: created[column] for name, column in _AGAIN.items()})
         found[job_id] = {"accepted_at": None, "smile_job_id": None, **created}
     if fresh:
@@ -268,9 +273,15 @@ def _begun(connection: Connection, intents: list[Intent], lost: set[Fence | None
     return answers
 
 
-def _answer(row: Mapping[Any, Any] | None, intent: Intent) -> Answer:
+def _answer(row: Mapping[Any, Any] | None, intent: Intent, *, shared: bool) -> Answer:
+    if row is None:
+        return Begun(1, Reach.NOTHING)
     try:
-        return Begun(1, Reach.NOTHING) if row is None else judged(row, intent.job, intent.digest, intent.seals)
+        age = between(row["sent_stamp"], intent.stamp)
+        if age is None and shared:
+            # Another machine's: the server's clock is everybody's.
+            age = row.get("age")
+        return judged(row, intent.job, intent.digest, intent.seals, age)
     except InvalidJob as error:
         return error.with_traceback(None)
     except (ValueError, TypeError):

@@ -5,11 +5,16 @@ milliseconds. Deadlines of requests in flight stay real: a peer that hangs does 
 """
 
 import time
+from functools import cache
+from pathlib import Path
 from typing import Protocol
 
 import anyio
 
-__all__ = ["Clock", "Event", "SystemClock"]
+__all__ = ["Clock", "Event", "SystemClock", "between", "stamp"]
+
+#: What names this boot of a Linux machine, the same for all its processes (random(4)).
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Event(Protocol):
@@ -67,3 +72,30 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Let *seconds* pass."""
         await anyio.sleep(seconds)
+
+    def stamp(self) -> str:
+        """This boot, and its seconds so far, those asleep included; "" where the system does not name its boots."""
+        boot = _boot()
+        return boot and f"{boot} {time.clock_gettime(time.CLOCK_BOOTTIME)!r}"
+
+
+@cache
+def _boot() -> str:
+    try:
+        return BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def stamp(clock: Clock) -> str:
+    """This moment by a counter of *clock*'s that nobody sets, as text to count from later (`between`), in any process.
+
+    A clock without a method of this name has no such counter: "".
+    """
+    return str(getattr(clock, "stamp", str)())
+
+
+def between(earlier: str | None, later: str) -> float | None:
+    """Seconds from one `stamp` to another; None where they are not of one counter."""
+    (whose, _, began), (counter, _, now) = (earlier or "").partition(" "), later.partition(" ")
+    return float(now) - float(began) if counter and whose == counter else None

@@ -8,6 +8,7 @@ socket has anything for it, everybody waits for time alone, and the first of the
 import asyncio
 import contextlib
 import heapq
+import os
 import time
 from collections.abc import Iterator
 from itertools import count
@@ -99,6 +100,10 @@ class VirtualClock:
     def monotonic(self) -> float:
         """Seconds since this clock was made, by this clock."""
         return self._elapsed
+
+    def stamp(self) -> str:
+        """This clock, and its seconds so far: see `clock.stamp`."""
+        return f"virtual-{os.getpid()}-{id(self)} {self._elapsed!r}"
 
     async def wait(self, event: Event, timeout: float | None) -> bool:
         """Wait until *event* is set (True) or *timeout* virtual seconds have passed (False); None waits for ever."""

@@ -223,6 +223,29 @@ async def test_a_file_keeps_the_time_of_its_ledger(tmp_path: Path) -> None:
     assert set(times.values()) == {clock.time()}
 
 
+async def test_a_job_has_the_age_of_its_first_attempt_that_may_have_been_taken(place: Path | str) -> None:
+    """Counted by who began it, whatever the clock is set to; another counter tells nothing, a server's clock does."""
+    clock, other = HandClock(), HandClock(5_000.0)
+    async with Ledger(place, delay=0.0, clock=clock) as ledger:
+        first = await ledger.begin(job_of(), DIGEST)
+        ledger.failed(job_of().ticket, GONE, Reach.NOTHING, attempt=1)
+        await clock.advance(30.0)
+        again = await ledger.begin(job_of(), DIGEST)
+        await clock.advance(7.0)
+        clock.offset -= 86_400.0
+        both = await asyncio.gather(ledger.begin(job_of(), DIGEST), ledger.begin(job_of(), DIGEST))
+    async with Ledger(place, delay=0.0, clock=other) as ledger:
+        strange = await ledger.begin(job_of(), DIGEST)
+    async with Ledger(place, delay=0.0, clock=clock) as ledger:
+        back = await ledger.begin(job_of(), DIGEST)
+    assert [first.age, again.age, *[each.age for each in both], back.age] == [None, None, 7.0, 7.0, 7.0]
+    if isinstance(place, Path):
+        assert strange.age is None
+    else:
+        assert strange.age is not None
+        assert 0 < strange.age < 600
+
+
 async def test_events_say_whose_they_are(place: Path | str) -> None:
     """Every event names the user, so that a person can be forgotten whose rows are gone."""
     async with two_at(place) as (ledger, _):

@@ -105,7 +105,7 @@ def fill(place: Path | str, version: int, digest: str) -> None:
         old.commit()
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 async def test_every_job_of_an_earlier_release_comes_to_its_end(
     place: Path | str, version: int, running: RunningSandbox, pictures: Pictures
 ) -> None:

@@ -272,10 +272,24 @@ def test_a_resumed_story_asks_first() -> None:
     assert isinstance(Played(other, [], never).error, SubmissionUnknown)
 
 
+@pytest.mark.parametrize("job", [enhanced, basic])
+@pytest.mark.parametrize("at", [NOW - 1_000, NOW, NOW + 1])
+def test_a_story_of_nobody_knows_when_takes_no_result_and_calls_nobody_foreign(
+    job: Callable[[], Job], at: float
+) -> None:
+    """What was sent before the machine began anew has no age: whatever is found is unknown, and nothing is sent."""
+    story = OneRequest(job())
+    story.resume(Reach.RESERVED)
+    played = Played(story, [], lambda _: result(at=at))
+    assert (played.told, type(played.error), story.known) == ("a", SubmissionUnknown, None)
+    assert played.fault is not None
+    assert not played.fault.transient
+
+
 def test_a_reply_without_a_moment_dates_nothing() -> None:
     """Where nobody knows when our attempt was made, by the server's clock, no result is taken for ours."""
     undated = replace(result(), raw={})
-    assert isinstance(Played(OneRequest(basic()), [lost()], lambda _: undated).error, JobExists)
+    assert isinstance(Played(OneRequest(basic()), [lost()], lambda _: undated).error, SubmissionUnknown)
     story = OneRequest(basic())
     story.since = BEGUN
     assert Played(story, [lost()], lambda _: result(code="1020")).error is None

@@ -28,6 +28,9 @@ class LoopClock:
     def monotonic(self) -> float:
         return self._loop.now
 
+    def stamp(self) -> str:
+        return f"the-loop {self._loop.now!r}"
+
     async def wait(self, event: Any, timeout: float | None) -> bool:
         self.before_wait()
         with anyio.move_on_after(timeout):

@@ -113,10 +113,7 @@ class Rules(logging.Handler):
             self.broke(f"{whose}: {verdict.code} became {verdict.decision}")
         if verdict.ticket.smile_job_id not in (None, record.smile_job_id):
             self.broke(f"{whose}: the verdict names another SmileJobID")
-        # A result that does not say whom it is about is told from an older one by when we asked, and a process that
-        # has begun anew knows that by its machine's clock alone.
-        ageless = errand.want.never_again and errand.place.ledger and self._weather.has("the clock is set")
-        if not (errand.asks_only or ageless or errand.want.is_about(record, errand.person)):
+        if not (errand.asks_only or errand.want.is_about(record, errand.person)):
             self.broke(f"{whose}: {who} got the verdict of somebody else")
         before = self._last.get((who, errand.job_id))
         if before is not None and before[0] and (verdict.final, verdict.code) != before:

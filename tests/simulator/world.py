@@ -43,6 +43,8 @@ FILES = Path("/proc/self/fd")
 RECORDED = (0.0, 0.0, 0.0, 20.0, 40.0)
 #: Whose results were there before, and who comes with another's job_id.
 STRANGER, IMPOSTOR = Person(98), Person(99)
+#: Seconds before us at which a stranger asked: less than clocks are set by, more than any result takes.
+LONG_AGO = 60.0
 #: What the sandbox calls the products of one request.
 WANTED = {want.product: want.product.name.lower() for want in WANTS}
 
@@ -144,11 +146,15 @@ class World:
             self._used(errand)
 
     def _used(self, errand: Errand) -> None:
-        """Somebody else's lookup under the job_id of *errand*, long ago."""
+        """Somebody else's lookup under the job_id of *errand*, over before we began: one at the same time, whose result
+        does not say whom it is about, nobody could tell from ours.
+        """
         product = PRODUCTS[WANTED[errand.want.product]]
         ids = {"user_id": errand.user_id, "job_id": errand.job_id}
         asked = IdRequest(product, **ids, partner_params=ids, id_info=errand.want.about(STRANGER), callback_url="")
+        self.clock.skew = -LONG_AGO
         self.sandbox.registry.look_up(asked, later=False)
+        self.clock.skew = 0.0
 
     def _authorities(self) -> None:
         """What is not published of the products of one request: here it is so, there otherwise."""
@@ -246,7 +252,7 @@ class World:
         for record in self.sandbox.jobs.values():
             # Who has forgotten that he sent it sends it again, and a job_id may be good for any number of lookups.
             wanted = [errand for place in self.places for errand in place.errands if errand.job_id == record.job_id]
-            memories = sum(errand.memories for errand in wanted) + (record.created_at == BEGAN)
+            memories = sum(errand.memories for errand in wanted) + (record.created_at < BEGAN)
             late = bool(record.kind.path and self.sandbox.settings.recorded_after)
             most = max(1, memories) if late or record.product in self.sandbox.settings.run_again else 1
             # Where a job_id is good for one job each call may send it once more: `Rules.repeated` knows when.

@@ -441,6 +441,40 @@ async def test_a_wrong_clock_disowns_no_result_after_a_restart(
         assert sandbox.count(job.job_id) == 1
 
 
+@pytest.mark.parametrize("by", [-86_400.0, -40.0, 3_600.0])
+@pytest.mark.parametrize("name", ONE_REQUEST)
+async def test_a_clock_that_is_set_between_two_processes_disowns_no_result(
+    name: str, by: float, smile_settings: Mapping[str, Any], sandbox: Sandbox, smile_clock: Clock, tmp_path: Path
+) -> None:
+    """How long ago a lost lookup was sent is counted, not read off a clock: its result is ours, an older one is not."""
+    for job_id, old in (("theirs", True), ("ours", False)):
+        clock = Off(smile_clock, 0.0)
+        given = {**smile_settings, "clock": clock}
+        if old:
+            async with SmileSession(**smile_settings) as session:
+                assert (await session.verify(ONE_REQUEST[name](job_id=job_id))).approved
+            await smile_clock.sleep(30.0)
+        async with Ledger(tmp_path / f"{job_id}.db", clock=clock) as ledger:
+            job = ONE_REQUEST[name](job_id=job_id)
+            async with SmileSession(**given, ledger=ledger) as session:
+                sandbox.fault("request", cut=True, effect=True)
+                sandbox.fault("job_status", status=500, times=None)
+                with pytest.raises(Unavailable):
+                    await session.verify(job, patience=5.0)
+        clock._off = by
+        sandbox.mend()
+        async with (
+            Ledger(tmp_path / f"{job_id}.db", clock=clock) as ledger,
+            SmileSession(**given, ledger=ledger) as session,
+        ):
+            if old:
+                with pytest.raises(JobExists):
+                    await session.verify(job)
+            else:
+                assert (await session.verify(job)).approved
+        assert sandbox.count(job_id) == 1
+
+
 @pytest.mark.parametrize("name", [name for name in ONE_REQUEST if name != "enhanced_kyc"])
 @pytest.mark.parametrize("told", [True, False], ids=["status tells", "status does not"])
 async def test_a_double_click_is_one_lookup(

@@ -4,7 +4,8 @@ Each of them may be billed, so a request that may have arrived is not simply sen
 
 * `/job_status` is asked with the same ids. A result counts only if it is not older than our first attempt, by the
   server's clock, and names the country, id type and number that we sent: otherwise somebody else has used this job_id,
-  and the story ends with JobExists, never with that job's verdict.
+  and the story ends with JobExists, never with that job's verdict. Where nobody knows any more how long ago our first
+  attempt was made (a ledger's, from before the machine began anew), no result counts, and nobody is called foreign.
 * While it is not known there (2304), and the product's job_id is known to be good for one job, we insist for a minute,
   for the authority may be at work, and then send the same job_id once more. Of other products nobody knows whether
   `/job_status` tells of them: they are never sent again.
@@ -79,9 +80,9 @@ class OneRequest(Submission):
 
     def steps(self) -> Conversation[Ticket]:
         """The whole story, up to the ticket of a job that was taken; its verdict, if it came, is `known`."""
-        if self.since is None:
-            self.since = yield Now()
         ask, again, attempts = self.reach > Reach.NOTHING, False, Attempts()
+        if self.since is None and not ask:
+            self.since = yield Now()
         while True:
             try:
                 yield from self._found() if ask else self._sent()
@@ -143,7 +144,10 @@ class OneRequest(Submission):
             found = status.verdict
             if found is None or rejudged(found, self.ticket).on_the_way:
                 continue
-            if not self._is_ours(found, self._since_by((yield Now()), status)):
+            since = self._since_by((yield Now()), status)
+            if since is None:
+                raise self._unknown()
+            if not self._is_ours(found, since):
                 raise self._exists()
             self._keep(rejudged(found, self.ticket))
             return
@@ -157,9 +161,9 @@ class OneRequest(Submission):
         signed = parse_timestamp(str(status.raw.get("timestamp", "")))
         return None if signed is None or self.since is None else signed - (now - self.since)
 
-    def _is_ours(self, found: Verdict, since: float | None) -> bool:
+    def _is_ours(self, found: Verdict, since: float) -> bool:
         kind, said = found.ticket.job_type, parse_timestamp(found.timestamp)
-        if kind not in (UNKNOWN_JOB_TYPE, self.ticket.job_type) or said is None or since is None:
+        if kind not in (UNKNOWN_JOB_TYPE, self.ticket.job_type) or said is None:
             return False
         # Timestamps have milliseconds.
         if said < math.floor(since * 1_000) / 1_000:
