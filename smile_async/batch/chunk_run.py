@@ -190,12 +190,16 @@ class ChunkRun:
 
     async def _send(self, jobs: list[Job]) -> None:
         stream = self._session.stream(self._source(jobs), until="decision", patience=self._patience)
-        async with stream as outcomes:
-            async for outcome in outcomes:
-                if isinstance(outcome, Failed):
-                    self._ended(outcome.ticket, outcome.error, outcome.job)
-                else:
-                    self._ended(outcome.ticket, outcome.verdict)
+        try:
+            async with stream as outcomes:
+                async for outcome in outcomes:
+                    if isinstance(outcome, Failed):
+                        self._ended(outcome.ticket, outcome.error, outcome.job)
+                    else:
+                        self._ended(outcome.ticket, outcome.verdict)
+        except SessionClosed as error:
+            # Its jobs stay as they are on record.
+            self._in_trouble(error)
 
     async def _source(self, jobs: list[Job]) -> AsyncIterator[Job]:
         jobs.reverse()
@@ -243,14 +247,13 @@ class ChunkRun:
         """Ask once about a job that was undecided when its chunk was parked."""
         try:
             status = await self._session.status(ticket)
+            if status.verdict is not None:
+                await self._session.deliver(status.verdict)
         except SmileError as error:
-            if isinstance(error, Refused):
+            if isinstance(error, Refused | SessionClosed):
                 self._ended(ticket, error)
             elif self._session.sender.outage:
                 self._in_trouble(error)
-            return
-        if status.verdict is not None:
-            await self._session.deliver(status.verdict)
 
     # What becomes of it.
 
@@ -259,6 +262,8 @@ class ChunkRun:
         if isinstance(end, LeaseLost):
             self._lost = True
             self.stop()
+        if isinstance(end, SessionClosed):
+            self._in_trouble(end)
         if isinstance(end, StillPending | SessionClosed) or (isinstance(end, LedgerFailed) and end.retryable):
             # It stays as it is on record.
             return

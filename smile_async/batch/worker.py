@@ -18,7 +18,7 @@ from smile_async.batch.orders import Orders
 from smile_async.batch.queue import ChunkQueue
 from smile_async.batch.rate import SharedRateLimiter
 from smile_async.contained import contained, is_ours, quietly
-from smile_async.errors import LedgerFailed, NotAuthorized, SmileError
+from smile_async.errors import LedgerFailed, NotAuthorized, SessionClosed, SmileError
 from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
 from smile_async.ledger.chunks import Chunks, Held
@@ -33,6 +33,8 @@ CONCURRENCY = 4
 LEASE = 60.0
 #: Seconds until a chunk is anybody's again whose run failed by a defect.
 AFTER_DEFECT = 60.0
+#: What every other chunk meets as well, however long one waits.
+LASTING = (NotAuthorized, SessionClosed)
 #: Seconds between looks whether anything is left to do.
 GLANCE = 0.5
 #: Seconds to take no chunk after the API could not be reached, and the most that doubles to.
@@ -246,7 +248,7 @@ class Worker:
         error = drive.trouble
         if error is None:
             self._pause = 0.0
-        elif self._give_up or isinstance(error, NotAuthorized):
+        elif self._give_up or isinstance(error, LASTING):
             self.trouble = self.trouble or error
             self.stop()
         else:

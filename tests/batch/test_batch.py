@@ -29,13 +29,15 @@ from smile_async.batch.orders import Orders
 from smile_async.batch.worker import Worker
 from smile_async.cli.demo import neighbour
 from smile_async.cli.standing import SHOWN, Standing, show_end
-from smile_async.errors import BadConfiguration, LeaseLost, LedgerFailed, NotAuthorized, Unavailable
+from smile_async.errors import BadConfiguration, LeaseLost, LedgerFailed, NotAuthorized, SessionClosed, Unavailable
 from smile_async.jobs.ticket import Ticket
 from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
+from smile_async.ledger.schema import chunks
 from smile_async.limits import Limits
 from smile_async.protocol.steps import Reach
 from smile_async.sandbox import RunningSandbox
+from smile_async.timing.clock import Event, SystemClock
 
 
 def rows_of(pictures: Pictures, number: int, **more: object) -> list[dict[str, object]]:
@@ -495,6 +497,62 @@ async def test_a_wrong_key_ends_a_run(smile: ScriptedSmile, pictures: Pictures, 
         run = await run_of(ledger, session, many(pictures, 2000))
     assert isinstance(run.trouble, NotAuthorized)
     assert run.tally.failed < 100
+
+
+class Failing(SystemClock):
+    """A clock that fails the poller, once it is told to."""
+
+    failing = False
+
+    async def wait(self, event: Event, timeout: float | None) -> bool:
+        task = asyncio.current_task()
+        while task is not None and task.get_name() == "smile_async poller":
+            if self.failing:
+                raise RuntimeError("the clock has failed")
+            if await super().wait(event, 0.01 if timeout is None else min(timeout, 0.01)):
+                return True
+            if timeout is not None and (timeout := timeout - 0.01) <= 0:
+                return False
+        return await super().wait(event, timeout)
+
+
+@pytest.mark.parametrize("parks", [0, 1], ids=["sent", "asked about"])
+async def test_a_session_that_ends_ends_a_run(
+    parks: int,
+    running: RunningSandbox,
+    pictures: Pictures,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """No chunk has failed: all are given back, the run says why it has ended, and the next run finds every job."""
+    monkeypatch.setattr(chunk_run, "FIRST_PARK", 0.05)
+    rows: list[Row | Flaw] = [Row(n, f"u{n}", f"u{n}", pictures.selfie_path, job_type=4) for n in range(6)]
+    for number in range(6):
+        running.sandbox.script(f"u{number}", code="0840", after=3600.0)
+    async with ledger_at(tmp_path / "l") as ledger:
+        clock = Failing()
+        async with session_of(running, ledger=ledger, clock=clock) as session:
+            number = await Batches(ledger).start("b", {"patience": 60.0})
+            run = Run(session, ledger, Planner(ledger, "b", number, chunk_jobs=2))
+            assert run._worker is not None
+            run._worker._shift.park_after = 0.2 if parks else 60.0
+            task = asyncio.create_task(run.go(iter(rows)))
+            await until(lambda: session.stats.submitted == 6)
+            if parks:
+                await until(lambda: run._worker.stats.chunks["parked"] >= 3)  # type: ignore[union-attr]
+            clock.failing = True
+            await asyncio.wait_for(task, 20)
+        assert isinstance(run.trouble, SessionClosed)
+        assert "please report" not in caplog.text
+        async with ledger.reading() as connection:
+            assert set((await connection.execute(sa.select(chunks.c.holder))).scalars()) == {None}
+        for job_id in running.sandbox.jobs:
+            running.sandbox.review(job_id, "0840")
+        async with session_of(running, ledger=ledger) as session:
+            assert (await run_of(ledger, session, rows)).trouble is None
+        assert await Batches(ledger).counts("b") == {"final": 6}
+    assert [job.prep_uploads for job in running.sandbox.jobs.values()] == [1] * 6
 
 
 async def test_a_poll_that_is_refused_fails_its_row(smile: ScriptedSmile, pictures: Pictures, tmp_path: Path) -> None:
