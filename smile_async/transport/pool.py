@@ -79,10 +79,10 @@ class Pool:
         self.busy += 1
         shard.busy += 1
         shard.served += 1
-        started = monotonic()
+        started, limit = monotonic(), asyncio.timeout(within)
         back = echo = False
         try:
-            async with asyncio.timeout(within):
+            async with limit:
                 sending = shard.engine.send(method, url, headers, body)
                 # This frame is in the traceback of a cancelled caller: a presigned URL must not be, nor a person.
                 del url, body
@@ -106,7 +106,7 @@ class Pool:
             shard.busy -= 1
             shard.abandoned += not back
             echo = shard.retired
-            if not back and shard.heard_at < started and monotonic() - started >= max(within, SILENT_AFTER):
+            if limit.expired() and shard.heard_at < started and within >= SILENT_AFTER:
                 self._retire(shard, "silent")
             await self._look_after(shard)
         late = NoReply(Sent.AMBIGUOUS, f"no answer within {within:.3g} s", echo=echo, silent=within >= SILENT_AFTER)

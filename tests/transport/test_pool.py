@@ -232,6 +232,18 @@ async def test_a_silent_connection_is_given_up(monkeypatch: pytest.MonkeyPatch) 
     assert (works.pool.retired, works.engines[0].closed) == (1, 1)
 
 
+async def test_a_deadline_that_a_clock_rounds_down_is_over_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A timer may fire a hair early: a silent connection is given up, not offered to the next requests."""
+    monkeypatch.setattr(pool, "SILENT_AFTER", 0.01)
+    readings = iter([100.0])
+    monkeypatch.setattr(pool, "monotonic", lambda: next(readings, 100.02 - 1e-9))
+    works = Works()
+    works.held = True
+    with pytest.raises(NoReply, match=r"no answer within 0\.02 s"):
+        await works.send(within=0.02)
+    assert (works.pool.retired, works.engines[0].closed) == (1, 1)
+
+
 async def test_a_slow_request_on_a_lively_connection_is_no_reason() -> None:
     """If others were answered meanwhile, one deadline is that request's own affair."""
     works = Works()
