@@ -8,17 +8,26 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import aiosqlite.core
 import anyio.to_thread
+import httpcore._async.http2
+import httpcore._async.http11
+import httpcore2._async.http2
+import httpcore2._async.http11
 from anyio._backends import _asyncio as backend
 from simulator.loop import SimLoop, numbered
 
 from smile_async.transport import pool
 
 __all__ = ["seeded", "sweep"]
+
+
+#: They look at the time to know which of their connections have been idle for too long.
+_WATCHES = (httpcore._async.http2, httpcore._async.http11, httpcore2._async.http2, httpcore2._async.http11)
 
 
 @contextlib.contextmanager
@@ -40,6 +49,7 @@ def seeded(seed: object, loop: SimLoop) -> Iterator[None]:
             (aiosqlite.core, "SimpleQueue", _AtOnce),
             (aiosqlite.core, "Thread", mock.Mock),
             (backend, "CancelScope", _Scope),
+            *((module, "time", SimpleNamespace(monotonic=loop.time)) for module in _WATCHES),
         ):
             patched.enter_context(mock.patch.object(target, name, value))
         # Destructors would run where a seed can not tell; what was there before is none of `sweep`'s business.
