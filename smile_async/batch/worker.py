@@ -4,6 +4,7 @@ Whatever happens to it, the ledger stays right: its claims run out by themselves
 token of the claim. So it needs no goodbye; a clean stop only spares the others the wait for its leases.
 """
 
+import asyncio
 import os
 import socket
 from collections import Counter
@@ -108,7 +109,9 @@ class Worker:
         for drive in self._drives.values():
             drive.stop()
         if self._driving is not None:
-            self._driving.cancel_scope.deadline = anyio.current_time() + self._shift.drain + GOODBYE
+            # A signal's handler is no task, in which alone anyio knows its loop.
+            now = asyncio.get_running_loop().time()
+            self._driving.cancel_scope.deadline = now + self._shift.drain + GOODBYE
 
     async def work(self, *, until_empty: bool = False) -> WorkerStats:
         """Drive chunks until `stop`; *until_empty*: or until no chunk is open. `trouble` says what ended it early."""

@@ -37,10 +37,10 @@ from smile_async.ledger.rows import (
     ticket_of,
     verdict_note,
 )
-from smile_async.ledger.schema import meta, prepare
+from smile_async.ledger.schema import meta, prepare, take_back
 from smile_async.ledger.write_batch import Answer, Fence, Intent, Mark, WriteBatch, commit, perform
 from smile_async.protocol.steps import Reach
-from smile_async.timing.clock import Clock, SystemClock, stamp
+from smile_async.timing.clock import Clock, SystemClock, forward, stamp
 
 __all__ = ["Ledger"]
 
@@ -71,7 +71,7 @@ class Ledger:
         clock: Clock | None = None,
     ) -> None:
         self._clock = clock or SystemClock()
-        self.database = Database(where, read_only=read_only, create=create, clock=self._clock.time)
+        self.database = Database(where, read_only=read_only, create=create, clock=forward(self._clock))
         self._engine: AsyncEngine | None = None
         self._writer: sa.Engine | None = None
         self._thread: ThreadPoolExecutor | None = None
@@ -107,6 +107,8 @@ class Ledger:
         try:
             async with engine.begin() as connection:
                 await connection.run_sync(prepare, write=not self.database.read_only, create=self.database.create)
+                if self.database.is_file and not self.database.read_only:
+                    await connection.run_sync(take_back)
         except BaseException as error:
             await engine.dispose()
             self.database.release()

@@ -29,6 +29,7 @@ __all__ = [
     "prepare",
     "problems",
     "storable",
+    "take_back",
 ]
 
 #: Raised by every change of the tables; each raise adds a step to MIGRATIONS.
@@ -38,8 +39,9 @@ _MAKING = 0x736D696C65
 
 _metadata = sa.MetaData()
 _OPEN = sa.text("done_at IS NULL")
-#: Seconds since 1970 UTC by the one clock that everybody who writes here shares: a file's ledger has its own `Clock`, a
-#: server its own time, since machines disagree. An SQL function, so that tests can replace it.
+#: Seconds since 1970 UTC by the one clock that everybody who writes here shares: a file's ledger has its own `Clock`,
+#: which is not set back while it is open (`clock.forward`), a server its own time, since machines disagree. An SQL
+#: function, so that tests can replace it.
 NOW: sa.ColumnElement[float] = sa.func.smile_now(type_=Float)
 _Serial = sa.BigInteger().with_variant(Integer, "sqlite")
 
@@ -295,3 +297,9 @@ def prepare(connection: sa.Connection, *, write: bool = True, create: bool = Tru
         MIGRATIONS[version](connection)
         version += 1
         connection.execute(meta.update().where(meta.c.name == "version").values(value=str(version)))
+
+
+def take_back(connection: sa.Connection) -> None:
+    """Void what an earlier process of a file's has reserved: there is one at a time, and clocks are set meanwhile."""
+    connection.execute(chunks.update().values(holder=None, lease_until=None, due_at=NOW))
+    connection.execute(batches.update().values(next_start=None))

@@ -5,13 +5,14 @@ milliseconds. Deadlines of requests in flight stay real: a peer that hangs does 
 """
 
 import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Protocol
 
 import anyio
 
-__all__ = ["Clock", "Event", "SystemClock", "between", "stamp"]
+__all__ = ["Clock", "Event", "SystemClock", "between", "forward", "stamp"]
 
 #: What names this boot of a Linux machine, the same for all its processes (random(4)).
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -85,6 +86,18 @@ def _boot() -> str:
         return BOOT_ID.read_text(encoding="ascii").strip()
     except OSError:
         return ""
+
+
+def forward(clock: Clock) -> Callable[[], float]:
+    """What gives *clock*'s time of day, and goes on as seconds pass where that is set back. For any thread."""
+    ahead = float("-inf")
+
+    def now() -> float:
+        nonlocal ahead
+        ahead = max(ahead, clock.time() - clock.monotonic())
+        return clock.monotonic() + ahead
+
+    return now
 
 
 def stamp(clock: Clock) -> str:

@@ -499,6 +499,28 @@ async def test_a_wrong_key_ends_a_run(smile: ScriptedSmile, pictures: Pictures, 
     assert run.tally.failed < 100
 
 
+async def test_a_signal_may_stop_a_run(smile: ScriptedSmile, pictures: Pictures, tmp_path: Path) -> None:
+    """`stop` may be called where there is no task, as a signal's handler is: it raises nothing, and jobs are drained."""
+    smile.fault("job_status", say(200, {"job_complete": False, "code": "2302"}), always=True)
+    async with ledger_at(tmp_path / "l") as ledger, session_of(smile, ledger=ledger) as session:
+        number = await Batches(ledger).start("b", {})
+        run = Run(session, ledger, Planner(ledger, "b", number), drain=0.1)
+        task = asyncio.create_task(run.go(iter(many(pictures, 3))))
+        await until(lambda: session.stats.submitted == 3)
+        stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def asked_to_stop() -> None:
+            try:
+                stopped.set_result(run.stop())
+            except Exception as error:  # noqa: BLE001 - told to the test
+                stopped.set_exception(error)
+
+        asyncio.get_running_loop().call_soon(asked_to_stop)
+        await stopped
+        await asyncio.wait_for(task, 20)
+        assert run.tally.pending == 3
+
+
 class Failing(SystemClock):
     """A clock that fails the poller, once it is told to."""
 

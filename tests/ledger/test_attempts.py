@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,11 @@ from street import Pictures, session_of
 from workers_support import fresh
 
 from smile_async import Ticket
+from smile_async.batch import Planner, Row
 from smile_async.errors import InvalidJob, LedgerFailed, Unavailable
 from smile_async.ledger import Ledger, State, schema
 from smile_async.ledger.batches import Batches, Planned
+from smile_async.ledger.chunks import Chunks
 from smile_async.protocol.steps import Reach
 from smile_async.timing.clock import SystemClock
 
@@ -244,6 +247,31 @@ async def test_a_job_has_the_age_of_its_first_attempt_that_may_have_been_taken(p
     else:
         assert strange.age is not None
         assert 0 < strange.age < 600
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_clock_that_is_set_back_puts_nothing_off(restarted: bool, tmp_path: Path) -> None:
+    """What is due in a moment is, and a rate is kept from now on: in the same process, and in the next."""
+    clock = HandClock()
+    async with AsyncExitStack() as stack:
+        ledger = await stack.enter_async_context(Ledger(tmp_path / "l", delay=0.0, clock=clock))
+        number = await Batches(ledger).start("b", {})
+        rows = iter([Row(line, f"u{line}", "ada", "a.jpg") for line in (2, 3)])
+        work = await Planner(ledger, "b", number, chunk_jobs=1).next(rows)
+        assert work is not None
+        parked, held = [await Chunks(ledger, "w").claim(chunk) for chunk in work.chunks]
+        assert parked is not None
+        assert held is not None
+        await Chunks(ledger, "w").give_back(parked, 5.0, park=True)
+        assert await Chunks(ledger).reserve("b", 20, 2.0) == 0
+        clock.offset -= 86_400.0
+        if restarted:
+            await stack.aclose()
+            ledger = await stack.enter_async_context(Ledger(tmp_path / "l", delay=0.0, clock=clock))
+        await clock.advance(6.0)
+        assert await Chunks(ledger).reserve("b", 20, 2.0) == (0 if restarted else 4)
+        again = held if restarted else parked
+        assert await Chunks(ledger, "w").claim(again.id) is not None
 
 
 async def test_events_say_whose_they_are(place: Path | str) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 import anyio
 import anyio.lowlevel
 import pytest
+from hand_clock import HandClock
 
 from smile_async.timing import clock as clocks
-from smile_async.timing.clock import SystemClock, between, stamp
+from smile_async.timing.clock import SystemClock, between, forward, stamp
 from smile_async.timing.virtual_clock import VirtualClock
 
 
@@ -67,3 +68,16 @@ def test_a_stamp_of_another_counter_dates_nothing(tmp_path: Path, monkeypatch: p
     clocks._boot.cache_clear()
     assert stamp(SystemClock()) == ""
     clocks._boot.cache_clear()
+
+
+def test_a_time_that_is_not_set_back() -> None:
+    """It is the clock's, also where that is set ahead; where it is set back the seconds go on as they pass."""
+    clock = HandClock()
+    now = forward(clock)
+    began = now()
+    assert began == clock.time()
+    clock.offset += 86_400.0
+    assert now() == clock.time()
+    clock.offset -= 172_800.0
+    clock.now += 5.0
+    assert now() == began + 86_400.0 + 5.0
