@@ -9,7 +9,7 @@ from simulator.weather import Weather
 
 from smile_async import Finished, Job, SmileError, SmileSession, Ticket, Verdict
 from smile_async.batch import Row
-from smile_async.errors import InvalidJob, JobExists, JobNotFound, SessionClosed, StillPending, SubmissionUnknown
+from smile_async.errors import InvalidJob, JobExists, SessionClosed, SubmissionUnknown
 from smile_async.traffic.watching import Until
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Errand:
                 await asyncio.sleep(weather.uniform(0.1, 30.0 if self.world.calm else 10.0))
 
     async def _turn(self, session: SmileSession) -> None:
-        if self.foreign or self.ticket is not None:
+        if self.foreign or (self.ticket is not None and not self.world.calls_again(self.ticket)):
             spec = self.want.product.spec
             ticket = self.ticket or Ticket(self.user_id, self.job_id, spec.job_type, product=self.want.product)
             if self.way == "follow":
@@ -195,7 +195,7 @@ class Errand:
         self.world.rules.error(self, self.place, error, job, began)
         if isinstance(error, JobExists):
             self.foreign = True
-        if isinstance(error, StillPending):
+        if isinstance(error, self.world.keepers):
             self.ticket = error.ticket
         if self.world.calm:
             self.end = self._hopeless(error)
@@ -205,7 +205,7 @@ class Errand:
         if isinstance(error, InvalidJob) and not self.sole:
             return "refused"
         untold = self.want.never_again and not self.world.can_tell(self)
-        if untold and isinstance(error, SubmissionUnknown | JobNotFound):
+        if untold and isinstance(error, self.world.untold):
             return "unknown"
         if self.want.one_request or not self.foreign or self.world.may_land(self.job_id):
             return ""

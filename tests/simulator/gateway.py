@@ -53,8 +53,8 @@ class Gateway:
         self._h2.window = lambda _number: 0 if weather.strikes("a window of zero") else 65_535
         self._storage = httpx.ASGITransport(sandbox.storage_app)
         self.ports = {
-            API_PORT: Port(lambda: _Connection(self._h2), "h2"),
-            STORAGE_PORT: Port(lambda: _Http1(self), "http/1.1"),
+            API_PORT: Port(lambda: _Connection(self._h2), lambda _: "h2"),
+            STORAGE_PORT: Port(lambda: _Http1(self), lambda _: "http/1.1"),
         }
         for number, port in self.ports.items():
             port.closed = lambda number=number: self._closed(number)  # type: ignore[misc]

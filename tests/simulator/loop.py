@@ -266,7 +266,7 @@ class SimLoop(asyncio.SelectorEventLoop):
 
     async def start_tls(self, transport: Any, protocol: Any, sslcontext: Any, **more: Any) -> Any:  # type: ignore[override]
         if self.network is not None and hasattr(transport, "shake_hands"):
-            return await transport.shake_hands()
+            return await transport.shake_hands(sslcontext)
         return await super().start_tls(transport, protocol, sslcontext, **more)
 
 

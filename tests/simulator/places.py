@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from simulator.batches import DRAIN, batch_of
 from simulator.clock import LoopClock
 from simulator.errands import Errand, stream_of
-from simulator.gateway import API_PORT, HOST
 from simulator.loop import PROCESS, Process
 
 from smile_async import CallbackReceiver, SmileError, SmileSession, Verdict
@@ -138,11 +137,11 @@ class Place:
         session = SmileSession(
             world.sandbox.partner_id,
             world.sandbox.api_key,
-            base_url=f"https://{HOST}:{API_PORT}/v1",
             http=self.http,
             ledger=ledger,
             clock=self.clock,
             in_thread=world.disk.read,
+            **world.account(self),
         )
         self.receiver = CallbackReceiver(session, self._on_verdict)
         async with session:

@@ -23,27 +23,27 @@ class Post(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         weather = self._world.weather
-        body = await request.aread()
+        await request.aread()
         if weather.strikes("callbacks are late"):
             await asyncio.sleep(weather.uniform(0.1, 29.0))
         if weather.strikes("callbacks are lost"):
             raise httpx.ConnectError("lost")
         if weather.strikes("callbacks come twice"):
-            await self.deliver(body)
-        status = await self.deliver(body)
+            await self.deliver(request)
+        status = await self.deliver(request)
         if status is None:
             raise httpx.ConnectError("nobody there")
         return httpx.Response(status)
 
-    async def deliver(self, body: bytes) -> int | None:
+    async def deliver(self, request: httpx.Request) -> int | None:
         """The status that a place answers with; None if nobody is there."""
-        there = [place for place in self._world.places if place.receiver is not None and place.process is not None]
+        there = [place for place in self._world.addressees(request) if place.receiver and place.process]
         if not there:
             return None
         place = self._world.weather.choice(there)
         process = place.process
         assert process is not None
-        task = self._world.loop.spawn(process, _posted(place, body), "callback")
+        task = self._world.loop.spawn(process, _posted(place, request), "callback")
         await asyncio.wait([task], timeout=35.0)
         if not task.done() or task.cancelled():
             return None
@@ -53,11 +53,9 @@ class Post(httpx.AsyncBaseTransport):
         return int(task.result())
 
 
-async def _posted(place: "Place", body: bytes) -> int:
+async def _posted(place: "Place", request: httpx.Request) -> int:
     assert place.receiver is not None
     transport = httpx.ASGITransport(place.receiver)  # type: ignore[arg-type]
-    headers = {"content-type": "application/json"}
-    request = httpx.Request("POST", "https://hooks.test/", content=body, headers=headers)
     response = await transport.handle_async_request(request)
     return response.status_code
 
@@ -76,4 +74,6 @@ async def forge(world: "World", post: Post) -> None:
             account["api_key"] = "a guess"
         code = weather.choice((job.kind.approved, job.kind.human["approve"], job.kind.rejected))
         told = {"job_type": job.job_type, "smile_job_id": job.smile_job_id, "timestamp": BEGAN + world.loop.now}
-        await post.deliver(callback_body(job.user_id, job.job_id, code=code, **told, **account))
+        body = callback_body(job.user_id, job.job_id, code=code, **told, **account)
+        headers = {"content-type": "application/json"}
+        await post.deliver(httpx.Request("POST", "https://hooks.test/", content=body, headers=headers))

@@ -1,7 +1,6 @@
 """The products that applications ask for: how a job of each is made, what it comes to, and how to know whose it is."""
 
 import hashlib
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -13,7 +12,7 @@ from smile_async.jobs.parts import parts_of
 from smile_async.jobs.product import AfterSilence, Family, Product
 from smile_async.sandbox.records import JobRecord
 
-__all__ = ["WANTS", "Person", "Script", "Want", "drawn_want"]
+__all__ = ["WANTS", "Person", "Script", "Want"]
 
 #: A code, after so many seconds, and later ones.
 Script = tuple[str, float, tuple[tuple[float, str], ...]]
@@ -135,8 +134,3 @@ WANTS = (
         more={"full_name": "Person {}", "countries": "NG"},
     ),
 )
-
-
-def drawn_want(luck: random.Random) -> Want:
-    """One of them; half of all jobs are registrations and lookups of Enhanced KYC."""
-    return luck.choice((*WANTS, WANTS[0], WANTS[0], WANTS[0], WANTS[3], WANTS[3]))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-__all__ = ["KINDS", "Weather"]
+__all__ = ["KINDS", "V3_KINDS", "Weather"]
 
 Chosen = TypeVar("Chosen")
 
@@ -88,6 +88,15 @@ EVENTS = (
     "sources die",
 )
 KINDS = (*REQUESTS, *CONNECTIONS, *REIGNS, *EVENTS)
+#: What V3 has no place for, and what it has besides: legs go by the names that v1 has for them.
+_V1_ONLY = (
+    *("after the upload it is lost", "storage words", "502 after all", "the storage is down", "the storage is refused"),
+    "a job_id is used again",
+)
+_V3_REQUESTS: dict[str, Sequence[str]] = {"a token is refused": ("request", "job_status")}
+_V3_EVENTS = ("tokens expire", "tokens are short-lived", "webhooks in any order", "callbacks go astray")
+V3_KINDS = (*(kind for kind in KINDS if kind not in _V1_ONLY), *_V3_REQUESTS, *_V3_EVENTS)
+_LEGS = {**REQUESTS, **_V3_REQUESTS}
 
 #: How often a kind strikes.
 SELDOM, OFTEN = (0.03, 0.1, 0.3, 0.6), (0.2, 0.5, 0.8)
@@ -102,19 +111,26 @@ class Reign:
 
 
 class Weather:
-    """What *seed* makes of *kinds* (None: drawn as well); *now* tells the time, *tell* writes it down."""
+    """What *seed* makes of *kinds* (None: drawn from *among*); *now* tells the time, *tell* writes it down."""
 
-    def __init__(self, seed: object, now: Callable[[], float], tell: Callable[[str], None], kinds: Any = None) -> None:
+    def __init__(
+        self,
+        seed: object,
+        now: Callable[[], float],
+        tell: Callable[[str], None],
+        kinds: Any = None,
+        among: Sequence[str] = KINDS,
+    ) -> None:
         self._luck = random.Random(f"{seed}: weather")
         self._now = now
         self.tell = tell
         luck = self._luck
         number = luck.choice((0, 1, 1, 2, 3, 4, 6, 8, 12, 16))
-        drawn = luck.sample(KINDS, number)
-        self.kinds = tuple(kind for kind in KINDS if kind in (drawn if kinds is None else kinds))
+        drawn = luck.sample(among, number)
+        self.kinds = tuple(kind for kind in among if kind in (drawn if kinds is None else kinds))
         self.calm_at = luck.choice((60.0, 150.0, 400.0))
         # Requests are many, the occasions of an application are few.
-        self._odds = {kind: luck.choice(OFTEN if kind in EVENTS else SELDOM) for kind in self.kinds}
+        self._odds = {kind: luck.choice(OFTEN if kind in (*EVENTS, *_V3_EVENTS) else SELDOM) for kind in self.kinds}
         #: A kind of which there may be many is not to be all there is.
         self._left = {kind: luck.randint(1, 40) for kind in self.kinds}
         self._reigns = {kind: self._drawn_reigns() for kind in self.kinds if kind in REIGNS}
@@ -165,7 +181,7 @@ class Weather:
             if leg in legs and self.reigns(kind):
                 return deed
         for kind in self.kinds:
-            if leg in REQUESTS.get(kind, ()) and self.strikes(kind):
+            if leg in _LEGS.get(kind, ()) and self.strikes(kind):
                 return kind
         return ""
 

@@ -25,8 +25,9 @@ HIGH, LOW = 65_536, 16_384
 class Port:
     """Where a server listens; *serve* makes the protocol of a connection."""
 
-    def __init__(self, serve: Callable[[], asyncio.BaseProtocol], alpn: str) -> None:
+    def __init__(self, serve: Callable[[], asyncio.BaseProtocol], alpn: Callable[[Any], str]) -> None:
         self.serve = serve
+        #: What a client gets that comes with this TLS context.
         self.alpn = alpn
         #: What becomes of who connects now: "", "refused" or "silent".
         self.closed: Callable[[], str] = lambda: ""
@@ -45,12 +46,13 @@ class _Alpn:
 class Side(asyncio.Transport):
     """One end of a connection."""
 
-    def __init__(self, loop: SimLoop, process: Process | None, alpn: str, weather: Weather) -> None:
+    def __init__(self, loop: SimLoop, process: Process | None, alpn: Callable[[Any], str], weather: Weather) -> None:
         super().__init__()
         self._weather = weather
         self._loop = loop
         self.process = process
-        self._alpn = _Alpn(alpn)
+        self._choose = alpn
+        self._alpn: _Alpn | None = None
         self._protocol: Any = None
         self.peer: Side
         self.sock: socket.socket | None = None
@@ -178,9 +180,10 @@ class Side(asyncio.Transport):
     def get_protocol(self) -> asyncio.BaseProtocol:
         return self._protocol  # type: ignore[no-any-return]
 
-    async def shake_hands(self) -> "Side":
+    async def shake_hands(self, context: Any) -> "Side":
         """TLS, as far as it shows: a while, or the end."""
         await asyncio.sleep(4 * LATENCY)
+        self._alpn = _Alpn(self._choose(context))
         if self.gone or self.peer.closing:
             raise ConnectionResetError("reset in the handshake")
         return self

@@ -9,24 +9,27 @@ import random
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 from simulator.chance import seeded, sweep
 from simulator.clock import BEGAN, LoopClock
 from simulator.disk import Disk
 from simulator.errands import WAYS, Errand
-from simulator.gateway import HOST, STORAGE_PORT, Gateway
+from simulator.gateway import API_PORT, HOST, STORAGE_PORT, Gateway
 from simulator.loop import PROCESS, Halted, Process, SimLoop, Stuck
 from simulator.places import Place
 from simulator.post import Post, forge
 from simulator.rules import Rules
-from simulator.wants import WANTS, Person, drawn_want
-from simulator.weather import Weather
+from simulator.wants import WANTS, Person, Want
+from simulator.weather import KINDS, Weather
 from simulator.wire import Network
 
+from smile_async import SmileError, Ticket
+from smile_async.errors import JobNotFound, StillPending, SubmissionUnknown
 from smile_async.log import log
 from smile_async.sandbox import Sandbox
 from smile_async.sandbox.products import PRODUCTS
@@ -65,6 +68,14 @@ class Report:
 class World:
     """See above; *kinds* of weather are drawn unless given; all ledgers are the *database*, if there is one."""
 
+    kinds: Sequence[str] = KINDS
+    gateway_of, rules_of = Gateway, Rules
+    #: Half of all jobs are registrations and lookups of Enhanced KYC.
+    wants: Sequence[Want] = (*WANTS, WANTS[0], WANTS[0], WANTS[0], WANTS[3], WANTS[3])
+    #: Errors whose ticket a caller keeps, and those after which nobody can tell what became of a job.
+    keepers: tuple[type[SmileError], ...] = (StillPending,)
+    untold: tuple[type[SmileError], ...] = (SubmissionUnknown, JobNotFound)
+
     def __init__(
         self, seed: object, loop: SimLoop, folder: Path, kinds: Any = None, database: str | None = None
     ) -> None:
@@ -77,14 +88,14 @@ class World:
         self.crashes: list[BaseException] = []
         #: All that there have been: what the dropped ones leave is kept to the end.
         self.processes: list[Process] = []
-        self.weather = Weather(seed, loop.time, self.tell, kinds)
+        self.weather = Weather(seed, loop.time, self.tell, kinds, self.kinds)
         self.clock = LoopClock(loop)
         self.sandbox = Sandbox(PARTNER, KEY, clock=self.clock, decode=False, console=False)
         self.sandbox.storage_url = f"https://{HOST}:{STORAGE_PORT}"
         self.sandbox.settings.callback_url = "https://hooks.test/"
-        self.gateway = Gateway(self.sandbox, self.weather, self._wants)
+        self.gateway = self.gateway_of(self.sandbox, self.weather, self._wants)
         self.network = loop.network = Network(loop, HOST, self.gateway.ports, self.weather)
-        self.rules = Rules(loop, self.weather, self.sandbox, self.tell)
+        self.rules = self.rules_of(loop, self.weather, self.sandbox, self.tell)
         (folder / "pictures").mkdir()
         self.disk = Disk(loop, self.weather, folder / "pictures")
         loop.horizon = self.weather.calm_at + AFTER_ALL
@@ -131,7 +142,7 @@ class World:
         self._authorities()
 
     def _errand(self, number: int, place: Place) -> None:
-        luck, want = self.luck, drawn_want(self.luck)
+        luck, want = self.luck, self.luck.choice(self.wants)
         job_id = str(uuid.UUID(int=luck.getrandbits(128), version=4))
         errand = Errand(self, number, place, job_id=job_id, person=Person(number), want=want, way=luck.choice(WAYS))
         if not want.one_request and (place.works or luck.random() < 0.5):
@@ -196,6 +207,24 @@ class World:
         wanted = [errand for place in self.places for errand in place.errands if errand.job_id == job_id]
         return any(not errand.end and not errand.foreign for errand in wanted)
 
+    # How it is asked.
+
+    def account(self, _place: Place) -> dict[str, Any]:
+        """What a session of that place is told of the provider, beside whose it is."""
+        return {"base_url": f"https://{HOST}:{API_PORT}/v1"}
+
+    def calls_again(self, _ticket: Ticket) -> bool:
+        """Whether a caller who has that ticket calls with his job again."""
+        return False
+
+    def addressees(self, _request: httpx.Request) -> list[Place]:
+        """The places to which a callback may come."""
+        return self.places
+
+    def helpers(self, post: Post) -> list[Coroutine[Any, Any, None]]:
+        """What else goes on until every errand is over."""
+        return [self._look_again(), forge(self, post)]
+
     # What happens.
 
     def _dropped(self, process: Process) -> None:
@@ -218,14 +247,13 @@ class World:
         """Everything, until every errand is over."""
         post = Post(self)
         async with self.sandbox.sending_callbacks(post):
-            looking = asyncio.create_task(self._look_again(), name="looker")
-            forging = asyncio.create_task(forge(self, post), name="forger")
+            helpers = [asyncio.create_task(help, name="helper") for help in self.helpers(post)]
             for place in self.places:
                 if self.weather.has("the clock is set"):
                     when = self.weather.uniform(0.0, self.weather.calm_at)
                     self.loop.call_later(when, self._set_clock, place)
             await asyncio.gather(*(place.live() for place in self.places))
-            for helper in (forging, looking):
+            for helper in helpers:
                 helper.cancel()
         self._look()
         self._last_words()
@@ -261,14 +289,16 @@ class World:
                 self.rules.broke(f"job {record.job_id[:8]} was done {record.submissions} times")
 
 
-def run(seed: object, kinds: Any = None, database: str | None = None) -> Report:
+def run(
+    seed: object, kinds: Any = None, database: str | None = None, world_of: "type[World]" = World
+) -> Report:
     """The world of *seed* from its beginning to its end; over a *database* (a PostgreSQL URL) it is no replay."""
     base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="smile-sim-", dir=base) as name, _logged() as logger:
         loop = SimLoop()
         threads, files = threading.active_count(), len(list(FILES.iterdir()))
         with seeded(seed, loop):
-            world = World(seed, loop, Path(name), kinds, database)
+            world = world_of(seed, loop, Path(name), kinds, database)
             logger.addHandler(world.rules)
             broken = world.rules.broken
             try:
