@@ -38,6 +38,9 @@ from smile_async.transport.engine import API_SECONDS, Reply
 
 __all__ = ["V3"]
 
+#: Seconds after which a gateway gives up an answer at once, at the latest (v3/wire.md §6: AWS's own 504).
+AT_ONCE_SECONDS = 30.0
+
 
 class V3(Dialect):
     """The second API, over its origin and the one to which submissions go."""
@@ -112,7 +115,8 @@ class V3(Dialect):
         try:
             call = requests.submission_call(
                 *(job, contents, self._rules, self.signer, self.server_clock.at_least()),
-                later=step.later,
+                # Whoever hangs up on an answer at once never hears of the job, not even by webhook.
+                later=step.later or deadline - self._clock.monotonic() < AT_ONCE_SECONDS,
                 per_job=per_job,
             )
         except SmileError as error:

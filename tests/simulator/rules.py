@@ -115,6 +115,10 @@ class Rules(logging.Handler):
             self.broke(f"{whose}: the verdict names another SmileJobID")
         if not (errand.asks_only or errand.want.is_about(record, errand.person)):
             self.broke(f"{whose}: {who} got the verdict of somebody else")
+        self._not_after_another(errand, verdict, who)
+
+    def _not_after_another(self, errand: "Errand", verdict: Verdict, who: object) -> None:
+        whose = f"job {errand.job_id[:8]}"
         before = self._last.get((who, errand.job_id))
         if before is not None and before[0] and (verdict.final, verdict.code) != before:
             self.broke(f"{whose}: {who} heard {verdict.code} after the final {before[1]}")
