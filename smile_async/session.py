@@ -406,7 +406,7 @@ class SmileSession:
             del verdict
             raise UnreadableReply("a webhook is signed in its headers: let a CallbackReceiver take it")
         try:
-            claim = self.confirmer.judge(verdict) if isinstance(verdict, bytes) else verdict
+            claim = await self.confirmer.judge(verdict) if isinstance(verdict, bytes) else verdict
         finally:
             # No frame of a traceback keeps a callback's body.
             del verdict

@@ -75,6 +75,20 @@ async def post(
     return start["status"], message["message"]
 
 
+class Ahead:
+    """The time of *clock*, by a clock on the wall that may be set."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+        self.skew = 0.0
+
+    def time(self) -> float:
+        return self._clock.time() + self.skew
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._clock, name)
+
+
 class Desk:
     """A sandbox, an open session on it, and a receiver whose handler keeps what it hears and when."""
 

@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from callback_support import FIXED, SELDOM, URL, Desk, Tapped, post
+from callback_support import FIXED, SELDOM, URL, Ahead, Desk, Tapped, post
 from street import session_of
 
 from smile_async import CallbackReceiver, Decision, Job, SmileSession, Verdict, verify_callback
@@ -84,6 +84,22 @@ async def test_a_replay_after_the_window_is_stale(desk: Desk, build: Build) -> N
     assert await post(desk.receiver, body) == TAKEN
     await desk.clock.sleep(2)
     assert await post(desk.receiver, body) == NOT_SIGNED
+
+
+@pytest.mark.parametrize("ahead", [86_400.0, -86_400.0])
+async def test_a_wrong_clock_costs_no_callback(
+    ahead: float, smile_settings: dict[str, Any], smile_sandbox: Sandbox, smile_clock: VirtualClock, build: Build
+) -> None:
+    """Where the machine's clock is set and nothing has been asked since, the server is asked what time it is, once."""
+    clock = Ahead(smile_clock)
+    async with SmileSession(**{**smile_settings, "pace": SELDOM, "clock": clock}) as session:
+        desk = Desk(smile_sandbox, session, smile_clock)
+        await desk.submit()
+        clock.skew = ahead
+        assert await post(desk.receiver, build()) == TAKEN
+        old = build(timestamp=smile_clock.time() - 301)
+        assert [await post(desk.receiver, old) for _ in range(3)] == [NOT_SIGNED] * 3
+    assert [verdict.code for verdict in desk.heard] == ["0820"]
 
 
 async def test_one_signature_on_two_jobs_is_no_forgery(desk: Desk, build: Build) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx
 import pytest
-from callback_support import SELDOM, URL, post
+from callback_support import SELDOM, URL, Ahead, post
 from sandbox_support import sign
 
 from smile_async import CallbackReceiver, Decision, Document, Job, Person, SmileSession, Ticket, Verdict
@@ -130,6 +130,18 @@ async def test_a_true_webhook_is_confirmed_and_brings_its_reason(desk: Desk) -> 
     assert "image_links" not in repr(verdict)
 
 
+async def test_a_wrong_clock_costs_no_webhook(
+    smile_settings: dict[str, Any], smile_sandbox: Sandbox, smile_clock: VirtualClock
+) -> None:
+    """A job whose answer was lost is never asked about: its webhook counts though the machine's clock was set since."""
+    clock = Ahead(smile_clock)
+    async with desk_of(smile_settings, smile_sandbox, clock=clock) as desk:
+        waiting = asyncio.create_task(desk.session.wait(await desk.lost()))
+        clock.skew = 86_400.0
+        assert await desk.post(await desk.hooks.of(desk.of("j1"))) == TAKEN
+        assert (await waiting).approved
+
+
 async def test_a_reason_wanted_later_is_replayed(desk: Desk) -> None:
     """Who missed the webhook has it sent once more, to the job's own URL or to another one."""
     ticket = await desk.session.submit(desk.job(code="block:spoof_detected"))
@@ -234,6 +246,21 @@ async def test_a_webhook_of_another_job_is_dropped(desk: Desk) -> None:
     with pytest.raises(StillPending):
         await desk.session.wait(lost, patience=60)
     assert await desk.post(mine, user_id="eve") == NO_SUCH_JOB
+
+
+async def test_another_users_job_completes_nothing(desk: Desk) -> None:
+    """Not even where the job's own URL has leaked, and nobody knows yet whose that other job is."""
+    await desk.lost("lost", code="block")
+    hook = await desk.hooks.of(desk.of("lost"))
+    desk.sandbox.script("eve", code="clear")
+    desk.sandbox.fault("submit", effect=True, cut=True)
+    with pytest.raises(SubmissionUnknown):
+        await desk.session.submit(Job.compare("eve", SELFIE_JPEG, SELFIE_JPEG, "ID_PHOTO", person=AMINA, job_id="hers"))
+    named = {"job_id": desk.of("hers").job_id, "user_id": "eve", "body": {"status": "clear"}}
+    assert await desk.post(hook, **named) == NO_SUCH_JOB
+    assert desk.heard == []
+    assert await desk.post(hook) == TAKEN
+    assert [(heard.ticket.user_id, heard.code) for heard in desk.heard] == [("ada", "block")]
 
 
 async def test_an_older_job_completes_nothing(

@@ -155,7 +155,7 @@ class CallbackReceiver:
             return (408, "too slow", None) if slow else (413, "too large", None)
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         try:
-            claim = self._session.confirmer.judge(body, headers)
+            claim = await self._session.confirmer.judge(body, headers)
         except SmileError as error:
             return (*_REFUSALS[isinstance(error, ForgedReply)], None)
         return await self._placed(claim, scope.get("query_string", b"").decode("latin-1"))

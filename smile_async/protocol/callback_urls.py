@@ -31,23 +31,28 @@ def fits(query: str, signer: Signer, job_id: str) -> bool:
     return _is_one_of(parse_qs(query).get("token", [""])[0], _tokens(signer, f"smile_async callback {job_id}"))
 
 
-def webhook_url_of(base_url: str, signer: Signer, job_id: str, at: float) -> str:
-    """*base_url* with *job_id*, the moment *at* which it was made (seconds since 1970), and a token of the two."""
+def webhook_url_of(base_url: str, signer: Signer, job_id: str, at: float, user_id: str = "") -> str:
+    """*base_url* with *job_id*, the moment *at* which it was made (seconds since 1970), and a token of these.
+
+    And of *user_id*, where that is known: then it is no good for webhooks about another user's job.
+    """
     moment = str(int(at * 1_000))
-    return _with(base_url, {"job": job_id, "at": moment, "token": _tokens(signer, _webhook(job_id, moment))[0]})
+    return _with(
+        base_url, {"job": job_id, "at": moment, "token": _tokens(signer, _webhook(job_id, moment, user_id))[0]}
+    )
 
 
-def address_in(query: str, signer: Signer) -> Address | None:
-    """What the *query* of a URL says that `webhook_url_of` made; None for any other."""
+def address_in(query: str, signer: Signer, user_id: str = "") -> Address | None:
+    """What the *query* of a URL says that `webhook_url_of` made for *user_id*, or for no user; None for any other."""
     told = parse_qs(query)
     job_id, moment, token = (told.get(name, [""])[0] for name in ("job", "at", "token"))
-    if not _is_one_of(token, _tokens(signer, _webhook(job_id, moment))):
-        return None
-    return Address(job_id, int(moment) / 1_000)
+    known = [each for user in ("", user_id) for each in _tokens(signer, _webhook(job_id, moment, user))]
+    return Address(job_id, int(moment) / 1_000) if _is_one_of(token, known) else None
 
 
-def _webhook(job_id: str, moment: str) -> str:
-    return f"smile_async webhook {moment} {job_id}"
+def _webhook(job_id: str, moment: str, user_id: str) -> str:
+    # The length: where one id ends and the other begins is nobody's to choose.
+    return f"smile_async webhook {moment} {len(job_id)} {job_id} {user_id}"
 
 
 def _with(base_url: str, told: dict[str, str]) -> str:

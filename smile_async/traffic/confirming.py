@@ -5,19 +5,21 @@ up, and each query counts against the account's rate limit. So however many come
 way; no more than one a second follow each other for long; and all jobs that nobody waits for share one budget.
 """
 
+import contextlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from smile_async.errors import ForgedReply, SmileError, Unavailable, UnreadableReply
+from smile_async.errors import ForgedReply, SmileError, StaleReply, Unavailable, UnreadableReply
 from smile_async.jobs.ticket import id_flaw
 from smile_async.jobs.verdict import Verdict
 from smile_async.protocol.callback_urls import address_in, fits
+from smile_async.protocol.steps import Fault
 from smile_async.protocol.v3.webhooks import Webhook
 from smile_async.timing.clock import Clock
 from smile_async.traffic.binding import Binder
 from smile_async.traffic.driver import Driver
-from smile_async.traffic.poller import Poller
+from smile_async.traffic.poller import QUERY_SECONDS, Poller
 from smile_async.traffic.tasks import TaskHost
 from smile_async.traffic.watching import Heard
 
@@ -29,8 +31,12 @@ QUERIES = (5, 1.0)
 #: The same for all jobs together that nobody waits for and this session has not just uploaded: as many as a receiver
 #: takes at once. A query that finds a callback to be true costs nothing.
 STRANGERS = (64, 0.25)
+#: Seconds between two questions what time it is, whoever makes us doubt our clock.
+CLOCK_SECONDS = 60.0
 #: Jobs whose queries are counted, the latest of them.
 COUNTED = 10_000
+#: Nobody's job: what is asked about our clock is counted like what is asked about one.
+_CLOCK = ("", "")
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 
@@ -51,27 +57,34 @@ class Confirmer:
         """A receiver will bring callbacks: remember what has to be known to judge them."""
         self._driver.dialect.expect_callbacks()
 
-    def judge(self, body: bytes, headers: Mapping[str, str] = _NONE) -> Verdict | Webhook:
+    async def judge(self, body: bytes, headers: Mapping[str, str] = _NONE) -> Verdict | Webhook:
         """What a callback says, unconfirmed; *headers* by their names in lower case.
 
-        Raises ForgedReply (our own signature included) or UnreadableReply.
+        One that is stale may be so by our clock alone: then the server is asked what time it is. Raises ForgedReply
+        (our own signature included) or UnreadableReply.
         """
-        try:
-            claim = self._driver.dialect.judge(body, headers)
-        except SmileError as error:
-            failure: SmileError | None = error.with_traceback(None)
-        else:
-            failure = None
+        claim = self._judged(body, headers)
+        if isinstance(claim, StaleReply) and self._may_ask(_CLOCK, 1, CLOCK_SECONDS):
+            with contextlib.suppress(Fault):
+                lists = self._driver.dialect.lists
+                await self._driver.call(lists.SERVICES[0], self._clock.monotonic() + QUERY_SECONDS)
+            claim = self._judged(body, headers)
         # It may hold links and personal data: no frame of a traceback keeps it.
         del body
-        if failure is not None:
-            raise failure
+        if isinstance(claim, SmileError):
+            raise claim
         if isinstance(claim, Verdict):
             # What is not signed is an attacker's to choose: no log line and no memory takes texts of any length.
             ids = (claim.ticket.user_id, claim.ticket.job_id, claim.ticket.smile_job_id or "-", claim.code)
             if any(map(id_flaw, ids)):
                 raise UnreadableReply("the callback names a job or a code as no real one does")
         return claim
+
+    def _judged(self, body: bytes, headers: Mapping[str, str]) -> Verdict | Webhook | SmileError:
+        try:
+            return self._driver.dialect.judge(body, headers)
+        except SmileError as error:
+            return error.with_traceback(None)
 
     async def place(self, claim: Verdict | Webhook, query: str, *, strict: bool) -> Verdict | None:
         """What *claim* says of one job, None if it says only that it goes on; *query*: of the URL that it came to.
@@ -82,7 +95,7 @@ class Confirmer:
             if strict and not fits(query, self._driver.dialect.signer, claim.ticket.job_id):
                 raise ForgedReply("no token of this job")
             return claim
-        address = address_in(query, self._driver.dialect.signer)
+        address = address_in(query, self._driver.dialect.signer, claim.user_id)
         if strict and address is None:
             raise ForgedReply("no token of this job")
         return await self._binder.place(claim, address, lambda job_id: self._may_ask(("", job_id), *QUERIES))

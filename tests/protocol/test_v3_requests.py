@@ -16,7 +16,7 @@ from smile_async import Consent, Document, IdInfo, Image, Job, Product, Ticket
 from smile_async.errors import BadConfiguration, InvalidJob, SubmissionUnknown
 from smile_async.jobs.catalogue import Bank, IdType
 from smile_async.protocol.apis import product_flaw, ticket_flaw
-from smile_async.protocol.callback_urls import Address, address_in, callback_url_of, fits
+from smile_async.protocol.callback_urls import Address, address_in, callback_url_of, fits, webhook_url_of
 from smile_async.protocol.signature import Secret, Signer
 from smile_async.protocol.v3 import services
 from smile_async.protocol.v3.endpoints import ENDPOINTS
@@ -139,14 +139,18 @@ def test_a_documents_files_are_named_for_what_they_are() -> None:
 
 
 def test_the_job_is_named_in_its_callback_url() -> None:
-    """The session's URL gets our job_id, the moment, and a token of both; a job's own URL is sent as it is."""
+    """The session's URL gets our job_id, the moment, and a token of these and the user; a job's own is sent as it is."""
     job = JOBS[Product.AUTHENTICATION]
     query = urlsplit(parts_of(call_of(job))["callback_url"][0].decode()).query
-    assert address_in(query, SIGNER) == Address("7f3e", int(NOW * 1_000) / 1_000)
+    assert address_in(query, SIGNER, "ada") == Address("7f3e", int(NOW * 1_000) / 1_000)
+    assert [address_in(query, SIGNER, user_id) for user_id in ("", "eve")] == [None, None]
     told = dict(parse_qsl(query))
     for name, other in (("job", "7f3f"), ("at", "0"), ("at", "x"), ("token", ""), ("token", "\udcff")):
-        assert address_in(urlencode({**told, name: other}, errors="surrogatepass"), SIGNER) is None
-    assert address_in("", SIGNER) is None
+        assert address_in(urlencode({**told, name: other}, errors="surrogatepass"), SIGNER, "ada") is None
+    assert address_in("", SIGNER, "ada") is None
+    told = dict(parse_qsl(urlsplit(webhook_url_of("https://shop.example/", SIGNER, "a b", NOW)).query))
+    assert [address_in(urlencode(told), SIGNER, user_id) is None for user_id in ("", "ada")] == [False, False]
+    assert address_in(urlencode({**told, "job": "a"}), SIGNER, "b ") is None
     own = Job.authenticate("ada", jpeg(), callback_url="https://shop.example/own?a=b", **LIVE)
     assert parts_of(call_of(own))["callback_url"] == [b"https://shop.example/own?a=b"]
     assert "callback_url" not in parts_of(call_of(job, replace(RULES, callback_url="")))

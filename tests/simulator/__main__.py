@@ -17,6 +17,7 @@ from simulator.week import week
 from simulator.world import Report, run
 from workers_support import fresh
 
+
 def story(seed: int, kinds: Sequence[str] | None, api: str) -> int:
     """All that happens in one run."""
     report = run(seed, kinds, world_of=WORLDS[api])

@@ -148,7 +148,7 @@ class V3World(World):
         job.notified = 1
 
     def _authorities(self) -> None:
-        self.gateway.broke, self.gateway.records = self.rules.broke, lambda errand: self.records_of(errand)
+        self.gateway.broke, self.gateway.records = self.rules.broke, self.records_of
         settings = self.sandbox.settings
         settings.webhook_reordered = self.weather.has("webhooks in any order")
         if self.weather.has("tokens are short-lived"):

@@ -247,7 +247,7 @@ class World:
         """Everything, until every errand is over."""
         post = Post(self)
         async with self.sandbox.sending_callbacks(post):
-            helpers = [asyncio.create_task(help, name="helper") for help in self.helpers(post)]
+            helpers = [asyncio.create_task(each, name="helper") for each in self.helpers(post)]
             for place in self.places:
                 if self.weather.has("the clock is set"):
                     when = self.weather.uniform(0.0, self.weather.calm_at)
@@ -289,9 +289,7 @@ class World:
                 self.rules.broke(f"job {record.job_id[:8]} was done {record.submissions} times")
 
 
-def run(
-    seed: object, kinds: Any = None, database: str | None = None, world_of: "type[World]" = World
-) -> Report:
+def run(seed: object, kinds: Any = None, database: str | None = None, world_of: "type[World]" = World) -> Report:
     """The world of *seed* from its beginning to its end; over a *database* (a PostgreSQL URL) it is no replay."""
     base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="smile-sim-", dir=base) as name, _logged() as logger:

@@ -11,7 +11,7 @@ from street import ENGINES, Pictures
 from v3_client_support import ME, Street, jobs_of, made_of, v3_session
 
 from smile_async import Job, Limits
-from smile_async.errors import Unavailable
+from smile_async.errors import StillPending, Unavailable
 from smile_async.sandbox import RunningSandbox
 from smile_async.sandbox.v3 import calls
 
@@ -111,3 +111,18 @@ async def test_an_outage_of_tokens_that_outlasts_patience() -> None:
         assert (end.retryable, end.ticket) == (True, None)
     assert not street.sandbox.jobs
     assert {path for _, path in street.front.asked} == {"/token"}
+
+
+async def test_an_answer_at_once_is_asked_for_only_by_who_can_wait_for_it() -> None:
+    """Who would hang up on it before it can come has a ticket instead, by which he finds his job again."""
+    street = Street()
+    street.sandbox.script("u0", code="clear", after=20)
+    async with street.session() as session:
+        hasty, patient = street.jobs(2)
+        with pytest.raises(StillPending) as caught:
+            await session.verify(hasty, patience=5.0)
+        assert caught.value.ticket is not None
+        assert (await session.wait(caught.value.ticket)).approved
+        assert (await session.verify(patient, patience=60.0)).source == "reply"
+    assert [path for _, path in street.front.asked if "kyc" in path] == ["/enhanced_kyc", "/enhanced_kyc/sync"]
+    assert len(street.sandbox.jobs) == 2

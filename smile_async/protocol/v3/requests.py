@@ -120,7 +120,7 @@ def _texts(job: Job, endpoint: Endpoint, rules: Rules, signer: Signer, now: floa
     consent = consent_of(job, rules)
     assert consent is not None and job.person is not None  # noqa: S101, PT018 - `check` saw both
     granted = consent.moment() or datetime.fromtimestamp(now, UTC)
-    url = job.callback_url or webhook_url_of(rules.callback_url, signer, job.job_id, now)
+    url = job.callback_url or webhook_url_of(rules.callback_url, signer, job.job_id, now, job.user_id)
     told = {
         "user_id": job.user_id,
         **endpoint.fields(job),
