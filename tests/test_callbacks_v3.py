@@ -175,6 +175,25 @@ async def test_a_lost_answer_is_completed_by_its_webhook(desk: Desk) -> None:
     assert [heard.approved for heard in desk.heard] == [True]
 
 
+@pytest.mark.parametrize("remembers", [False, True])
+async def test_a_webhook_that_is_faster_than_the_answer(
+    remembers: bool, smile_settings: dict[str, Any], smile_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Where the answer is lost after the webhook has come, nothing is unknown."""
+    ledger = tmp_path / "ledger.db" if remembers else None
+    async with desk_of(smile_settings, smile_sandbox, ledger=ledger) as desk:
+        job = desk.job(code="block")
+        smile_sandbox.fault("submit", effect=True, cut=True, delay=0.3)
+        submitting = asyncio.create_task(desk.session.verify(job))
+        while not smile_sandbox.jobs:  # noqa: ASYNC110 - the sandbox tells nobody
+            await asyncio.sleep(0.01)
+        assert await desk.post(await desk.hooks.of(desk.of("j1"))) == TAKEN
+        verdict = await submitting
+        assert (verdict.code, verdict.ticket.smile_job_id) == ("block", desk.of("j1").job_id)
+        assert (await desk.session.verify(job)).code == "block"
+    assert len(smile_sandbox.jobs) == 1
+
+
 async def test_a_webhook_that_goes_on_tells_the_jobs_name(desk: Desk) -> None:
     """A `processing` webhook is no verdict, but a ticket without TypeID can be asked about from then on."""
     ticket = await desk.lost(code="processing", after=0.0)

@@ -21,6 +21,7 @@ from smile_async.errors import (
     LedgerFailed,
     Refused,
     SmileError,
+    SubmissionUnknown,
     UnreadableReply,
 )
 from smile_async.jobs.job import Job
@@ -132,6 +133,12 @@ class Sender:
                 return await self._alone(submission, deadline)
             raise self._late(submission)
         except SmileError as error:
+            if isinstance(error, SubmissionUnknown) and (
+                taken := self._driver.taken.of(submission.job.user_id, submission.job.job_id)
+            ):
+                # Its webhook has come meanwhile.
+                submission.recalled = True
+                return taken[0]
             error.job = error.job or submission.job
             if submission.left or submission.job.may_have_left:
                 error.ticket = submission.ticket

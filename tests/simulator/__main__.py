@@ -10,9 +10,9 @@ import time
 from collections.abc import Iterator, Sequence
 
 from postgres import a_server
-from simulator.weather import KINDS, V3_KINDS
 from simulator.trying import tried
 from simulator.v3_world import WORLDS
+from simulator.weather import KINDS, V3_KINDS
 from simulator.week import week
 from simulator.world import Report, run
 from workers_support import fresh

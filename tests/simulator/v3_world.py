@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 import orjson
@@ -14,7 +14,6 @@ from simulator.post import Post
 from simulator.rules import AFTERMATH, Rules
 from simulator.v3_gateway import V3Gateway
 from simulator.v3_wants import V3_WANTS
-from simulator.wants import Person
 from simulator.weather import V3_KINDS
 from simulator.world import World
 from v3_batch_support import CONSENT
