@@ -86,12 +86,13 @@ test-lowest: .venv-lowest/.ready  ## a handful of stories with the lowest versio
 bench: venv .venv-sdk/.ready  ## all benchmarks (about an hour); BENCH='throughput --quick' for less
 	$(BIN)/python benchmarks/run.py $(BENCH)
 
-soak: venv  ## an hour: mixed faults, 10,000 cancels, 100,000 fuzzed replies, 206 kills, real gateways, 2,000 simulated worlds and a week
+soak: venv  ## an hour: mixed faults, 10,000 cancels, 100,000 fuzzed replies, 206 kills, real gateways, 3,000 simulated worlds and a week
 	$(BIN)/python -m pytest --hypothesis-profile=soak @tests/ground.txt
 	$(BIN)/python tests/soak.py
 	$(BIN)/python tests/soak_batches.py
 	$(BIN)/python tests/soak_gateways.py
 	PYTHONPATH=tests $(BIN)/python -m simulator --seeds 2000 --processes 2 --postgres 200 --week 100000
+	PYTHONPATH=tests $(BIN)/python -m simulator --api v3 --seeds 1000 --processes 2
 
 docs: venv  ## the README and all guides as a site in site/, made without a network; a dead link or a warning fails
 	$(BIN)/python docs/build_site.py site

@@ -133,9 +133,8 @@ class Sender:
                 return await self._alone(submission, deadline)
             raise self._late(submission)
         except SmileError as error:
-            if isinstance(error, SubmissionUnknown) and (
-                taken := self._driver.taken.of(submission.job.user_id, submission.job.job_id)
-            ):
+            taken = self._driver.taken.of(submission.job.user_id, submission.job.job_id)
+            if taken is not None and isinstance(error, SubmissionUnknown):
                 # Its webhook has come meanwhile.
                 submission.recalled = True
                 return taken[0]

@@ -139,7 +139,7 @@ def test_a_documents_files_are_named_for_what_they_are() -> None:
 
 
 def test_the_job_is_named_in_its_callback_url() -> None:
-    """The session's URL gets our job_id, the moment, and a token of these and the user; a job's own is sent as it is."""
+    """The session's URL gets our job_id, the moment, and a token of these and the user; a job's own goes as it is."""
     job = JOBS[Product.AUTHENTICATION]
     query = urlsplit(parts_of(call_of(job))["callback_url"][0].decode()).query
     assert address_in(query, SIGNER, "ada") == Address("7f3e", int(NOW * 1_000) / 1_000)

@@ -49,8 +49,8 @@ def many(seeds: range, kinds: Sequence[str] | None, processes: int, api: str, *,
                 break
     spent = time.monotonic() - began
     print(
-        f"{'FAIL' if bad else 'ok  '} {done} seeds of {api} from {seeds.start}, {jobs} jobs, {seconds / 3600:.0f} simulated"
-        f" hours: {bad} broke a promise, {spent:.0f} s",
+        f"{'FAIL' if bad else 'ok  '} {done} seeds of {api} from {seeds.start}, {jobs} jobs,"
+        f" {seconds / 3600:.0f} simulated hours: {bad} broke a promise, {spent:.0f} s",
         flush=True,
     )
     return bad

@@ -33,6 +33,8 @@ class Place:
         self.http = http
         self.ledger = ledger
         self.works = works
+        #: Where its webhooks go, "" for the portal's URL, and how it fetches tokens: of V3.
+        self.hooks, self.tokens = "", "shared"
         self.clock = LoopClock(world.loop)
         self.clock.before_wait = self._clock_may_fail
         self.errands: list[Errand] = []

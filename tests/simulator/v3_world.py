@@ -121,9 +121,8 @@ class V3World(World):
 
     def _place(self, number: int) -> Place:
         place = super()._place(number)
-        #: Where its webhooks go, "" for the portal's URL: no place can tell its jobs from another's there.
-        place.hooks = f"https://{place.name}.hooks.test/" if self.luck.random() < 0.8 else ""  # type: ignore[attr-defined]
-        place.tokens = self.luck.choice(("shared", "shared", "per_job"))  # type: ignore[attr-defined]
+        place.hooks = f"https://{place.name}.hooks.test/" if self.luck.random() < 0.8 else ""
+        place.tokens = self.luck.choice(("shared", "shared", "per_job"))
         return place
 
     def _errand(self, number: int, place: Place) -> None:
@@ -155,7 +154,7 @@ class V3World(World):
 
     def records_of(self, errand: Errand) -> list[JobRecord]:
         """The provider's jobs that came of *errand*'s requests."""
-        hooks = errand.place.hooks  # type: ignore[attr-defined]
+        hooks = errand.place.hooks
         return [
             record
             for record in self.rules.records(errand.job_id)
@@ -185,8 +184,8 @@ class V3World(World):
             "base_url": f"https://{HOST}:{API_PORT}/v3",
             "api": "v3",
             "consent": CONSENT,
-            "callback_url": place.hooks or None,  # type: ignore[attr-defined]
-            "tokens": place.tokens,  # type: ignore[attr-defined]
+            "callback_url": place.hooks or None,
+            "tokens": place.tokens,
         }
 
     def calls_again(self, ticket: Ticket) -> bool:
@@ -194,7 +193,7 @@ class V3World(World):
         return ticket.smile_job_id is None and self.weather.chance(0.3)
 
     def addressees(self, request: httpx.Request) -> list[Place]:
-        meant = [place for place in self.places if place.hooks and request.url.host == f"{place.name}.hooks.test"]  # type: ignore[attr-defined]
+        meant = [place for place in self.places if place.hooks and request.url.host == f"{place.name}.hooks.test"]
         if not meant:
             return self.places
         alone = all(errand.sole for place in self.places for errand in place.errands)
