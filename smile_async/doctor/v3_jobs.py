@@ -42,6 +42,8 @@ _NOTICE = "https://example.com/privacy"
 #: A result code of v1 that says "rejected", against an identity that says `clear`.
 _REJECTED = "821"
 _FRAMES = 6
+#: Seconds between two questions for a verdict.
+_GAP = 1.0
 #: A test number of a product without pictures: in the sandbox its form alone counts.
 _NUMBER = ("NG", "NIN_V2", "00000000000")
 
@@ -139,4 +141,4 @@ class V3Jobs:
                 return word
             if monotonic() > give_up:
                 raise StillPending(f"still {word} after {self.patience:g} s")
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(_GAP)

@@ -7,12 +7,13 @@ import logging
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from canary_support import Canary
-from street import ENGINES, Pictures
-from wrong_sandboxes import WRONG, Wrong
+from street import ENGINES, QUICK, Pictures
+from wrong_sandboxes import WRONG, Ahead, Wrong
 
 from smile_async.doctor import Finding, Report, State
 from smile_async.doctor.doctor import Wanted, blank, examine
@@ -22,6 +23,14 @@ from smile_async.sandbox import Sandbox
 
 #: Seconds from a provisional result to the last one: later than the first question, and soon enough.
 REVIEW = 2.0
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask again soon: how long a doctor pauses between two questions decides no finding."""
+    monkeypatch.setattr("smile_async.doctor.doctor._PACE", QUICK)
+    monkeypatch.setattr("smile_async.doctor.lookups._GAPS", (0.0, 0.01, 0.01, 0.01))
+    monkeypatch.setattr("smile_async.doctor.v3_jobs._GAP", 0.01)
 
 
 async def examined(account: Mapping[str, Any], **wanted: Any) -> Report:
@@ -87,15 +96,21 @@ async def test_all_is_well(http: str, pictures: Pictures) -> None:
     assert not {"upload host", "job_complete", "human review", "signed replies"} & open_points
 
 
-async def test_thorough(pictures: Pictures) -> None:
+async def test_thorough(pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
     """With patience: the window, the end of a URL, statuses of refusals; six calls are refused, not one more."""
     refused: list[str] = []
+    clock = Ahead(0.0)
+
+    async def passes(seconds: float) -> None:
+        clock.seconds += seconds
 
     def spoil(sandbox: Sandbox) -> None:
         for leg in ("upload", "job_status"):
             sandbox.fault(leg, times=None, tamper=lambda body: refused.append(str(body.get("code"))))
 
-    sandbox = Sandbox(review=REVIEW, url_lifetime=4.0)
+    # Until a URL has ended, time passes for the server alone: less than makes a signature too old.
+    monkeypatch.setattr("smile_async.doctor.thorough.asyncio", SimpleNamespace(sleep=passes))
+    sandbox = Sandbox(review=REVIEW, clock=clock, url_lifetime=100.0)
     spoil(sandbox)
     async with sandbox.serve() as running:
         report = await examined(running.account, selfie=pictures.selfie_path, thorough=True)

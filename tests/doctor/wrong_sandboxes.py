@@ -51,10 +51,10 @@ class Ahead(SystemClock):
     """A clock that is so many seconds ahead."""
 
     def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+        self.seconds = seconds
 
     def time(self) -> float:
-        return super().time() + self._seconds
+        return super().time() + self.seconds
 
 
 def faulty(leg: Any, **what: Any) -> Callable[[Sandbox], None]:
@@ -293,7 +293,7 @@ WRONG = (
         *("registration", State.WARNING, "still pending"),
         spoil=faulty("job_status", tamper=lambda body: body.update(result="No result yet", job_complete=False)),
         selfie=True,
-        patience=1.0,
+        patience=0.1,
     ),
     # Lookups and the widget.
     Wrong(
