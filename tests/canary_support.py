@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import traceback
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +62,19 @@ class Canary:
             assert not hits, f"{secret!r} shows in {hits[0][:3000]}"
 
 
+@cache
+def adapter_of(kind: type[Any]) -> TypeAdapter[Any]:
+    """Pydantic's serialiser of a type: to make one takes longer than all else that is done with it."""
+    return TypeAdapter(kind)
+
+
 def serialised(value: Any) -> Iterator[str]:
     """What the usual serialisers make of *value*; one that refuses it shows nothing."""
     encoders: list[Any] = [
         dataclasses.asdict,
         dataclasses.astuple,
-        lambda one: TypeAdapter(type(one)).dump_python(one),
-        lambda one: TypeAdapter(type(one)).dump_json(one),
+        lambda one: adapter_of(type(one)).dump_python(one),
+        lambda one: adapter_of(type(one)).dump_json(one),
         lambda one: orjson.dumps(one, default=repr),
         jsonable_encoder,
     ]
