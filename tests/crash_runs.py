@@ -1,7 +1,4 @@
-"""Run a batch again and again in children of a warm process, and kill each child where the plan says.
-
-A program of its own, because a process that has threads and a loop can not be forked; a fork, because a fresh
-interpreter would spend most of the test importing. Reads the plan from standard input, writes the exit statuses.
+"""Run a batch again and again in children of the nursery, and kill each child where the plan says.
 
 A step: `arguments` of the command line; `point` where the child kills itself, after passing it `passes` times; `after`
 so many seconds it is killed; `beside` the steps that follow, until the last of those has ended, at most `share` chunks
@@ -9,20 +6,14 @@ for each of them, so that on any machine something is left for the last; `defaul
 `chunk_run` and `one_request` that would take minutes.
 """
 
-import json
 import mmap
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from crash_support import warm_up
-
-import smile_async.workers  # noqa: F401 - imported before the fork
 from smile_async.cli import main
-from smile_async.cli.batch_run import drive  # noqa: F401 - imported before the fork
 from smile_async.ledger import failpoints
 
 #: How many steps have ended, in memory that parent and children share.
@@ -50,8 +41,7 @@ def run(step: dict[str, Any]) -> None:
         hasten(step["defaults"])
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
-    if "--show" not in sys.argv:
-        os.dup2(null, 2)
+    os.dup2(null, 2)
     os._exit(main(step["arguments"]))
 
 
@@ -81,9 +71,9 @@ def ended(child: int, patience: float = 3.0) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def main_loop(plan: list[dict[str, Any]]) -> list[int]:
+def perform(plan: list[dict[str, Any]], _folder: Path) -> list[int]:
     """The exit status of each step."""
-    warm_up(Path(os.environ["SMILE_CA_FILE"]).parent)
+    ENDED[0] = 0
     statuses: dict[int, int] = {}
     beside: dict[int, int] = {}
     for number, step in enumerate(plan):
@@ -101,6 +91,3 @@ def main_loop(plan: list[dict[str, Any]]) -> list[int]:
     for child, number in beside.items():
         statuses[number] = ended(child)
     return [statuses[number] for number in range(len(plan))]
-
-
-print(json.dumps(main_loop(json.load(sys.stdin))))

@@ -1,25 +1,19 @@
 """What tests of killed runs share: a manifest, a plan performed in children that die, and what must come of it."""
 
 import asyncio
-import gc
-import importlib
 import json
 import os
+import subprocess
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from batch_support import write_csv
 from product_rows import PRODUCTS, rows_of
 from street import Pictures
-
-from smile_async.cli.demo import neighbour
-from smile_async.ledger import Ledger
-from smile_async.session import SmileSession
-from smile_async.transport.tls import tls_context
 
 #: `make soak` raises it.
 RANDOM_KILLS = int(os.environ.get("SMILE_RANDOM_KILLS", "5"))
@@ -62,46 +56,36 @@ def check_mixed(folder: Path, created: Counter[str], rows: int) -> int:
     return len(unknown)
 
 
-def warm_up(folder: Path) -> None:
-    """Import, and make, once what every child of a fork would."""
-    for name in ("h2.connection", "httpcore", "procrastinate.worker", "pydantic.type_adapter", "smile_async.cli.app"):
-        importlib.import_module(name)
-    SmileSession.from_env(ledger=folder / "none")
-    for http2 in (True, False):
-        tls_context(os.environ["SMILE_CA_FILE"], http2=http2)
-    with tempfile.TemporaryDirectory() as place:
-        asyncio.run(_ledger_opened(Path(place)))
-    # Nor does a child look through all of that for garbage, which would copy it.
-    gc.freeze()
-
-
-async def _ledger_opened(folder: Path) -> None:
-    async with Ledger(folder / "ledger"):
-        pass
+@cache
+def nursery() -> tuple[subprocess.Popen[str], str]:
+    """This process's nursery, which ends with it, and the path of its socket."""
+    # Not measured: those who are killed would write nothing down, at half as much again for every run.
+    surroundings = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    command = [sys.executable, str(Path(__file__).with_name("nursery.py"))]
+    child = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=surroundings, start_new_session=True
+    )
+    assert child.stdout is not None
+    return child, child.stdout.readline().strip()
 
 
 async def perform(
-    plan: Sequence[dict[str, Any]],
-    folder: Path,
-    latency: float = 0.0,
-    *more: str,
-    script: str = "crash_runs.py",
-    arguments: Sequence[str] = (),
+    plan: Sequence[dict[str, Any]], folder: Path, latency: float = 0.0, *more: str, runs: str = "crash_runs"
 ) -> tuple[list[int], Counter[str]]:
     """The exit status of each step, and how often each job_id was created at a sandbox in a process of its own.
 
-    *more*: options of the sandbox; *script* performs the plan, with *arguments*.
+    *more*: options of the sandbox; *runs*: who performs the plan.
     """
     state = folder / "state"
-    async with neighbour(latency, state, *more) as found:
-        child = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(Path(__file__).with_name(script)), *arguments),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            # Not measured: those who are killed would write nothing down, at half as much again for every run.
-            env={name: value for name, value in {**os.environ, **found}.items() if not name.startswith("COVERAGE_")},
-        )
-        said, _ = await child.communicate(json.dumps(plan).encode())
+    sandbox = ("--latency", str(latency), "--state", str(state), *more)
+    reader, writer = await asyncio.open_unix_connection(nursery()[1])
+    try:
+        order = {"runs": runs, "plan": plan, "folder": str(folder), "sandbox": sandbox}
+        writer.write(json.dumps(order).encode() + b"\n")
+        said = await reader.read()
+    finally:
+        writer.close()
+        await writer.wait_closed()
     created: Counter[str] = Counter()
     jobs = {}
     for line in (state / "journal.jsonl").read_text().splitlines():

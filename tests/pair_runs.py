@@ -1,18 +1,15 @@
-"""Send jobs in children of a warm process under two troubles at once, and kill each child where the plan says.
+"""Send jobs in children of the nursery under two troubles at once, and kill each child where the plan says.
 
-A program of its own, because a process that has threads and a loop can not be forked. Reads the plan from standard
-input and writes each life's exit status: 0 all jobs had their verdicts, 3 one had an error of ours.
+Each life's exit status: 0 all jobs had their verdicts, 3 one had an error of ours.
 
 A life: `jobs` (job_ids), `troubles`, `point` where the child kills itself.
 """
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import sqlite3
-import sys
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -20,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from callback_support import post
-from crash_support import warm_up
 
 from smile_async import CallbackReceiver, Job, SmileError, SmileSession, Verdict
 from smile_async.ledger import failpoints
@@ -104,9 +100,8 @@ def child(life: dict[str, Any], folder: Path) -> None:
         os._exit(status)
 
 
-def main(plan: list[dict[str, Any]], folder: Path) -> list[int]:
+def perform(plan: list[dict[str, Any]], folder: Path) -> list[int]:
     """The exit status of each life."""
-    warm_up(folder)
     statuses = []
     for life in plan:
         born = os.fork()
@@ -114,6 +109,3 @@ def main(plan: list[dict[str, Any]], folder: Path) -> list[int]:
             child(life, folder)
         statuses.append(os.waitstatus_to_exitcode(os.waitpid(born, 0)[1]))
     return statuses
-
-
-print(json.dumps(main(json.load(sys.stdin), Path(sys.argv[1]))))

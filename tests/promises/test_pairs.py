@@ -40,9 +40,7 @@ async def test_any_two_troubles_end_in_one_outcome_and_one_job(tmp_path: Path, p
         if away:
             lives.append({"jobs": job, "troubles": [trouble]})
     ids = list(dict.fromkeys(job for life in lives for job in life["jobs"]))  # type: ignore[attr-defined]
-    statuses, created = await perform(
-        [*lives, {"jobs": ids, "troubles": []}], tmp_path, 0.05, script="pair_runs.py", arguments=[str(tmp_path)]
-    )
+    statuses, created = await perform([*lives, {"jobs": ids, "troubles": []}], tmp_path, 0.05, runs="pair_runs")
     assert [status for life, status in zip(lives, statuses, strict=False) if "point" in life] == [-9] * len(killed)
     assert set(statuses) <= {-9, 0, 3}
     assert statuses[-1] == 0
