@@ -1,6 +1,7 @@
 """The reference of the wire: whoever cites it finds the section, and every fact in it says where it is from."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,15 +31,22 @@ def proven(name: str) -> re.Pattern[str]:
     return re.compile(rf"\b(?:{'|'.join(tags)})\b|\*\*unknown\*\*|\*inferred\*")
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_citation_leads_somewhere(path: Path) -> None:
-    """Each document that a file names is in the repository, and has the sections that are named with it."""
+def lost(path: Path) -> Iterator[str]:
+    """The citations in a file that lead nowhere."""
     for found in DOCUMENT.finditer(path.read_text("utf-8")):
         if found["name"] in WRITTEN:
             continue
-        assert found["name"] in WIRES or (ROOT / found["name"]).is_file(), found[0]
         known = SECTIONS.get(found["name"], SECTIONS["wire.md"])
-        assert set(re.findall(r"§\d+(?:\.\d+)?", found["sections"])) <= set(known), found[0]
+        if not set(re.findall(r"§\d+(?:\.\d+)?", found["sections"])) <= set(known):
+            yield found[0]
+        if found["name"] not in WIRES and not (ROOT / found["name"]).is_file():
+            yield found[0]
+
+
+def test_a_citation_leads_somewhere() -> None:
+    """Each document that a file names is in the repository, and has the sections that are named with it."""
+    assert len(SOURCES) > 400
+    assert not [f"{path.relative_to(ROOT)}: {citation}" for path in SOURCES for citation in lost(path)]
 
 
 @pytest.mark.parametrize(
