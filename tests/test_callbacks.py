@@ -966,6 +966,60 @@ def test_verify_callback_keeps_secrets_out_of_its_tracebacks(build: Build) -> No
         trace = trace.tb_next
 
 
+@pytest.mark.parametrize(
+    ("wrong", "request_", "line"),
+    [
+        (
+            {"api_key": "not-the-key"},
+            {},
+            "(403 not signed by smile id, or stale): the callback's signature was made with another key",
+        ),
+        ({}, {"query": ""}, "(403 no token of this job): require_token wants the URL that receiver.url_for made"),
+        ({}, {"client": ("10.0.0.1", 9)}, "(403 not from here): allow_from leaves out 10.0.0.1"),
+        ({}, {"client": ("fe80::1%\nERROR", 9)}, "(403 not from here): allow_from leaves out fe80::1"),
+        ({}, {"client": None}, "(403 not from here): allow_from leaves out whoever has no address"),
+        ({"PartnerParams": 1}, {}, "(400 unreadable): the callback"),
+        ({}, {"method": "GET"}, "(405 post only): Smile ID posts callbacks"),
+    ],
+    ids=str,
+)
+async def test_a_refusal_is_logged_with_its_cause(
+    smile_sandbox: Sandbox,
+    smile_session: SmileSession,
+    smile_clock: VirtualClock,
+    build: Build,
+    caplog: pytest.LogCaptureFixture,
+    wrong: dict[str, Any],
+    request_: dict[str, Any],
+    line: str,
+) -> None:
+    """The log tells why a callback was refused, on one line, and once a minute however many of its kind there are."""
+    desk = Desk(smile_sandbox, smile_session, smile_clock, require_token=True, allow_from=["127.0.0.1"])
+    await desk.submit()
+    query = httpx.URL(desk.receiver.url_for(URL, "j1")).query.decode()
+    for _ in range(2):
+        await post(desk.receiver, build(**wrong), **{"query": query, **request_})
+    (record,) = (record for record in caplog.records if record.getMessage().startswith("a callback was refused"))
+    assert record.getMessage().startswith(f"a callback was refused {line}")
+    assert "\n" not in record.getMessage()
+    assert record.smile_status in {400, 403, 405}  # type: ignore[attr-defined]
+    assert desk.heard == []
+
+
+async def test_a_minute_later_a_refusal_is_logged_again(
+    desk: Desk, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Silence ends with its minute, and one answer's silence is not another's."""
+    await post(desk.receiver, b"no JSON")
+    await post(desk.receiver, b"", method="GET")
+    monkeypatch.setattr(receiver, "QUIET", -1.0)
+    desk.receiver._said.clear()
+    await post(desk.receiver, b"no JSON")
+    await post(desk.receiver, b"no JSON")
+    refused = [record.getMessage()[23:30] for record in caplog.records if "was refused" in record.getMessage()]
+    assert refused == ["(400 un", "(405 po", "(400 un", "(400 un"]
+
+
 def test_all_answers_are_fixed_and_short() -> None:
     """No answer of the receiver has room for anything a sender has said."""
     assert all(len(text) < 40 and text.isascii() for text in FIXED)

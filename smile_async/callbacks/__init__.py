@@ -13,7 +13,7 @@ It asks for a face, and keeps nobody waiting for longer than ten seconds. What a
 a callback. `smile_async.testing` has a whole test file for it.
 
 ```python
-# login.py: pip install fastapi uvicorn; PUBLIC_URL=https://you.example uvicorn --factory login:from_env
+# login.py: pip install fastapi uvicorn aiosqlite; PUBLIC_URL=https://you.example uvicorn --factory login:from_env
 import os
 import uuid
 from contextlib import asynccontextmanager
@@ -21,7 +21,7 @@ import aiosqlite  # or whatever your database speaks
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from smile_async import CallbackReceiver, Job, SmileSession
-from smile_async.errors import InvalidJob, StillPending, UserNotEnrolled
+from smile_async.errors import InvalidJob, SmileError, StillPending, UserNotEnrolled
 
 def make_app(session, public_url, database):
     async def sql(statement, *values):
@@ -61,6 +61,8 @@ def make_app(session, public_url, database):
             return JSONResponse({"error": str(error)}, 404)
         except StillPending:  # a person is looking at it: the callback will say
             return JSONResponse({"login": login}, 202)
+        except SmileError:  # an outage, a key that is refused: the log says; nobody is let in
+            return JSONResponse({"login": login}, 503)
         await decide(login, verdict.approved)
         return {"login": login, "approved": verdict.approved}
 
@@ -90,7 +92,8 @@ back.
 ## Without callbacks: follow the reviews
 
 Where nothing can reach you, keep the tickets, and let a process of yours follow them. `follow` gives each new verdict,
-and ends after the final one:
+and ends after the final one. Reviews take hours, so it asks ever more rarely, at last every five minutes
+(`Pace.ceiling`); a callback wakes it at once:
 
 ```python
 import asyncio
@@ -110,27 +113,29 @@ async def main():
 asyncio.run(main())
 ```
 
-With a ledger you need not keep tickets: `session.stream(session.pending(), until="final")` goes on after a restart with
-all that wait for their last word. The README shows it.
+With a ledger you need not keep tickets: `session.stream(session.pending(), until="final", patience=86_400)` goes on
+after a restart with all that wait for their last word. The README shows it.
 
 ## What the sender is answered
 
-This is what your access log shows for a callback:
+Your access log shows the status, and a line of the log below the cause:
 
-| answer | message | why |
+| answer | message | why, and what to do |
 |---|---|---|
 | 200 | `taken` | confirmed and handed on; or status is behind, and is asked until it agrees |
 | 200 | `known` | the same message was taken before |
-| 400 | `unreadable` | no JSON of a callback's shape |
-| 403 | `not signed by smile id, or stale` | another key's signature, or one older than five minutes |
-| 403 | `no token of this job`, `not from here` | what `require_token`, or `allow_from`, does not let in |
-| 404 | `no such job` | status knows no job of these ids; V3: no ticket that it could be about |
-| 405, 408, 413, 415 | | no POST; a body that took 10 s, or more than 2 MB; no JSON |
-| 503 | `not ready`, `busy` | the session is not open, or 64 callbacks are being confirmed |
+| 307 | | your framework's: give `url_for` the mount with its slash |
+| 400 | `unreadable` | no JSON of a callback's shape: not Smile ID's |
+| 403 | `not signed by smile id, or stale` | another key's (`SMILE_API_KEY`, `previous_api_keys`), or old: your clock |
+| 403 | `no token of this job` | the job was sent with another callback_url than `url_for` gives |
+| 403 | `not from here` | add the address to `allow_from`, if it is Smile ID's |
+| 404 | `no such job` | status knows no job of these ids: another environment's; V3: no ticket that it could be about |
+| 405, 408, 413, 415 | | no POST; a body that took 10 s, or more than 2 MB; no JSON: no callback of Smile ID's |
+| 503 | `not ready`, `busy` | the session is not open, or 64 callbacks are being confirmed: the sender comes back |
 | 503 | `try again` | status gave no answer, or the budget is used up |
 
 V3 tries a webhook up to three times more; whether v1 sends a callback again is not documented. Expect repeats in any
-order, and lost ones.
+order, and lost ones. What a refused callback would have told, the poll of a waiter or `session.status` tells as well.
 
 ## What the log says
 
@@ -139,6 +144,7 @@ The logger is `smile_async`; `smile_async.traffic` explains its other lines.
 | level | line, for example | what it means |
 |---|---|---|
 | WARNING | `a callback for job 7f3e claims 0820, but status says 0821: status is believed` | forged, or very late |
+| WARNING | `a callback was refused (403 no token of this job): …` | why; each answer once a minute at most |
 | WARNING | `callback of job 7f3e could not be confirmed: Unavailable` | nothing was delivered; the sender got 503 |
 | WARNING | `a callback for job 7f3e was never confirmed (0820)` | status did not agree for ten minutes |
 | WARNING | `a callback could not be tied to a job: Unavailable` | V3: status gave no answer; the sender got 503 |
@@ -146,9 +152,8 @@ The logger is `smile_async`; `smile_async.traffic` explains its other lines.
 | INFO | `job 7f3e got its TypeID by webhook` | V3: the answer to its submission had been lost |
 | ERROR | `on_verdict failed for job 7f3e; its verdict is approved` | your handler raised; waiters have the verdict |
 
-The first has the fields `smile_job_id`, `smile_claim` and `smile_code`; those of V3 that name a job, `smile_job_id`.
-After the last, the next callback of that job,
-even a duplicate, runs `on_verdict` again.
+The first has the fields `smile_job_id`, `smile_claim` and `smile_code`, the second `smile_status`; those of V3 that
+name a job, `smile_job_id`. After the last, the next callback of that job, even a duplicate, runs `on_verdict` again.
 """
 
 from smile_async.callbacks.receiver import PRODUCTION_ADDRESSES, CallbackReceiver, verify_callback

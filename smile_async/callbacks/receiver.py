@@ -7,12 +7,13 @@ import hashlib
 import ipaddress
 import math
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from smile_async.callbacks.asgi import MAX_BODY_BYTES, Answer, Receive, Scope, Send, answer, lifespan, whole
 from smile_async.contained import contained, is_async
 from smile_async.errors import BadConfiguration, ForgedReply, JobNotFound, SmileError
 from smile_async.jobs.verdict import Verdict
@@ -32,21 +33,19 @@ __all__ = ["PRODUCTION_ADDRESSES", "CallbackReceiver", "verify_callback"]
 
 #: Where production callbacks come from (wire.md §7); those of the provider's sandbox are not published.
 PRODUCTION_ADDRESSES = ("34.240.137.52", "44.230.128.108", "52.36.32.43", "52.213.46.74")
-#: Bytes; 1.5 MB is the documented size to accept (wire.md §7), for the photo in a record, and JSON around it.
-MAX_BODY_BYTES = 2_000_000
 #: Seconds a sender may take over its body.
 BODY_SECONDS = 10.0
 #: Jobs whose callbacks are remembered, and how many of each job's, so that a duplicate is not delivered twice.
 REMEMBERED, SEEN = 100_000, 16
 #: Callbacks that are being read or confirmed at once; more are told to come back.
 AT_ONCE = 64
+#: Seconds in which refusals with one answer leave one line in the log: anybody can cause any number of them.
+QUIET = 60.0
 
 #: By whether it was forged; the texts are fixed, so that they tell an attacker nothing.
 _REFUSALS = {False: (400, "unreadable"), True: (403, "not signed by smile id, or stale")}
+TOO_LARGE = Answer(413, "too large", why=f"its body is more than {MAX_BODY_BYTES:,} bytes")
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 OnVerdict = Callable[[Verdict], Awaitable[object]]
 
 
@@ -114,6 +113,8 @@ class CallbackReceiver:
         #: By job, what is known of its callbacks, the latest last.
         self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
         self._busy = 0
+        #: By answer, until when no other refusal with it is logged.
+        self._said: dict[str, float] = {}
         session.confirmer.expect_callbacks()
 
     def url_for(self, base_url: str, job_id: str) -> str:
@@ -123,103 +124,107 @@ class CallbackReceiver:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI 3."""
         if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
+            await lifespan(receive, send)
             return
         if scope["type"] != "http":
             return
-        if self._busy >= AT_ONCE:
-            await _answer(send, 503, "busy")
-            return
-        self._busy += 1
+        said = Answer(503, "busy", why=f"{AT_ONCE} others are being confirmed")
+        if self._busy < AT_ONCE:
+            self._busy += 1
+            try:
+                said = await self._taken(scope, receive)
+            finally:
+                self._busy -= 1
+        self._log(said)
         try:
-            status, text, verdict = await self._taken(scope, receive)
-        finally:
-            self._busy -= 1
-        try:
-            await _answer(send, status, text)
+            await answer(send, said)
         finally:
             # A sender that has gone away does not make the verdict any less true.
-            if verdict is not None:
-                await self._hand_on(verdict)
+            if said.verdict is not None:
+                await self._hand_on(said.verdict)
 
-    async def _taken(self, scope: Scope, receive: Receive) -> tuple[int, str, Verdict | None]:
-        """What to answer, and the verdict to hand on once that is said."""
+    def _log(self, said: Answer) -> None:
+        now = SystemClock().monotonic()
+        if said.why and now >= self._said.get(said.text, now):
+            self._said[said.text] = now + QUIET
+            fields = {"smile_status": said.status}
+            log.warning("a callback was refused (%d %s): %s", said.status, said.text, said.why, extra=fields)
+
+    async def _taken(self, scope: Scope, receive: Receive) -> Answer:
         refusal = self._unwelcome(scope)
         if refusal is not None:
-            return (*refusal, None)
+            return refusal
         body: bytes | None = None
         slow = True
         with anyio.move_on_after(BODY_SECONDS):
-            body, slow = await _whole(receive), False
+            body, slow = await whole(receive), False
+        if body is None and slow:
+            return Answer(408, "too slow", why=f"its body took more than {BODY_SECONDS:.0f} s")
         if body is None:
-            return (408, "too slow", None) if slow else (413, "too large", None)
+            return TOO_LARGE
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         try:
             claim = await self._session.confirmer.judge(body, headers)
         except SmileError as error:
-            return (*_REFUSALS[isinstance(error, ForgedReply)], None)
+            status, text = _REFUSALS[isinstance(error, ForgedReply)]
+            return Answer(status, text, why=str(error))
         return await self._placed(claim, scope.get("query_string", b"").decode("latin-1"))
 
-    def _unwelcome(self, scope: Scope) -> tuple[int, str] | None:
+    def _unwelcome(self, scope: Scope) -> Answer | None:
         headers = {name.lower(): value for name, value in scope["headers"]}
         if scope["method"] != "POST":
-            return 405, "post only"
+            return Answer(405, "post only", why="Smile ID posts callbacks: somebody else was here")
         if headers.get(b"content-type", b"application/json").split(b";")[0].strip().lower() != b"application/json":
-            return 415, "json only"
+            return Answer(415, "json only", why="its Content-Type is not application/json")
         if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-            return 415, "no content-encoding"
+            return Answer(415, "no content-encoding", why="it is compressed")
         length = headers.get(b"content-length", b"0")
         # Ten digits are too many already; thousands would make int() raise.
         if length.isdigit() and (len(length) > 10 or int(length) > MAX_BODY_BYTES):
-            return 413, "too large"
-        if self._allowed is not None and not self._is_allowed(scope.get("client")):
-            return 403, "not from here"
-        return None if self._session.host.open else (503, "not ready")
+            return TOO_LARGE
+        address = _address_of(scope.get("client"))
+        if self._allowed is not None and not any(address in network for network in self._allowed if address):
+            # What follows a % is a name of the sender's choosing, where a proxy's header is believed.
+            peer = str(address or "whoever has no address").partition("%")[0]
+            return Answer(403, "not from here", why=f"allow_from leaves out {peer}")
+        return None if self._session.host.open else Answer(503, "not ready", why="the session is not open")
 
-    def _is_allowed(self, client: Sequence[Any] | None) -> bool:
-        try:
-            address = ipaddress.ip_address(client[0] if client else "")
-        except ValueError:
-            return False
-        # A socket that takes both families shows 1.2.3.4 as ::ffff:1.2.3.4.
-        address = getattr(address, "ipv4_mapped", None) or address
-        return any(address in network for network in self._allowed or ())
-
-    async def _placed(self, claim: Verdict | Webhook, query: str) -> tuple[int, str, Verdict | None]:
+    async def _placed(self, claim: Verdict | Webhook, query: str) -> Answer:
         try:
             said = await self._session.confirmer.place(claim, query, strict=self._require_token)
         except ForgedReply:
-            return 403, "no token of this job", None
-        except JobNotFound:
-            return 404, "no such job", None
+            why = "require_token wants the URL that receiver.url_for made for its job"
+            return Answer(403, "no token of this job", why=why)
+        except JobNotFound as error:
+            return Answer(404, "no such job", why=str(error))
         except SmileError as error:
             log.warning("a callback could not be tied to a job: %s", type(error).__name__)
-            return 503, "try again", None
-        return (200, "taken", None) if said is None else await self._believed(said)
+            return Answer(503, "try again")
+        return Answer(200, "taken") if said is None else await self._believed(said)
 
-    async def _believed(self, claim: Verdict) -> tuple[int, str, Verdict | None]:
+    async def _believed(self, claim: Verdict) -> Answer:
         job = (claim.ticket.user_id, claim.ticket.job_id)
         # Two jobs decided in one millisecond share a signature: only the job makes a message a duplicate.
         message = repr((*job, claim.ticket.smile_job_id, claim.code, claim.timestamp))
         digest = hashlib.sha256(message.encode()).digest()
         known = self._known.get(job)
         if known is not None and digest in known.seen and not known.unheard:
-            return 200, "known", None
+            return Answer(200, "known")
         verdict: Verdict | None = claim
         try:
             if self._confirm and not claim.confirmed:
                 verdict = await self._session.confirmer.confirm(claim, self._hand_on)
             elif not claim.confirmed:
                 self._session.confirmer.hint(claim)
-        except JobNotFound:
-            return 404, "no such job", None
+        except JobNotFound as error:
+            return Answer(404, "no such job", why=str(error))
         except SmileError as error:
             log.warning("callback of job %s could not be confirmed: %s", claim.ticket.job_id, type(error).__name__)
-            return 503, "try again", None
+            return Answer(503, "try again")
         # Only now: what was not taken, for whatever reason, is not known when the sender tries again.
         known = self._known_of(job)
         known.seen = (*known.seen, digest)[-SEEN:]
-        return 200, "taken", verdict
+        return Answer(200, "taken", verdict)
 
     async def _hand_on(self, verdict: Verdict) -> None:
         """Tell the handler, unless it has heard this or better; ends when the handler does."""
@@ -275,28 +280,10 @@ class _Known:
         return not step_back and self.handed != (verdict.final, verdict.code)
 
 
-async def _whole(receive: Receive) -> bytes | None:
-    """The body, None if it is larger than allowed; a sender that goes away leaves what came."""
-    body = bytearray()
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if len(body) > MAX_BODY_BYTES:
-            return None
-        if message["type"] != "http.request" or not message.get("more_body"):
-            return bytes(body)
-
-
-async def _answer(send: Send, status: int, text: str) -> None:
-    body = f'{{"message":"{text}"}}'.encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-async def _lifespan(receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return
+def _address_of(client: Sequence[Any] | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(client[0] if client else "")
+    except ValueError:
+        return None
+    # A socket that takes both families shows 1.2.3.4 as ::ffff:1.2.3.4.
+    return getattr(address, "ipv4_mapped", None) or address

@@ -93,7 +93,7 @@ def judge_callback(body: bytes, signer: Signer, now: float, tolerance: float = F
     if holds_too_much(body):
         raise UnreadableReply("the callback holds more values than any result")
     raw = read_object(body, "the callback")
-    _believe(raw, signer, now, tolerance)
+    _believe(raw, signer, now, tolerance, "the callback")
     result = read_result(raw)
     try:
         ticket = _named(result, {})
@@ -105,18 +105,18 @@ def judge_callback(body: bytes, signer: Signer, now: float, tolerance: float = F
     return verdict
 
 
-def _believe(raw: Mapping[str, Any], signer: Signer, now: float, tolerance: float) -> None:
+def _believe(raw: Mapping[str, Any], signer: Signer, now: float, tolerance: float, what: str = "the reply") -> None:
     """Before anything else of it is read: whoever has no key can not make that expensive."""
     timestamp, signature = raw.get("timestamp"), raw.get("signature")
     if not (isinstance(timestamp, str) and isinstance(signature, str) and timestamp and signature):
-        raise ForgedReply("the reply carries no signature")
+        raise ForgedReply(f"{what} carries no signature")
     if not signer.confirms(timestamp, signature):
-        raise ForgedReply("the reply's signature was made with another key or for another timestamp")
+        raise ForgedReply(f"{what}'s signature was made with another key or for another timestamp")
     said = parse_timestamp(timestamp)
     if said is None:
-        raise StaleReply("the reply's timestamp has no zone or no date that can be read")
+        raise StaleReply(f"{what}'s timestamp has no zone or no date that can be read")
     if not abs(now - said) <= tolerance:
-        raise StaleReply(f"the reply was signed {abs(now - said):.0f} s away from now, more than {tolerance:.0f} s")
+        raise StaleReply(f"{what} was signed {abs(now - said):.0f} s away from now, more than {tolerance:.0f} s")
 
 
 def _same_job(result: ResultBody, ticket: Ticket) -> Ticket:
