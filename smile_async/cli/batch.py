@@ -209,10 +209,13 @@ def _drive(
 def _queue(ledger: str, name: str | None, told: dict[str, Any], account: options.Account, *, as_json: bool) -> int:
     from smile_async.cli.batch_run import enqueue  # noqa: PLC0415 - another extra
 
-    return _ended(asyncio.run(enqueue(ledger, name, told, account)), ledger, name, account, as_json=as_json)
+    end = asyncio.run(enqueue(ledger, name, told, account))
+    return _ended(end, ledger, name, account, as_json=as_json, queued=True)
 
 
-def _ended(end: "Standing", ledger: str, name: str | None, account: options.Account, *, as_json: bool) -> int:
+def _ended(
+    end: "Standing", ledger: str, name: str | None, account: options.Account, *, as_json: bool, queued: bool = False
+) -> int:
     from smile_async.cli.standing import show_end  # noqa: PLC0415 - another extra
     from smile_async.ledger import Ledger  # noqa: PLC0415
 
@@ -220,7 +223,7 @@ def _ended(end: "Standing", ledger: str, name: str | None, account: options.Acco
         print_document(end.document())
     # Not a URL as it was given: that may hold a password.
     where = repr(Ledger(ledger).database) if "://" in ledger else ledger
-    show_end(end, ("--ledger", where, *(() if name is None else ("--name", name))), account)
+    show_end(end, ("--ledger", where, *(() if name is None else ("--name", name))), account, queued=queued)
     return end.exit_code
 
 

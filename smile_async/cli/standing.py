@@ -100,8 +100,11 @@ async def standing(where: str, name: str | None, shown: int | None = SHOWN) -> S
         )
 
 
-def show_end(end: Standing, about: Sequence[str], account: Mapping[str, Any]) -> None:
-    """What a run came to, on standard error: standard output is for machines. *about*: options that name the batch."""
+def show_end(end: Standing, about: Sequence[str], account: Mapping[str, Any], *, queued: bool = False) -> None:
+    """What a run came to, on standard error: standard output is for machines.
+
+    *about*: options that name the ledger and the batch; *queued*: it was left to workers.
+    """
     if end.trouble is not None:
         aside().print(f"[red]stopped[/red]: {type(end.trouble).__name__}: {plain(str(end.trouble))}")
     show_flaws(end, SHOWN)
@@ -117,7 +120,8 @@ def show_end(end: Standing, about: Sequence[str], account: Mapping[str, Any]) ->
     left = end.failed - end.used_before - end.unknown
     again = "retry-failed" if left > 0 else "resume" if end.pending or end.unread else ""
     if again:
-        aside().print(f"[dim]go on with:[/dim] {plain(to_copy('batch', again, *about, account=account))}")
+        words = ("worker", *about[:2]) if queued else ("batch", again, *about)
+        aside().print(f"[dim]go on with:[/dim] {plain(to_copy(*words, account=account))}")
 
 
 def show_flaws(found: Standing, most: int | None = None) -> None:

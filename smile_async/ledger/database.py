@@ -75,7 +75,10 @@ class Database:
             self._url = sa.URL.create("sqlite+aiosqlite", database=str(self.path))
 
     def __repr__(self) -> str:
-        return str(self.path) if self.path else self._url.render_as_string(hide_password=True)
+        # As it is given: the driver is ours to choose.
+        return (
+            str(self.path) if self.path else self._url.render_as_string(hide_password=True).replace("+psycopg", "", 1)
+        )
 
     @property
     def is_file(self) -> bool:

@@ -29,6 +29,7 @@ from .settings import Settings
 from .storage import no_object, storage_routes
 from .v3.endpoints import v3_routes
 from .v3.tokens import Tokens
+from .v3.words import is_result
 
 __all__ = ["Sandbox"]
 
@@ -166,8 +167,11 @@ class Sandbox:
         job = self.registry.jobs[job_id]
         if job.arrived_at is None:
             raise ValueError(f"job {job_id} has no zip to review yet")
-        code = job.kind.human.get(judgement, judgement)
-        self.registry.review(job, job.said(as_script(code, None, ()).code))
+        words = job.kind.human
+        if judgement not in words and not is_result(judgement):
+            takes = ", ".join([*words, "a code such as 0820"])
+            raise ValueError(f"a judgement is one of {takes}, not {judgement!r}")
+        self.registry.review(job, job.said(words.get(judgement, judgement)))
         self.notify(job)
 
     def reset(self) -> None:

@@ -277,7 +277,7 @@ NONSENSE: list[tuple[str, Any, int, str]] = [
     ("review", {"job_id": "j1"}, 400, "give judgement"),
     ("review", {"job_id": "nobody's", "judgement": "approve"}, 404, "there is no such job: 2 are known"),
     ("review", {"job_id": "no-zip", "judgement": "approve"}, 400, "has no zip to review yet"),
-    ("review", {"job_id": "j1", "judgement": "maybe"}, 400, "four digits"),
+    ("review", {"job_id": "j1", "judgement": "maybe"}, 400, "one of approve, reject, spoof, a code"),
     ("resend", {"job_id": "j1"}, 400, "callbacks are sent only while"),
     ("timing", {}, 400, "give latency or review"),
     ("timing", {"latency": "soon"}, 400, "latency must be a number of seconds"),
