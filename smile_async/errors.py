@@ -5,6 +5,10 @@ anything submitted (`.ticket`; None means that no request left), and is it safe 
 `Job` (`.retryable`: it can not create a second job, and may succeed). A rejected face is not an error: it is a
 `Verdict`. All of it survives a copy and a pickle.
 
+The bill: without a `.ticket` nothing was submitted. `Refused` is Smile ID's no to a request, `StillPending` a job that
+goes on. After the others there may be a job: `session.status(error.ticket)` finds it, a lookup within a minute, and
+after a `SubmissionUnknown` alone nobody can tell for sure.
+
     SmileError
     + BadConfiguration (ValueError)      the session's own settings are wrong
     + InvalidJob (ValueError)            the job can not be sent as it is; no byte left

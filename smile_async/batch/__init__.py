@@ -44,7 +44,7 @@ CSV or JSON lines, of any size.
 | `user_id` | whose job it is |
 | `selfie`, `liveness` | paths or URIs; several frames with `;` between them, or a pattern such as `ada/*.jpg` |
 | `key`, `job_id` | what the row is known by; see below |
-| `product`, `job_type` | what is asked, by name or number; `--product` for all rows |
+| `product`, `job_type` | a name such as `register` or `enhanced_kyc`, or a number; `--product` for all rows |
 | `id.country`, `id.type`, `id.number`, `id.first_name` … | an `IdInfo`; the number is a text, in JSON too |
 | `front`, `back` | the sides of a document |
 | `use_enrolled_image`, `allow_new_enroll`, `consent` | as a `Job` takes them |
@@ -66,8 +66,8 @@ or a failure that no retry mends; `batch status` says of how many rows. It is a 
 a time, or a PostgreSQL database (`--ledger postgresql://user@host/database`), for any number: see
 `smile_async.workers`.
 
-Programs get the same with `SmileSession(..., ledger="jobs.ledger")`. After a restart `session.pending()` lists what the
-ledger knows to be without a last word. The README shows the three lines.
+Programs get the same with `SmileSession(..., ledger="jobs.ledger")`. After a restart `session.pending()`, an
+async iterator, has the tickets without a last word. The README shows the three lines.
 """
 
 from smile_async.batch.manifest import Flaw, Row, job_of, read_manifest

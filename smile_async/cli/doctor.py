@@ -55,8 +55,10 @@ def doctor(
     """
     wanted = Wanted(selfie=selfie, production=production, thorough=thorough, patience=patience)
     report = blank()
+    # Whoever did not ask about the provider has come for what is wrong, which thirty such lines would bury.
+    hidden = set(State) if json else {State.UNKNOWN} if selfie is None else set()
     try:
-        asyncio.run(examine(account, wanted, report, (lambda _: None) if json else _show))
+        asyncio.run(examine(account, wanted, report, lambda found: None if found.state in hidden else _show(found)))
     finally:
         # Whoever is interrupted after a quarter of an hour keeps what was found.
         if save is not None and report.findings:
@@ -64,7 +66,7 @@ def doctor(
     if json:
         print_document(report.to_dict())
     else:
-        _sum_up(report)
+        _sum_up(report, hint=State.UNKNOWN in hidden)
     return ExitCode.ERROR if report.failed else ExitCode.DONE
 
 
@@ -76,9 +78,13 @@ def _show(finding: Finding) -> None:
     people().print(f"{time}  [{colour}]{word:<{_WIDTH}}[/{colour}]  {plain(finding.name)}: {plain(finding.text)}{cure}")
 
 
-def _sum_up(report: Report) -> None:
+def _sum_up(report: Report, *, hint: bool) -> None:
     counts = {state: sum(finding.state is state for finding in report.findings) for state in State}
     aside().print(", ".join(f"{count} {_WORDS.get(state, state)}" for state, count in counts.items() if count))
+    if hint and counts[State.UNKNOWN]:
+        aside().print(
+            "[dim]about the provider: --selfie PICTURE asks, --json and --save name what is still unknown[/dim]"
+        )
 
 
 def _save(report: Report, path: Path) -> None:

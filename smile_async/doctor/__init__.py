@@ -11,7 +11,8 @@ Each line is one finding: seconds it took, its state, its name, what was seen an
 `warning` and `failure` are about this machine, this account and the way between; a failure makes the exit code 3.
 `expected`, `different` and `still unknown` are about the provider: the wire reference (wire.md) marks what is not
 published, and this library has assumed something there. *Different* harms nobody by itself, for the library bears
-either answer, but it is news: send it to us, with the report. *Still unknown* says what it would take to know.
+either answer, but it is news: send it to us, with the report. *Still unknown* says what it would take to know;
+without --selfie these lines are only counted, and stand in what --json and --save write.
 
 --selfie makes jobs: a registration, authentications that sandbox_result lets come to each of its three results, one
 lookup of each product by the documented test numbers; of V3 the like, of the test identity that is always `clear`. They

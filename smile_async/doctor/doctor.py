@@ -83,14 +83,8 @@ async def examine(told: Mapping[str, Any], wanted: Wanted, report: Report, note:
     try:
         account = _account(told, report.redaction)
     except BadConfiguration as error:
-        exam.tell(
-            Finding(
-                "settings",
-                State.FAILURE,
-                str(error),
-                "see `smile-async doctor --help`, and the guide of smile_async.settings",
-            )
-        )
+        cure = "see `smile-async doctor --help`, and the guide of smile_async.settings"
+        exam.tell(Finding("settings", State.FAILURE, str(error), cure))
     else:
         await _check(account, wanted)
         exam.tell(*_settings(told, account))

@@ -6,8 +6,13 @@ The rest of the library works without it, and imports nothing of it unless a ses
 import os
 
 from smile_async.errors import BadConfiguration
-from smile_async.ledger.ledger import Ledger
-from smile_async.ledger.schema import State
+
+try:
+    from smile_async.ledger.ledger import Ledger
+    from smile_async.ledger.schema import State
+except ImportError as missing:
+    text = f"a ledger needs the package {missing.name}: run  pip install 'smile-async[batch]'"
+    raise ImportError(text, name=missing.name) from None
 
 __all__ = ["Ledger", "State", "as_ledger"]
 

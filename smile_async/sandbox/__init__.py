@@ -4,8 +4,7 @@ A client that is only ever tested against its author's idea of the server inheri
 shares no code with the client (own signatures, own JSON, own zip reader), is exercised by the official SDK in our
 tests, and keeps every fact of its behaviour beside the place where it was documented.
 
-The sandbox for a team
-----------------------
+## The sandbox for a team
 
 One that runs serves tests in any language: what a test in Python says to its `Sandbox` they say over HTTP, at the
 port of the API. `GET /_sandbox` lists what there is. In a shell that has read the lines of `smile-async sandbox`:
@@ -37,7 +36,9 @@ is printed at the start, or is SMILE_SANDBOX_TOKEN if that is set. Between conta
 
     services:
       sandbox:
-        build: {dockerfile_inline: "FROM python:3.13-slim\nRUN pip install 'smile-async[cli,sandbox]'"}
+        build:  # the context is a clone of this library
+          context: ./smile_async
+          dockerfile_inline: "FROM python:3.13-slim\nCOPY . /src\nRUN pip install '/src[cli,sandbox]'"
         command: smile-async sandbox --host 0.0.0.0 --public-host sandbox --api-key ${SMILE_API_KEY:?} --state /smile
           --callback-url http://app:8000/smile --insecure-callbacks
         environment: {SMILE_SANDBOX_TOKEN: "${SMILE_SANDBOX_TOKEN:?}"}

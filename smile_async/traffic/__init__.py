@@ -87,6 +87,7 @@ Fields, for handlers that write JSON (`record.smile_job_id`):
 | a retry | `smile_job_id`, `smile_attempt`, `smile_sent` (`unsent`, `ambiguous` or `answered`) |
 | a connection | `smile_why`, `smile_requests` |
 | a contradicted callback | `smile_job_id`, `smile_claim`, `smile_code` |
+| a refused callback | `smile_status`: what the sender was answered |
 
 ## Spans and metrics
 

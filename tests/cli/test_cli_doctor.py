@@ -17,15 +17,23 @@ from street import Pictures
 from smile_async.sandbox import RunningSandbox
 
 
-async def test_people_read_lines(run: Run) -> None:
-    """A line a finding, with its state and its cure; nothing failed, so the exit code is 0."""
+async def test_people_read_lines(run: Run, pictures: Pictures) -> None:
+    """A line a finding, with its state and its cure; nothing failed, so the exit code is 0.
+
+    What nobody knows of the provider is counted, and told line by line to those who ask with --selfie.
+    """
     ran = await run("doctor")
     assert ran.code == 0
     lines = ran.out.splitlines()
     assert any("ok" in line and "setting partner_id: 001, from SMILE_PARTNER_ID" in line for line in lines)
     assert any("key: accepted" in line and " s  ok" in line for line in lines)
-    assert any("still unknown" in line and "→ mount a CallbackReceiver" in line for line in lines)
+    assert "still unknown" not in ran.out
     assert "still unknown" in ran.err
+    assert "--selfie PICTURE asks" in ran.err
+    ran = await run("doctor", "--selfie", pictures.selfie_path, "--patience", "5")
+    lines = ran.out.splitlines()
+    assert any("still unknown" in line and "→ mount a CallbackReceiver" in line for line in lines)
+    assert "--selfie PICTURE asks" not in ran.err
 
 
 async def test_machines_read_one_document(
