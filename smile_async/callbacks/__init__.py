@@ -14,6 +14,7 @@ a callback. `smile_async.testing` has a whole test file for it.
 
 ```python
 # login.py: pip install fastapi uvicorn aiosqlite; PUBLIC_URL=https://you.example uvicorn --factory login:from_env
+import logging
 import os
 import uuid
 from contextlib import asynccontextmanager
@@ -74,6 +75,7 @@ def make_app(session, public_url, database):
     return app
 
 def from_env():
+    logging.basicConfig(level=logging.INFO)  # uvicorn writes its own log only: without this nobody reads ours
     return make_app(SmileSession.from_env(), os.environ["PUBLIC_URL"], "logins.db")
 ```
 
@@ -139,7 +141,8 @@ order, and lost ones. What a refused callback would have told, the poll of a wai
 
 ## What the log says
 
-The logger is `smile_async`; `smile_async.traffic` explains its other lines.
+The logger is `smile_async`, and has no handler: `logging.basicConfig()`, or a configuration of yours, writes it.
+`smile_async.traffic` explains its other lines.
 
 | level | line, for example | what it means |
 |---|---|---|
