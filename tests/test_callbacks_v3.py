@@ -15,7 +15,16 @@ from callback_support import SELDOM, URL, Ahead, post
 from sandbox_support import sign
 
 from smile_async import CallbackReceiver, Decision, Document, Job, Person, SmileSession, Ticket, Verdict
-from smile_async.errors import BadConfiguration, InvalidJob, JobExists, StillPending, SubmissionUnknown, UnreadableReply
+from smile_async.errors import (
+    BadConfiguration,
+    InvalidJob,
+    JobExists,
+    LedgerFailed,
+    StillPending,
+    SubmissionUnknown,
+    UnreadableReply,
+)
+from smile_async.ledger import Ledger
 from smile_async.sandbox import JobRecord, Sandbox
 from smile_async.testing import LIVENESS, SELFIE_JPEG
 from smile_async.timing.virtual_clock import VirtualClock
@@ -456,3 +465,23 @@ async def test_the_verdict_of_one_product_is_not_that_of_another(desk: Desk) -> 
             await desk.session.verify(looked_up(job_id=job_id))
         assert (await desk.session.verify(looked_at(job_id=job_id))).approved
     assert len(desk.sandbox.jobs) == 2
+
+
+async def test_a_name_is_on_record_before_its_sender_is_answered(
+    smile_settings: dict[str, Any], smile_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said once: a process that dies after the answer must find it in its ledger, so 200 waits for that."""
+    flush, failing = Ledger.flush, [True]
+
+    async def flushed(ledger: Ledger) -> None:
+        await flush(ledger)
+        if failing:
+            raise LedgerFailed("the disk is full", retryable=bool(failing.pop()))
+
+    async with desk_of(smile_settings, smile_sandbox, ledger=tmp_path / "ledger.db") as desk:
+        await desk.lost()
+        hook = await desk.hooks.of(desk.of("j1"))
+        monkeypatch.setattr(Ledger, "flush", flushed)
+        assert await desk.post(hook) == (503, "try again")
+        assert await desk.post(hook) == TAKEN
+        assert [heard.approved for heard in desk.heard] == [True]
