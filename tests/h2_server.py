@@ -275,7 +275,9 @@ def goaway(code: ErrorCodes = ErrorCodes.NO_ERROR, *, seen: bool, work: bool = T
     """
 
     async def antic(asking: Asking) -> None:
-        last = asking.line.last = max(asking.line.begun, asking.stream - (0 if seen else 2), 0)
+        line = asking.line
+        # A second GOAWAY takes no word back: what the first has left out stays out (RFC 9113 §6.8).
+        last = line.last = min(line.last, max(line.begun, asking.stream - (0 if seen else 2), 0))
         # By hand: h2 refuses to say anything more after its own GOAWAY.
         payload = last.to_bytes(4, "big") + int(code).to_bytes(4, "big")
         asking.line.raw(len(payload).to_bytes(3, "big") + b"\x07\x00" + (0).to_bytes(4, "big") + payload)

@@ -499,13 +499,15 @@ async def test_a_wrong_key_ends_a_run(smile: ScriptedSmile, pictures: Pictures, 
     assert run.tally.failed < 100
 
 
-async def test_a_signal_may_stop_a_run(smile: ScriptedSmile, pictures: Pictures, tmp_path: Path) -> None:
-    """`stop` may be called where there is no task, as a signal's handler is: it raises nothing, and jobs are drained."""
-    smile.fault("job_status", say(200, {"job_complete": False, "code": "2302"}), always=True)
-    async with ledger_at(tmp_path / "l") as ledger, session_of(smile, ledger=ledger) as session:
+async def test_a_signal_may_stop_a_run(running: RunningSandbox, pictures: Pictures, tmp_path: Path) -> None:
+    """`stop` may be called where there is no task, as a signal's handler is: it raises nothing, the run ends."""
+    rows: list[Row | Flaw] = [Row(n, f"u{n}", f"u{n}", pictures.selfie_path, job_type=4) for n in range(3)]
+    for number in range(3):
+        running.sandbox.script(f"u{number}", code="0840", after=3600.0)
+    async with ledger_at(tmp_path / "l") as ledger, session_of(running, ledger=ledger) as session:
         number = await Batches(ledger).start("b", {})
         run = Run(session, ledger, Planner(ledger, "b", number), drain=0.1)
-        task = asyncio.create_task(run.go(iter(many(pictures, 3))))
+        task = asyncio.create_task(run.go(iter(rows)))
         await until(lambda: session.stats.submitted == 3)
         stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
