@@ -184,8 +184,11 @@ class Rules(logging.Handler):
         """Look at the jobs that wait in a session."""
         for watch in session.poller._watches.values():
             verdict = watch.verdict
+            if verdict is not None and verdict.final:
+                # It waits for nothing: a callback is being confirmed by a query that left before the last word came.
+                continue
             # Those of a provisional verdict are one mapping for all jobs.
-            shared = set() if verdict is None or verdict.final else {id(verdict.actions)}
+            shared = set() if verdict is None else {id(verdict.actions)}
             taken = _bytes_of(watch, shared)
             # A provisional word about a person brings what an authority has said already.
             more = RECORD if verdict is not None and verdict.record else 0
