@@ -230,6 +230,9 @@ class V3Gateway(Gateway):
             if errand is not None:
                 errand.came(len(self.records(errand)), doubtful=deed in _DOUBTFUL)
         antic = passing(self._weather, deeds[deed](self._weather) if deed else honest)
+        if token and self._weather.bad and self._weather.has("tokens expire") and self._weather.chance(0.5):
+            # Of those that are under way when a token ends, some hear of it when the next one has come.
+            await asyncio.sleep(self._weather.uniform(0.0, 3.0))
         if word == "token":
             await self._fetched(process, asking, antic)
         else:

@@ -164,7 +164,9 @@ class V3World(World):
     def can_tell(self, errand: Errand) -> bool:
         """Whether status, or a webhook, can tell what has become of *errand*."""
         named = errand.ticket is not None and errand.ticket.smile_job_id is not None
-        return named or any(record.callback_url for record in self.records_of(errand))
+        # Of what was sent while the server was a day ahead of itself each webhook is too old, and rightly so.
+        dated = not self.weather.has("the server's date is off")
+        return named or (dated and any(record.callback_url for record in self.records_of(errand)))
 
     def is_enrolled(self, errand: Errand) -> bool:
         """Whether the user of *errand* can not be enrolled once more."""
