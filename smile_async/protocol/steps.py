@@ -4,7 +4,7 @@ A step is unsigned; the driver signs each as it leaves, so every retry carries a
 `Fault`, which says whether anything may have left: only that decides what may be repeated without a second bill.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any, TypeVar
@@ -109,9 +109,13 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The one POST of a product without pictures; answered by a Verdict, or by None if it is to come *later*."""
+    """The one POST of a job; answered by a Ticket, a Verdict, or None if that is to come *later*.
+
+    *leaves* is called when it begins to leave: only then may it have been taken.
+    """
 
     later: bool = False
+    leaves: Callable[[], object] = field(default=bool, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ __all__ = ["Submission"]
 class Submission:
     """One job on its way, and how far it may have come: what a caller must know if it is cut short."""
 
+    #: How far one request brings it.
+    _FARTHEST = Reach.UPLOADED
     __slots__ = ("attempt", "job", "known", "left", "reach", "recalled", "since", "stage", "ticket", "trace")
 
     def __init__(self, job: Job) -> None:
@@ -47,6 +49,10 @@ class Submission:
         self.reach = max(self.reach, reach)
         self.since = since if self.since is None else self.since
         self.left = self.left or self.reach > Reach.NOTHING
+
+    def leaves(self) -> None:
+        """Take note that its one request begins to leave: from now on it may have been taken."""
+        self.reach, self.left = max(self.reach, self._FARTHEST), True
 
     def lost(self) -> SmileError | None:
         """Its error, where it may have been taken and so must not be sent; None while it may be."""

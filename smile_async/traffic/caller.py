@@ -11,7 +11,7 @@ from smile_async.settings import Settings
 from smile_async.timing.clock import Clock
 from smile_async.timing.server_clock import SKEW_SECONDS, ServerClock
 from smile_async.traffic.origin import Errand, Origin
-from smile_async.transport.engine import Reply
+from smile_async.transport.engine import Body, Reply
 
 __all__ = ["Caller"]
 
@@ -51,7 +51,7 @@ class Caller:
             self._stamps.add(text)
         return SignedStamp(text, self.signer.sign(text))
 
-    async def send(self, url: str, body: Callable[[], bytes] | None, errand: Errand) -> Reply:
+    async def send(self, url: str, body: Callable[[], bytes | Body] | None, errand: Errand) -> Reply:
         """Send once; once more if it was refused and the Date shows that we signed with a wrong clock (guarantee G9).
 
         *body* makes what is posted, each time anew; without one it is a GET. Not after what may have been accepted all
@@ -69,7 +69,7 @@ class Caller:
             fault.sent = Sent.ANSWERED if fault.sent is Sent.UNSENT else fault.sent
             raise
 
-    async def _once(self, url: str, body: Callable[[], bytes] | None, errand: Errand) -> Reply:
+    async def _once(self, url: str, body: Callable[[], bytes | Body] | None, errand: Errand) -> Reply:
         reply = await self.origin.send("POST" if body else "GET", Secret(url), _JSON, body or bytes, errand)
         self.server_clock.hear(reply.headers.get("date", ""))
         if reply.status == 503 or (reply.status == 429 and read_complaint(reply.body).code != ONE_ID_NUMBER):

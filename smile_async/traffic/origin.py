@@ -179,8 +179,8 @@ class Origin:
 
 
 def _is_unreached(told: NoReply) -> bool:
-    # A certificate that is not trusted will not be in a moment either.
-    return told.sent is Sent.UNSENT and not _is_certificate(told)
+    # Whose time was up may have waited for anything; a certificate that is not trusted will not be in a moment either.
+    return told.sent is Sent.UNSENT and not (told.silent or told.hurried or _is_certificate(told))
 
 
 def _is_certificate(told: NoReply) -> bool:

@@ -13,7 +13,7 @@ from smile_async.protocol.v1.replies import Complaint, complaint_in, read_compla
 from smile_async.timing.breaker import Asker
 from smile_async.traffic.caller import Caller
 from smile_async.traffic.origin import Errand
-from smile_async.transport.engine import Reply
+from smile_async.transport.engine import Reply, Watched
 
 __all__ = ["Requester"]
 
@@ -30,14 +30,15 @@ class Requester:
         endpoint, settings = ENDPOINTS[job.product], self._caller.settings
         path = endpoint.later if step.later else endpoint.path
 
-        def body() -> bytes:
-            return request_body(
+        def body() -> Watched:
+            said = request_body(
                 job,
                 endpoint,
                 partner_id=settings.signer.partner_id,
                 stamp=self._caller.stamp(),
                 callback_url=settings.callback_url,
             )
+            return Watched(said, step.leaves)
 
         about = f"{path} for job {job.job_id} of user {job.user_id}"
         # The base URL ends in the version of most calls; some of these have another.

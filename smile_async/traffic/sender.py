@@ -22,6 +22,7 @@ from smile_async.errors import (
     Refused,
     SmileError,
     SubmissionUnknown,
+    Unavailable,
     UnreadableReply,
 )
 from smile_async.jobs.job import Job
@@ -319,6 +320,10 @@ class Sender:
             error = self._failed(submission, fault)
         except BaseException:
             self._remember(submission, payload)
+            if self._driver.dialect.doubles and submission.reach is Reach.NOTHING:
+                # Or else the ledger would go on saying that nobody can tell.
+                whose = f"job {job.job_id} of user {job.user_id}"
+                self._note_failure(submission, Unavailable(f"{whose} was given up before it left", retryable=True))
             raise
         else:
             if submission.asks_if_taken and self._sending[job.user_id, job.job_id].awaited:

@@ -34,7 +34,7 @@ from smile_async.traffic.dialect import Dialect, Leg, Lists, asker
 from smile_async.traffic.origin import HOLD, Errand, Origin, Parked
 from smile_async.traffic.payload import Payload
 from smile_async.traffic.tokens import Tokens
-from smile_async.transport.engine import API_SECONDS, Reply
+from smile_async.transport.engine import API_SECONDS, Body, Reply, Watched
 
 __all__ = ["V3"]
 
@@ -123,7 +123,7 @@ class V3(Dialect):
             raise Fault(error.with_traceback(None), Sent.UNSENT) from None
         finally:
             del contents
-        reply = await self._sent(self._uploads, call, Errand(who, call.about, deadline, hold), job)
+        reply = await self._sent(self._uploads, call, Errand(who, call.about, deadline, hold), job, step.leaves)
         return judge_submission(
             *(job, endpoint, (reply.status, reply.headers, reply.body), call.about),
             signer=self._webhook_signer,
@@ -153,13 +153,25 @@ class V3(Dialect):
             return found
         raise Fault(UnreadableReply(f"the {call.about} reply holds no {lookup.wanted[0]}"), Sent.ANSWERED)
 
-    async def _sent(self, origin: Origin, call: requests.Call, errand: Errand, job: Job | None = None) -> Reply:
+    async def _sent(
+        self,
+        origin: Origin,
+        call: requests.Call,
+        errand: Errand,
+        job: Job | None = None,
+        leaves: Callable[[], object] | None = None,
+    ) -> Reply:
         """The reply to *call*, with a token; once more with another if the first was refused: nothing was taken."""
-        url, body = Secret(self._settings.base_url + call.path), call.body or b""
+        url = Secret(self._settings.base_url + call.path)
+
+        def body() -> bytes | Body:
+            whole = call.body or b""
+            return whole if leaves is None else Watched(whole, leaves)
+
         for last in (False, True):
             token = None if call.scope is None else await self._token(call.scope, errand.asker, errand.deadline)
             headers = call.headers(self.partner_id, None if token is None else token.secret)
-            reply = await origin.send(call.method, url, headers, lambda: body, errand)
+            reply = await origin.send(call.method, url, headers, body, errand)
             self._hear(origin, reply, call.about, job)
             if reply.status != 401 or token is None or call.scope is None or last:
                 break

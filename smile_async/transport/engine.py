@@ -25,6 +25,7 @@ __all__ = [
     "NoReply",
     "Pieces",
     "Reply",
+    "Watched",
     "host_header",
     "plain",
     "readable",
@@ -56,6 +57,37 @@ class Body(Protocol):
     def pieces(self, size: int) -> Iterator[bytes]:
         """The whole body in pieces of at most *size* bytes."""
         ...
+
+
+class Watched:
+    """*body* of a request that must not be made twice; *on_read* is called when somebody begins to read it.
+
+    Before that the request can not have had any effect; once it is withdrawn it never will, although an engine may go
+    on with a request whose caller has left.
+    """
+
+    __slots__ = ("_body", "_on_read", "begun", "length")
+
+    def __init__(self, body: bytes | Body, on_read: Callable[[], object]) -> None:
+        self._body: bytes | Body | None = body
+        self._on_read = on_read
+        self.length = len(body) if isinstance(body, bytes) else body.length
+        self.begun = False
+
+    def __repr__(self) -> str:
+        return f"<{self.length:,} bytes>"
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """The whole body. Raises NoReply once it is withdrawn."""
+        if self._body is None:
+            raise NoReply(Sent.UNSENT, "nobody waits for it any more")
+        self.begun = True
+        self._on_read()
+        return iter((self._body,)) if isinstance(self._body, bytes) else self._body.pieces(size)
+
+    def withdraw(self) -> None:
+        """Let nobody begin to read it any more."""
+        self._body = None
 
 
 class Reply:

@@ -27,6 +27,7 @@ from smile_async.transport.engine import (
     NoReply,
     Pieces,
     Reply,
+    Watched,
     host_header,
     plain,
     readable,
@@ -106,7 +107,7 @@ class HttpcoreEngine:
         raise failure.with_traceback(None)
 
     def _request(self, method: str, url: str, headers: Headers, body: bytes | Body) -> Any:
-        target, host = self._target(url, remember=isinstance(body, bytes))
+        target, host = self._target(url, remember=isinstance(body, (bytes, Watched)))
         content = Pieces(body, self._piece)
         whole = [host, *headers, ("Content-Length", str(content.length))]
         return self._library.Request(method, target, headers=whole, content=content, extensions=_EXTENSIONS)

@@ -14,7 +14,7 @@ import anyio
 from smile_async.contained import contained
 from smile_async.log import log
 from smile_async.protocol.steps import Sent
-from smile_async.transport.engine import Body, Engine, EngineFactory, NoReply, Reply
+from smile_async.transport.engine import Body, Engine, EngineFactory, NoReply, Reply, Watched
 
 __all__ = ["Pool"]
 
@@ -76,6 +76,7 @@ class Pool:
         if self._closed:
             raise NoReply(Sent.UNSENT, "the session is closed")
         shard = self._choose()
+        watched = body if isinstance(body, Watched) else None
         self.busy += 1
         shard.busy += 1
         shard.served += 1
@@ -102,6 +103,8 @@ class Pool:
                 self._retire(shard, told.why)
             raise
         finally:
+            if watched is not None:
+                watched.withdraw()
             self.busy -= 1
             shard.busy -= 1
             shard.abandoned += not back
@@ -109,7 +112,9 @@ class Pool:
             if limit.expired() and shard.heard_at < started and within >= SILENT_AFTER:
                 self._retire(shard, "silent")
             await self._look_after(shard)
-        late = NoReply(Sent.AMBIGUOUS, f"no answer within {within:.3g} s", echo=echo, silent=within >= SILENT_AFTER)
+        unsent = watched is not None and not watched.begun
+        sent, what = (Sent.UNSENT, "connection") if unsent else (Sent.AMBIGUOUS, "answer")
+        late = NoReply(sent, f"no {what} within {within:.3g} s", echo=echo, silent=within >= SILENT_AFTER)
         late.hurried = not late.silent
         raise late
 

@@ -27,6 +27,7 @@ from smile_async.transport.engine import (
     NoReply,
     Pieces,
     Reply,
+    Watched,
     whole,
 )
 from smile_async.transport.proxies import ProxyFor
@@ -94,7 +95,7 @@ class PyreqwestEngine:
         builder = self._client.request(method, url).headers(headers)
         if isinstance(body, bytes):
             return builder.body_bytes(body).build_streamed()
-        if body.length <= self._piece:
+        if body.length <= self._piece and not isinstance(body, Watched):
             return builder.body_bytes(b"".join(body.pieces(self._piece))).build_streamed()
         # Or else it would be sent in chunks, to which S3 answers 501.
         builder = builder.header("Content-Length", str(body.length))

@@ -11,6 +11,7 @@ from v3_support import JOBS, TYPE_ID
 from smile_async import Decision, Job, JobStatus, Product, Ticket, Verdict
 from smile_async.errors import ForgedReply, NotAuthorized, RateLimited, Refused, SubmissionUnknown, Unavailable
 from smile_async.protocol.steps import ATTEMPTS, Ask, Fault, Now, Pause, Reach, Request, Sent
+from smile_async.protocol.v1.one_request import OneRequest
 from smile_async.protocol.v3.judging import verdict_of
 from smile_async.protocol.v3.submission import OneSubmission
 
@@ -91,6 +92,21 @@ def test_an_unsigned_result_is_asked_about(told: str | Fault | None, known: tupl
     assert (steps, ticket) == (["Now", "Request", "Ask"], TAKEN)
     assert story.known is not None
     assert (story.known.decision, story.known.confirmed, story.known.reason) == known
+
+
+@pytest.mark.parametrize("make", [OneSubmission, OneRequest])
+def test_a_request_has_left_when_it_says_so(make: type[OneSubmission] | type[OneRequest]) -> None:
+    """A story that is broken off while its request waits for a connection has sent nothing."""
+    story = make(JOBS[Product.ENHANCED_KYC])
+    steps = story.steps()
+    assert isinstance(next(steps), Now)
+    request = steps.send(5.0)
+    assert isinstance(request, Request)
+    assert (story.left, story.reach) == (False, Reach.NOTHING)
+    assert type(story.late("late")) is Unavailable
+    request.leaves()
+    assert story.left
+    assert story.reach > Reach.NOTHING
 
 
 def test_a_forged_reply_is_told_as_one() -> None:

@@ -51,6 +51,7 @@ _NAMED = {"Country": "country", "IDType": "id_type", "IDNumber": "id_number"}
 class OneRequest(Submission):
     """One such job on its way; *later*: by the product's asynchronous form, which answers with no result."""
 
+    _FARTHEST = Reach.RESERVED
     __slots__ = ("later",)
 
     def __init__(self, job: Job, *, later: bool = False) -> None:
@@ -102,11 +103,12 @@ class OneRequest(Submission):
     def _sent(self) -> Conversation[None]:
         """One attempt: the job was taken, or a Fault."""
         before, left = self.reach, self.left
-        self.reach, self.left = Reach.RESERVED, True
         try:
-            verdict: Verdict | None = yield Request(self.later)
+            verdict: Verdict | None = yield Request(self.later, self.leaves)
         except Fault as fault:
-            if fault.sent is not Sent.AMBIGUOUS:
+            if fault.sent is Sent.AMBIGUOUS:
+                self.leaves()
+            else:
                 self.reach = before
                 self.left = left or fault.sent is Sent.ANSWERED
             if not isinstance(fault.error, JobExists) or before == Reach.NOTHING:

@@ -51,9 +51,8 @@ class OneSubmission(Submission):
         attempts = Attempts()
         while True:
             before, left = self.reach, self.left
-            self.reach, self.left = Reach.UPLOADED, True
             try:
-                answer: Ticket | Verdict = yield Request(self.later)
+                answer: Ticket | Verdict = yield Request(self.later, self.leaves)
             except Fault as told:
                 fault = told
             else:
@@ -62,11 +61,13 @@ class OneSubmission(Submission):
                     self.known = answer
                     yield from self._confirmed(answer)
                 return self.ticket
-            if fault.sent is not Sent.AMBIGUOUS:
+            if fault.sent is Sent.AMBIGUOUS:
+                self.leaves()
+                if not self.may_repeat:
+                    raise fault if isinstance(fault.error, ForgedReply) else self._unknown()
+            else:
                 self.reach = before
                 self.left = left or fault.sent is Sent.ANSWERED
-            elif not self.may_repeat:
-                raise fault if isinstance(fault.error, ForgedReply) else self._unknown()
             yield attempts.after(fault)
 
     def _confirmed(self, verdict: Verdict) -> Conversation[None]:
