@@ -1,13 +1,11 @@
 """Which jobs a session has brought to an API that names them itself, and makes a second one of the same job_id."""
 
-from collections import OrderedDict
-
 from smile_async.jobs.ticket import Ticket
 from smile_async.traffic.payload import Payload
 
 __all__ = ["Taken", "request_of"]
 
-#: Jobs that are remembered, the latest of them: 10,000 of about 400 bytes.
+#: Jobs that are remembered, the latest of them: 10,000 of about 330 bytes.
 REMEMBERED = 10_000
 
 
@@ -15,7 +13,8 @@ class Taken:
     """Tickets with their TypeID, found by either name of their job."""
 
     def __init__(self) -> None:
-        self._by_job: OrderedDict[tuple[str, str], tuple[Ticket, int | None]] = OrderedDict()
+        # Not an OrderedDict, which takes 72 bytes more for each.
+        self._by_job: dict[tuple[str, str], tuple[Ticket, int | None]] = {}
         self._by_name: dict[str, tuple[str, str]] = {}
 
     def note(self, ticket: Ticket, request: int | None = None) -> None:
@@ -31,7 +30,7 @@ class Taken:
         self._by_job[key] = (ticket, requested if request is None else request)
         self._by_name[ticket.smile_job_id] = key
         if len(self._by_job) > REMEMBERED:
-            _, (oldest, _) = self._by_job.popitem(last=False)
+            oldest, _ = self._by_job.pop(next(iter(self._by_job)))
             self._by_name.pop(oldest.smile_job_id or "", None)
 
     def of(self, user_id: str, job_id: str) -> tuple[Ticket, int | None] | None:

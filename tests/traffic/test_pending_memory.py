@@ -14,7 +14,7 @@ import orjson
 import pytest
 from street import until
 
-from smile_async import Consent, Job, Limits, Pace, Person, SmileSession
+from smile_async import Consent, Finished, Job, Limits, Pace, Person, SmileSession
 from smile_async.errors import StillPending
 from smile_async.testing import API_KEY, PARTNER_ID, SELFIE, SELFIE_JPEG, status_reply, upload_reply
 
@@ -46,7 +46,10 @@ class Smile(httpx.AsyncBaseTransport):
 
 
 class SmileV3(httpx.AsyncBaseTransport):
-    """The same by V3: every job is taken, and processed for ever."""
+    """The same by V3: every job is taken, and processed for ever, or *decided* when it is first asked about."""
+
+    def __init__(self, *, decided: bool = False) -> None:
+        self.decided = decided
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
@@ -54,8 +57,9 @@ class SmileV3(httpx.AsyncBaseTransport):
             return httpx.Response(200, json={"token": "e30.e30.c2ln"})
         if "/status/" in path:
             name = path.rpartition("/")[2]
-            said = {"status": "processing", "job_id": name, "user_id": f"user-{int(name[4:])}", "message": "Job is on"}
-            return httpx.Response(202, json=said)
+            word, status = ("clear", 200) if self.decided else ("processing", 202)
+            said = {"status": word, "job_id": name, "user_id": f"user-{int(name[4:])}", "message": "Job is on"}
+            return httpx.Response(status, json=said)
         found = re.search(rb'name="user_id"\r\n\r\n(user-(\d+))\r\n', await request.aread())
         assert found is not None
         return httpx.Response(202, json={"job_id": f"job_{int(found[2]):0>26}", "user_id": found[1].decode()})
@@ -99,7 +103,8 @@ async def _bytes_a_job(paths: list[str], **told: Any) -> float:
 
 #: One for all: how large people are is the caller's business.
 ADA = Person("Ada", "Obi", "ada.obi@example.com")
-V3 = {"base_url": "https://v3.test/v3", "api": "v3", "consent": Consent("https://shop.example/privacy")}
+FRAMES = (SELFIE_JPEG,) * 6
+V3: dict[str, Any] = {"base_url": "https://v3.test/v3", "api": "v3", "consent": Consent("https://shop.example/privacy")}
 KINDS: dict[str, Callable[[], dict[str, Any]]] = {
     "undecided": lambda: {"http": Smile(None)},
     "under review": lambda: {"http": Smile("0822")},
@@ -112,8 +117,7 @@ async def test_a_pending_job_is_small(kind: str) -> None:
     """A job that waits takes less than 3 kB, 3.15 under review: of a provisional verdict only what is read is kept."""
     # Not pytest's folder: how long its name is depends on who runs the test.
     with tempfile.TemporaryDirectory(prefix="pictures-") as folder:
-        # V3 demands six frames.
-        paths = [Path(folder, f"frame{number}.png") for number in range(7 if kind == "of V3" else 9)]
+        paths = [Path(folder, f"frame{number}.png") for number in range(9)]
         for path in paths:
             path.write_bytes(SELFIE_JPEG if kind == "of V3" else SELFIE)
         tracemalloc.start()
@@ -138,3 +142,32 @@ async def test_what_is_kept_of_a_provisional_verdict_is_of_use() -> None:
     assert kept.timestamp
     assert (kept.raw, kept.history, kept.image_links) == ({}, (), {})
     assert whole.raw["ResultCode"] == "0822"
+
+
+async def test_a_stream_of_v3_holds_nothing_of_what_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many jobs have passed, as many are pending as may be, and memory does not grow."""
+    monkeypatch.setattr("smile_async.traffic.taken.REMEMBERED", 50)
+    limits, pending, held = Limits(uploads=8, pending=50), [], {}
+    jobs = (Job.authenticate(f"user-{number}", SELFIE_JPEG, liveness=FRAMES, person=ADA) for number in range(500))
+    transport = SmileV3(decided=True)
+    tracemalloc.start()
+    try:
+        async with (
+            SmileSession(
+                PARTNER_ID, API_KEY, http=transport, limits=limits, pace=Pace.fixed(0.001, 1, FAR), **V3
+            ) as session,
+            session.stream(jobs) as outcomes,
+        ):
+            over = 0
+            async for outcome in outcomes:
+                assert isinstance(outcome, Finished)
+                over += 1
+                pending.append(session.stats.pending)
+                if over in (200, 450):
+                    gc.collect()
+                    held[over] = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert over == 500
+    assert max(pending) <= 50
+    assert held[450] - held[200] < 250 * 100
