@@ -16,7 +16,8 @@ CORE = {
     " UserNotEnrolled AlreadyEnrolled JobExists JobNotFound Unavailable SubmissionUnknown"
     " UploadFailed StillPending UnreadableReply ForgedReply"
     " StaleReply LedgerFailed LeaseLost SessionClosed WrongLoop",
-    "smile_async.callbacks": "CallbackReceiver PRODUCTION_ADDRESSES verify_callback",
+    "smile_async.callbacks": "CallbackReceiver PRODUCTION_ADDRESSES PRODUCTION_ADDRESSES_V3 SANDBOX_ADDRESSES_V3"
+    " verify_callback",
     "smile_async.webapi": "Base BusinessVerification IdApi ImageTypes JobType ServerError Signature Utilities WebApi",
     "smile_async.webapi.constants": "ImageTypes JobType",
     "smile_async.webapi.types": "Base64Image FileImage ImageParams OptionsParams SignatureParams",

@@ -15,6 +15,7 @@ from callback_support import SELDOM, URL, Ahead, post
 from sandbox_support import sign
 
 from smile_async import CallbackReceiver, Decision, Document, Job, Person, SmileSession, Ticket, Verdict
+from smile_async.callbacks import PRODUCTION_ADDRESSES, PRODUCTION_ADDRESSES_V3, SANDBOX_ADDRESSES_V3
 from smile_async.errors import (
     BadConfiguration,
     InvalidJob,
@@ -434,7 +435,7 @@ async def test_a_url_that_leaked_causes_few_queries(desk: Desk) -> None:
     hook = await desk.hooks.of(desk.of("lost"))
     asked = len([entry for entry in desk.sandbox.log if entry.leg == "status"])
     named = [f"job_01h8x9y2z3a4b5c6d7e8f9{n:04}" for n in range(50)]
-    answers = [await desk.post(hook, job_id=name, user_id=f"eve{n}") for n, name in enumerate(named)]
+    answers = [await desk.post(hook, job_id=name) for name in named]
     assert len([entry for entry in desk.sandbox.log if entry.leg == "status"]) - asked <= 6
     assert answers[-1] == (503, "try again")
 
@@ -485,3 +486,16 @@ async def test_a_name_is_on_record_before_its_sender_is_answered(
         assert await desk.post(hook) == (503, "try again")
         assert await desk.post(hook) == TAKEN
         assert [heard.approved for heard in desk.heard] == [True]
+
+
+async def test_v3_comes_from_addresses_of_its_own(desk: Desk) -> None:
+    """What production and the sandbox send from is let in by their own lists, and by no other."""
+    await desk.session.submit(desk.job())
+    hook = await desk.hooks.of(desk.of("j1"))
+    lists = (PRODUCTION_ADDRESSES_V3, SANDBOX_ADDRESSES_V3, PRODUCTION_ADDRESSES)
+    wanted = {"13.51.0.119": [200, 403, 403], "16.170.104.93": [403, 200, 403], "44.230.128.108": [403, 403, 200]}
+    receivers = [CallbackReceiver(desk.session, allow_from=addresses) for addresses in lists]
+    told = {"headers": {**hook.headers, "content-length": ""}, "query": hook.url.query.decode()}
+    for address, statuses in wanted.items():
+        found = [(await post(each, hook.content, client=(address, 443), **told))[0] for each in receivers]
+        assert found == statuses

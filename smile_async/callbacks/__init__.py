@@ -81,7 +81,10 @@ def from_env():
 
 Two things keep strangers out before anything is asked. `url_for` puts an unguessable token of the job into the URL, and
 `require_token=True` takes no other URL. `allow_from=PRODUCTION_ADDRESSES` takes callbacks from Smile ID's published
-addresses alone; behind a proxy check the address there, because the app sees the proxy's.
+addresses alone; behind a proxy check the address there, because the app sees the proxy's. V3's webhooks come from
+others: `PRODUCTION_ADDRESSES_V3`, and for the provider's sandbox `SANDBOX_ADDRESSES_V3`. Both are an integrator's list
+of 2026-09-05 (`smile_async/protocol/v3/wire.md` §8), and may have changed: compare them with the portal's before you
+refuse everybody else.
 
 Everything that waits in the same session (`verify`, `wait`, `stream`, `follow`) is woken by a callback at once. Behind
 several web workers the one that gets it runs `on_verdict`; waiters elsewhere find the verdict by their own polls. So a
@@ -159,6 +162,18 @@ The first has the fields `smile_job_id`, `smile_claim` and `smile_code`, the sec
 name a job, `smile_job_id`. After the last, the next callback of that job, even a duplicate, runs `on_verdict` again.
 """
 
-from smile_async.callbacks.receiver import PRODUCTION_ADDRESSES, CallbackReceiver, verify_callback
+from smile_async.callbacks.receiver import (
+    PRODUCTION_ADDRESSES,
+    PRODUCTION_ADDRESSES_V3,
+    SANDBOX_ADDRESSES_V3,
+    CallbackReceiver,
+    verify_callback,
+)
 
-__all__ = ["PRODUCTION_ADDRESSES", "CallbackReceiver", "verify_callback"]
+__all__ = [
+    "PRODUCTION_ADDRESSES",
+    "PRODUCTION_ADDRESSES_V3",
+    "SANDBOX_ADDRESSES_V3",
+    "CallbackReceiver",
+    "verify_callback",
+]

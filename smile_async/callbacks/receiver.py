@@ -28,11 +28,20 @@ from smile_async.timing.clock import SystemClock
 if TYPE_CHECKING:
     from smile_async.session import SmileSession
 
-__all__ = ["PRODUCTION_ADDRESSES", "CallbackReceiver", "verify_callback"]
+__all__ = [
+    "PRODUCTION_ADDRESSES",
+    "PRODUCTION_ADDRESSES_V3",
+    "SANDBOX_ADDRESSES_V3",
+    "CallbackReceiver",
+    "verify_callback",
+]
 
 
-#: Where production callbacks come from (wire.md §7); those of the provider's sandbox are not published.
+#: Where v1's production callbacks come from (wire.md §7); those of the provider's sandbox are not published.
 PRODUCTION_ADDRESSES = ("34.240.137.52", "44.230.128.108", "52.36.32.43", "52.213.46.74")
+#: Where V3's webhooks come from, by an integrator's reference of 2026-09-05 (v3/wire.md §8).
+PRODUCTION_ADDRESSES_V3 = ("13.51.0.119", "34.240.137.52", "51.20.27.3", "52.213.46.74")
+SANDBOX_ADDRESSES_V3 = ("13.48.228.158", "16.170.104.93", "54.246.37.255", "99.81.237.141")
 #: Seconds a sender may take over its body.
 BODY_SECONDS = 10.0
 #: Jobs whose callbacks are remembered, and how many of each job's, so that a duplicate is not delivered twice.
@@ -87,8 +96,8 @@ class CallbackReceiver:
     *on_verdict* gets what the body says, unconfirmed, and waiters only ask sooner.
 
     *require_token*: take only URLs made by `url_for`. *allow_from*: networks or addresses to take callbacks from, e.g.
-    `PRODUCTION_ADDRESSES`; the peer's address must reach this app, so behind a proxy check it there. It may be built
-    before the session is entered (until then: 503), and needs no lifespan of its own.
+    `PRODUCTION_ADDRESSES`, for V3 `PRODUCTION_ADDRESSES_V3`; the peer's address must reach this app, so behind a proxy
+    check it there. It may be built before the session is entered (until then: 503), and needs no lifespan of its own.
     """
 
     def __init__(
