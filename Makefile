@@ -83,7 +83,7 @@ test-lowest: .venv-lowest/.ready  ## a handful of stories with the lowest versio
 	.venv-sdk/bin/python -m pip install --quiet --disable-pip-version-check smile-id-core==3.0.1
 	touch $@
 
-bench: venv .venv-sdk/.ready  ## all benchmarks (about an hour); BENCH='throughput --quick' for less
+bench: venv .venv-sdk/.ready .venv-v3-sdk/.ready  ## all benchmarks (about an hour); BENCH='throughput --quick' for less
 	$(BIN)/python benchmarks/run.py $(BENCH)
 
 soak: venv  ## an hour: mixed faults, 10,000 cancels, 100,000 fuzzed replies, 206 kills, real gateways, 3,000 simulated worlds and a week

@@ -17,6 +17,7 @@ from typing import Any
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 SDK_PYTHON = HERE.parent / ".venv-sdk" / "bin" / "python"
+SDK_V3_PYTHON = HERE.parent / ".venv-v3-sdk" / "bin" / "python"
 ENGINES = ("httpx", "httpx2", "pyreqwest")
 #: Bytes of a picture and pictures of a job, as a phone sends them: a selfie and eight liveness frames.
 PICTURE_BYTES, PICTURES = 60_000, 9
@@ -55,6 +56,12 @@ def floor(engine: str, kind: str) -> Contender:
 def sdk(threads: int, **told: Any) -> Contender:
     return Contender(
         f"smile-id-core, {threads} threads", "sdk.py", {"threads": threads, **told}, python=str(SDK_PYTHON)
+    )
+
+
+def sdk_v3(threads: int, **told: Any) -> Contender:
+    return Contender(
+        f"usesmileid, {threads} threads", "sdk_v3.py", {"threads": threads, **told}, python=str(SDK_V3_PYTHON)
     )
 
 

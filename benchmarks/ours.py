@@ -16,17 +16,26 @@ from typing import Any
 
 from meter import Window, accepting, memory_mb, spec, tell
 
-from smile_async import CallbackReceiver, Finished, IdInfo, Job, Limits, Pace, SmileSession
+from smile_async import CallbackReceiver, Consent, Finished, IdInfo, Job, Limits, Pace, Person, SmileSession
 
 #: Seconds: longer than any scenario, so that nobody runs out of patience.
 PATIENCE = 3600.0
 
 
+POLLS = 2
+#: Whom a job of V3 is about, and what was agreed to.
+ADA = Person("Ada", "Obi", "ada.obi@example.com")
+CONSENT = Consent("https://shop.example/privacy")
+
+
 def session(told: dict[str, Any], limits: Limits, pace: Pace) -> SmileSession:
+    v3 = told.get("api") == "v3"
     return SmileSession(
         told["partner_id"],
         told["api_key"],
-        base_url=told["base_url"],
+        base_url=told["base_url_v3" if v3 else "base_url"],
+        api=told.get("api", "v1"),
+        consent=CONSENT if v3 else None,
         ca_file=told["ca_file"],
         http=told["engine"],
         limits=limits,
@@ -40,13 +49,16 @@ def jobs(told: dict[str, Any], count: int, who: str = "user") -> Iterator[Job]:
     if told.get("lookups"):
         return (Job.enhanced_kyc(f"user-{n}", IdInfo(**told["lookups"])) for n in range(count))
     selfie, *liveness = told["images"]
-    return (Job.authenticate(f"{who}-{n}", selfie, liveness=liveness) for n in range(count))
+    person = ADA if told.get("api") == "v3" else None
+    return (Job.authenticate(f"{who}-{n}", selfie, liveness=liveness, person=person) for n in range(count))
 
 
 def verdict_of(outcome: Any) -> Any:
     if not isinstance(outcome, Finished) or not outcome.verdict.approved:
         raise RuntimeError(f"a job went wrong: {outcome}")
-    return outcome.verdict.raw
+    # V3's tells nothing of the server's: all its jobs are decided at the same poll.
+    raw = outcome.verdict.raw
+    return raw if "Polls" in raw else {"Available": None, "Polls": POLLS}
 
 
 async def throughput(told: dict[str, Any]) -> dict[str, Any]:

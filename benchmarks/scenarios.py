@@ -12,7 +12,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from lab import ENGINES, HANDWRITTEN, SDK_PYTHON, Contender, Facts, Failure, floor, middle, once, ours, run, sdk, server
+from lab import (
+    ENGINES,
+    HANDWRITTEN,
+    SDK_PYTHON,
+    SDK_V3_PYTHON,
+    Contender,
+    Facts,
+    Failure,
+    floor,
+    middle,
+    once,
+    ours,
+    run,
+    sdk,
+    sdk_v3,
+    server,
+)
 
 
 @dataclass
@@ -132,6 +148,33 @@ def enhanced_kyc(plan: Plan) -> Report:
         report.at_most(what, report.ratio(name, f"bare loop on {engine}"), 1.25)
         what = f"CPU per lookup, {engine} ÷ smile-id-core (32 threads)"
         report.told(what, report.ratio(name, threads.name))
+    return report
+
+
+def v3(plan: Plan) -> Report:
+    """The same jobs by V3, one multipart POST and two polls each, beside v1 and the official SDK of V3."""
+    report = Report()
+    threads = sdk_v3(32, pace=QUICK_PACE)
+    if not threads.present:
+        plan.say(f"no {SDK_V3_PYTHON.parts[-3]}: usesmileid is left out (make bench sets it up)")
+    contenders = [("", ours(engine, pace=QUICK_PACE)) for engine in ENGINES]
+    contenders += [(", V3", ours(engine, pace=QUICK_PACE, api="v3")) for engine in ENGINES]
+    for number in range(plan.rounds):
+        for mark, contender in [*contenders, ("", threads)]:
+            if not contender.present:
+                continue
+            told = {"scenario": "throughput", "jobs": plan.jobs, "warm": 40, "polls": POLLS}
+            row = once(contender, ["--polls", str(POLLS)], plan.images, **told)
+            report.add(contender.name + mark, row)
+            plan.say(f"round {number + 1}: {contender.name}{mark}: {row['cpu_ms_per_job']:.2f} ms")
+    for engine in ENGINES:
+        name = f"smile_async on {engine}"
+        report.at_most(f"CPU per job, V3 ÷ v1, {engine}", report.ratio(f"{name}, V3", name), 1.0)
+        report.told(f"jobs/s, V3 ÷ v1, {engine}", report.ratio(f"{name}, V3", name, "jobs_per_s"))
+        what = f"CPU per job, V3, {engine} ÷ usesmileid (32 threads)"
+        report.at_most(what, report.ratio(f"{name}, V3", threads.name), 1 / 8, "≤ 1/8 = 0.125")
+        what = f"jobs/s, V3, {engine} ÷ usesmileid (32 threads)"
+        report.told(what, report.ratio(f"{name}, V3", threads.name, "jobs_per_s"))
     return report
 
 
@@ -330,5 +373,5 @@ def pace(plan: Plan) -> Report:
 
 SCENARIOS: dict[str, Callable[[Plan], Report]] = {
     each.__name__: each
-    for each in (throughput, enhanced_kyc, ledger, pending, memory, ten_seconds, lateness, waiting, exits, pace)
+    for each in (throughput, enhanced_kyc, v3, ledger, pending, memory, ten_seconds, lateness, waiting, exits, pace)
 }

@@ -1,4 +1,4 @@
-"""A Smile ID v1 API and its storage on loopback, so lean that whoever talks to it is the bottleneck.
+"""A Smile ID API, v1 and V3, and its storage on loopback, so lean that whoever talks to it is the bottleneck.
 
 It does what a client can tell apart from the real thing and nothing else: replies are prebuilt but for ids and the
 signature, and a zip is counted, not opened. It knows when each verdict became available and says so in the result, on
@@ -29,6 +29,7 @@ from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP2Settings
 from granian.server.embed import Server
 from meter import accepting
+from server_v3 import ApiV3
 
 PARTNER, KEY = "001", "benchmark-key"
 #: Concurrent streams per connection, as Amazon's API gateway and load balancers offer.
@@ -120,6 +121,7 @@ class Api:
         self._polls = polls
         self._jobs: dict[str, Record] = {}
         self._lookups = 0
+        self._v3 = ApiV3(polls)
         self._calling: set[asyncio.Task[None]] = set()
         self._signed: tuple[int, bytes, bytes] = (0, b"", b"")
         self.storage_url = b""
@@ -130,6 +132,9 @@ class Api:
         return now.encode(), b64encode(made)
 
     async def api(self, scope: Any, protocol: Any) -> None:
+        if scope.path.startswith("/v3/"):
+            await self._v3.answer(scope, protocol)
+            return
         asked = orjson.loads(await protocol())
         if scope.path == "/v1/job_status":
             protocol.response_bytes(200, _JSON, self._status(asked))
@@ -250,6 +255,7 @@ async def main() -> None:
             await accepting(number)
         facts = {
             "base_url": f"https://127.0.0.1:{port}/v1",
+            "base_url_v3": f"https://127.0.0.1:{port}/v3",
             "storage_url": state.storage_url.decode(),
             "upload_query": _QUERY.decode(),
             "ca_file": str(ca),

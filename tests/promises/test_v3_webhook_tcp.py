@@ -183,6 +183,8 @@ async def play(cell: Cell, session: SmileSession, pictures: Pictures) -> list[st
     return [f"{cell.name}: {complaint}" for complaint in complaints]
 
 
+# The provider's own sockets, cut under httpcore, are left to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("http", ENGINES)
 async def test_tcp_in_front_of_the_receiver(http: str, pictures: Pictures, tmp_path: Path) -> None:
     """Cut, slow, reset, doubled, answer lost: each job ends in its own verdict, and its handler hears of it once."""
