@@ -4,16 +4,31 @@ A few numbers, no socket and no clock: a hundred thousand of them are cheap.
 """
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, Ticket
 from smile_async.jobs.verdict import JobStatus, Verdict
 from smile_async.timing.pacing import Rhythm, failing_delay
 
 __all__ = ["PendingJob"]
+
+
+class _Provisional(NamedTuple):
+    """A provisional verdict without raw, history and links, which nobody reads while the job waits."""
+
+    code: str
+    ticket: Ticket
+    confidence: float | None
+    timestamp: str
+    #: Knows what thousands of jobs under review have in common: each of them would hold 2 kB.
+    make: Callable[..., Verdict]
+
+    @property
+    def whole(self) -> Verdict:
+        return self.make(ticket=self.ticket, confidence=self.confidence, timestamp=self.timestamp)
 
 
 class PendingJob:
@@ -23,14 +38,14 @@ class PendingJob:
     duration teaches the rhythm), else the moment somebody began to wait.
     """
 
-    __slots__ = ("asked", "failures", "latency", "ours", "reviewed", "seen", "since", "strange", "ticket", "verdict")
+    __slots__ = ("_word", "asked", "failures", "latency", "ours", "reviewed", "seen", "since", "strange", "ticket")
 
     def __init__(self, ticket: Ticket, since: float, *, ours: bool) -> None:
         self.ticket = ticket
         self.since = since
         self.ours = ours
-        #: The latest; a provisional one without raw, history and links, which nobody reads while the job waits.
-        self.verdict: Verdict | None = None
+        #: The latest, whole if it is final.
+        self._word: Verdict | _Provisional | None = None
         self.asked = 0
         self.failures = 0
         self.latency = 0.0
@@ -40,6 +55,11 @@ class PendingJob:
         self.reviewed = False
         #: A status that nobody here knows.
         self.strange = ""
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The latest; a provisional one without raw, history and links."""
+        return self._word.whole if isinstance(self._word, _Provisional) else self._word
 
     def join(self, ticket: Ticket) -> None:
         """Take in what somebody else's *ticket* knows of the job.
@@ -68,7 +88,7 @@ class PendingJob:
         self.failures, self.latency = 0, 0.0
         self.asked += 1
         self.ticket, self.strange = status.ticket, status.strange
-        if self.ours and not (self.verdict is not None and self.verdict.final):
+        if self.ours and not isinstance(self._word, Verdict):
             self._teach(None if status.verdict and status.verdict.on_the_way else status.verdict, asked_at, rhythm)
         self.seen = asked_at
         if status.verdict is None or not self.advance(status.verdict):
@@ -92,12 +112,12 @@ class PendingJob:
 
         A message on the way is no word at all.
         """
-        known = self.verdict
-        if verdict.on_the_way:
+        known = self._word
+        if verdict.on_the_way or isinstance(known, Verdict):
             return False
-        if known is not None and (known.final or (not verdict.final and known.code == verdict.code)):
+        if known is not None and not verdict.final and known.code == verdict.code:
             return False
-        self.verdict = verdict if verdict.final else _brief(verdict)
+        self._word = verdict if verdict.final else _brief(verdict)
         return True
 
     def whole(self, status: JobStatus) -> Verdict | None:
@@ -124,18 +144,19 @@ def _agreed(said: set[Any], otherwise: Any) -> Any:
     return said.pop() if len(said) == 1 else otherwise
 
 
-def _brief(verdict: Verdict) -> Verdict:
-    # What thousands of jobs under review have in common they share: each of them would hold 2 kB.
-    return replace(
-        verdict,
-        code=sys.intern(verdict.code),
-        text=sys.intern(verdict.text),
-        actions=_shared(tuple(verdict.actions.items())),
-        image_links=_shared(()),
-        history=(),
-        raw=_shared(()),
-        record=_shared(()),
+def _brief(verdict: Verdict) -> _Provisional:
+    make = _maker(
+        tuple(verdict.actions.items()),
+        decision=verdict.decision,
+        code=verdict.code,
+        text=verdict.text,
+        source=verdict.source,
+        confirmed=verdict.confirmed,
+        reason=verdict.reason,
     )
+    return _Provisional(sys.intern(verdict.code), verdict.ticket, verdict.confidence, verdict.timestamp, make)
 
 
-_shared: Callable[[tuple[tuple[str, str], ...]], Mapping[str, str]] = lru_cache(256)(dict)
+@lru_cache(256)
+def _maker(actions: tuple[tuple[str, str], ...], **told: Any) -> Callable[..., Verdict]:
+    return partial(Verdict, final=False, actions=dict(actions), **told)

@@ -19,7 +19,7 @@ from smile_async.jobs.ticket import Ticket, same_job
 from smile_async.jobs.verdict import JobStatus, Verdict
 from smile_async.log import log
 from smile_async.protocol.steps import Ask
-from smile_async.timing.timers import Entry
+from smile_async.timing.timers import Entry, Timed
 from smile_async.traffic.pending import PendingJob
 
 __all__ = [
@@ -49,7 +49,7 @@ FIRST_AGAIN, AGAIN_FOR = 1.0, 600.0
 CLAIMS = 8
 
 
-class Listener:
+class Listener(Timed):
     """Somebody who waits for verdicts of one job, until *deadline* (monotonic seconds)."""
 
     __slots__ = ("deadline", "entry", "history", "image_links", "ticket", "until", "watch")
@@ -176,20 +176,30 @@ class Claim:
         return others
 
 
-class Watch(PendingJob):
+class Watch(PendingJob, Timed):
     """One job that somebody waits for, or that callbacks claim something of."""
 
-    __slots__ = ("asking", "claim", "entry", "listeners", "upload")
+    __slots__ = ("_listeners", "asking", "claim", "entry", "upload")
 
     def __init__(self, ticket: Ticket, since: float) -> None:
         super().__init__(ticket, since, ours=False)
-        #: A tuple: most jobs have one, and an empty list alone is larger.
-        self.listeners: tuple[Listener, ...] = ()
+        #: Most jobs have one, and a tuple of one takes 48 bytes.
+        self._listeners: Listener | tuple[Listener, ...] = ()
         self.claim: Claim | None = None
         self.asking = False
         self.entry: Entry[Watch] | None = None
         #: Leads to the span of its upload.
         self.upload: object = None
+
+    @property
+    def listeners(self) -> tuple[Listener, ...]:
+        """Those who wait for it."""
+        who = self._listeners
+        return who if isinstance(who, tuple) else (who,)
+
+    @listeners.setter
+    def listeners(self, who: tuple[Listener, ...]) -> None:
+        self._listeners = who[0] if len(who) == 1 else who
 
     def price(self, own: float) -> float:
         """Polls that a second is worth to the most eager of those who wait; *own*: to who does not say."""
