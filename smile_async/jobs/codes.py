@@ -257,14 +257,12 @@ def meaning_of(code: str | int, about: int | str) -> CodeMeaning | None:
 
     A job type that does not tell its product has the meaning of whichever of them the table knows.
     """
-    code, number = _normal(code), known_job_type(about)
-    product = known_product(about) if number is None else product_of(number)
-    if product is not None:
-        number = product.spec.job_type
-    elif number is None:
+    code, product = _normal(code), known_product(about)
+    number = known_job_type(about) if product is None else product.spec.job_type
+    if number is None:
         return None
-    rows: list[CodeMeaning] = [*_BY_CODE.get(code, ()), *_own(code, product)]
-    for meaning in rows:
+    product = product or product_of(number)
+    for meaning in (*_BY_CODE.get(code, ()), *_own(code, product)):
         # 2xxx are codes of calls: whatever job they stand beside, they are errors of the call, not verdicts.
         if meaning.job_types is None or code.startswith("2"):
             return meaning
@@ -276,7 +274,7 @@ def meaning_of(code: str | int, about: int | str) -> CodeMeaning | None:
 def _own(code: str, product: Product | None) -> list[CodeMeaning]:
     """The rows for *code* that *product* brings itself."""
     rows = () if product is None else product.spec.codes
-    return [_row(row) for row in rows if row.startswith(code)] if code else []
+    return [_row(row) for row in rows if row.startswith(code)] if rows and code else []
 
 
 def _normal(code: object) -> str:

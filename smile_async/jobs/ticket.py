@@ -149,6 +149,8 @@ def id_flaw(value: object) -> str:
 
 def same_job(one: Ticket, other: Ticket) -> bool:
     """Whether both may be about one job: what either does not know contradicts nothing."""
+    if one is other:
+        return True
     kinds = (one.job_type, other.job_type)
     pairs = ((one.smile_job_id, other.smile_job_id), (one.product, other.product), (one.api, other.api))
     return (
