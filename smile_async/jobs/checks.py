@@ -96,7 +96,7 @@ def _parts_flaw(job: "Job") -> str:
             return f"there is no {first}: give one" + "".join(f", or {_given(other)}" for other in others)
     if spec is not None:
         for name in _PARTS:
-            if name not in spec.takes and _part(job, name):
+            if name not in spec.takes and getattr(job, name):
                 return f"{spec.title} takes no {name}: leave it out"
     return ""
 

@@ -7,7 +7,7 @@ be writing to. A `Payload` is the only thing that holds image content, and it li
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import anyio.to_thread
 
@@ -24,18 +24,19 @@ __all__ = ["Payload", "read", "read_in_thread"]
 HASHED_FROM = 1_000_000
 
 
+#: Makes of a text what nobody can guess it from.
+Seal = Callable[[bytes], bytes]
+
+
 class Payload:
-    """The pictures of one job, in memory; its repr shows their number and size alone.
+    """The pictures of one job, in memory; its repr shows their number and size alone."""
 
-    *subject*: a seal of what the job asks about besides, that nobody can guess it from; b"" for nothing.
-    """
+    __slots__ = ("_digest", "_seal", "job", "pictures")
 
-    __slots__ = ("_digest", "job", "pictures", "subject")
-
-    def __init__(self, job: Job, pictures: Sequence[Member], subject: bytes = b"") -> None:
+    def __init__(self, job: Job, pictures: Sequence[Member], seal: Seal | None = None) -> None:
         self.job = job
         self.pictures = pictures
-        self.subject = subject
+        self._seal = seal
         self._digest: bytes | None = None
 
     def __repr__(self) -> str:
@@ -52,6 +53,11 @@ class Payload:
         return self._digest
 
     @property
+    def subject(self) -> bytes:
+        """A seal of what the job asks about besides, that nobody can guess it from; b"" for nothing, or without one."""
+        return b"" if self._seal is None else self._seal(self.job.subject())
+
+    @property
     def whose(self) -> tuple[int | Product, bytes, bytes]:
         """Whether another call asks the same: the same for the same product, pictures and subject."""
         return self.job.ticket.about, self.digest(), self.subject
@@ -62,8 +68,8 @@ async def read_in_thread(job: Job) -> Payload:
     return await anyio.to_thread.run_sync(read, job)
 
 
-def read(job: Job, hashed: bool = False, subject: bytes = b"") -> Payload:
-    """The payload of *job*, with *subject*; *hashed*: with its digest made.
+def read(job: Job, hashed: bool = False, seal: Seal | None = None) -> Payload:
+    """The payload of *job*, whose subject *seal* makes; *hashed*: with its digest made.
 
     Raises InvalidJob naming the file, its flaw, and the cure. Blocking, for a thread.
     """
@@ -82,7 +88,7 @@ def read(job: Job, hashed: bool = False, subject: bytes = b"") -> Payload:
             raise InvalidJob(
                 f"job {job.job_id} of user {job.user_id}: {name} has no content any more: make the job anew", job=job
             )
-    payload = Payload(job, members(job, contents), subject)
+    payload = Payload(job, members(job, contents), seal)
     # What is hashed later is hashed in the event loop.
     if hashed or sum(map(len, contents)) > HASHED_FROM:
         payload.digest()

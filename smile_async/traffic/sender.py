@@ -201,7 +201,7 @@ class Sender:
             # No place: those bound the pictures in memory.
             submission.stage = "it did not get its turn"
             await self._rate.turn()
-            end = await self._begun(submission, Payload(submission.job, (), self._subject(submission)), deadline)
+            end = await self._begun(submission, Payload(submission.job, (), self._seal), deadline)
         else:
             end = await self._tried(submission, deadline)
         while isinstance(end, Parked):
@@ -255,9 +255,6 @@ class Sender:
         dialect, taken = self._driver.dialect, self._driver.taken.of(ticket.user_id, ticket.job_id)
         return replace(ticket, api=dialect.api if dialect.doubles else None) if taken is None else taken[0]
 
-    def _subject(self, submission: Submission) -> bytes:
-        return self._seal(submission.job.subject())
-
     async def _loaded(self, submission: Submission, *, again: bool) -> Payload:
         """The pictures, and a place to send them from: as many jobs again as have one may be read ahead.
 
@@ -269,7 +266,7 @@ class Sender:
         async with lane.turns:
             hashed = self._ledger is not None or (job.user_id, job.job_id) in self._unfinished
             try:
-                payload = await lane.in_thread(read, job, hashed, self._subject(submission))
+                payload = await lane.in_thread(read, job, hashed, self._seal)
             except InvalidJob as error:
                 self._note_failure(submission, error)
                 raise

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import anyio
+import anyio.lowlevel
 
 from smile_async.contained import is_ours, quietly
 from smile_async.errors import InvalidJob, SessionClosed, SmileError
@@ -91,7 +92,7 @@ class Stream:
         self._source: Iterator[Item] | AsyncIterator[Item] = (
             aiter(jobs) if isinstance(jobs, AsyncIterable) else iter(jobs)
         )
-        # Of asyncio: anyio's locks ask for the current task, and its events are made anew, ten times as dear, once a job.
+        # asyncio's: anyio's locks ask for the current task, and its events are made anew, which is ten times as dear.
         self._turn = asyncio.Lock()
         self._room = asyncio.Event()
         self._news = asyncio.Event()
@@ -187,6 +188,8 @@ class Stream:
     async def _run(self) -> None:
         try:
             with self._scope:
+                # The block may have been left already.
+                await anyio.lowlevel.checkpoint_if_cancelled()
                 # asyncio's group for what each job may need: a task costs 7 µs in it, in anyio's 47.
                 async with asyncio.TaskGroup() as requests, anyio.create_task_group() as tasks:
                     for _ in range(self._limits.uploads):

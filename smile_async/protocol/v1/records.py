@@ -26,15 +26,11 @@ def read_record(result: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _present(value: Any, deeper: int) -> Any:
-    """*value* without what is absent in it."""
-    if not deeper:
-        return value
-    if isinstance(value, dict):
-        return {name: _present(item, deeper - 1) for name, item in value.items() if not _is_absent(item)}
-    if isinstance(value, list):
-        return [_present(item, deeper - 1) for item in value if not _is_absent(item)]
+    """*value* without what is absent in it; None if it is absent itself."""
+    if isinstance(value, str):
+        return None if value.strip() in _ABSENT else value
+    if deeper and isinstance(value, dict):
+        return {name: item for name, said in value.items() if (item := _present(said, deeper - 1)) is not None}
+    if deeper and isinstance(value, list):
+        return [item for said in value if (item := _present(said, deeper - 1)) is not None]
     return value
-
-
-def _is_absent(value: object) -> bool:
-    return value is None or (isinstance(value, str) and value.strip() in _ABSENT)
