@@ -262,7 +262,8 @@ def meaning_of(code: str | int, about: int | str) -> CodeMeaning | None:
     if number is None:
         return None
     product = product or product_of(number)
-    for meaning in (*_BY_CODE.get(code, ()), *_own(code, product)):
+    rows: list[CodeMeaning] = [*_BY_CODE.get(code, ()), *_own(code, product)]
+    for meaning in rows:
         # 2xxx are codes of calls: whatever job they stand beside, they are errors of the call, not verdicts.
         if meaning.job_types is None or code.startswith("2"):
             return meaning
