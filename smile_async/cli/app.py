@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from functools import cache, partial
 from typing import Annotated
 
 import typer
@@ -34,6 +35,8 @@ for command in (demo, verify, submit, wait, status, replay, services, explain, d
     app.command()(command)
 app.add_typer(sandbox, name="sandbox")
 app.add_typer(batch, name="batch")
+#: Made once, of all commands: that takes longer than most of them, where a program runs more than one.
+_command = cache(partial(typer.main.get_command, app))
 
 _LOUD = {"--verbose": logging.INFO, "--debug": logging.DEBUG}
 
@@ -66,7 +69,7 @@ def run(arguments: Sequence[str]) -> int:
     # Stable: what may stand anywhere comes first, all else as it was.
     words = sorted(arguments, key=lambda word: word not in _LOUD)
     try:
-        return int(app(words, prog_name="smile-async", standalone_mode=False) or 0)
+        return int(_command()(words, prog_name="smile-async", standalone_mode=False) or 0)
     except SmileError as error:
         if as_json:
             print_document(error_document(error))
