@@ -23,7 +23,6 @@ from street import Pictures, session_of, until
 
 from smile_async import Job, Pace
 from smile_async.batch import Flaw, Planner, Row, Run, chunk_run, job_id_of, job_of, render
-from smile_async.batch.chunk_run import OUTAGE_JOBS
 from smile_async.batch.dry_run import check
 from smile_async.batch.orders import Orders
 from smile_async.batch.worker import Worker
@@ -454,21 +453,21 @@ def many(pictures: Pictures, number: int) -> list[Row | Flaw]:
 
 
 async def test_an_outage_ends_a_run_instead_of_failing_every_row(
-    smile: ScriptedSmile, pictures: Pictures, tmp_path: Path
+    smile: ScriptedSmile, pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When job after job finds nobody, the run stops taking rows, and another run finishes what it left."""
+    monkeypatch.setattr("smile_async.batch.chunk_run.OUTAGE_JOBS", 16)
     smile.fault("upload", cut(), always=True)
-    limits = Limits(uploads=64)
     async with ledger_at(tmp_path / "l") as ledger:
-        async with session_of(smile, ledger=ledger, limits=limits) as session:
-            run = await run_of(ledger, session, many(pictures, 3 * OUTAGE_JOBS))
+        async with session_of(smile, ledger=ledger, limits=Limits(uploads=16)) as session:
+            run = await run_of(ledger, session, many(pictures, 48))
         assert isinstance(run.trouble, Unavailable)
-        assert not run.tally.whole or run.tally.failed < 3 * OUTAGE_JOBS
+        assert not run.tally.whole or run.tally.failed < 48
         smile._always.clear()
         async with session_of(smile, ledger=ledger) as session:
-            run = await run_of(ledger, session, many(pictures, 3 * OUTAGE_JOBS))
+            run = await run_of(ledger, session, many(pictures, 48))
         assert run.trouble is None
-        assert await Batches(ledger).counts("b") == {"final": 3 * OUTAGE_JOBS}
+        assert await Batches(ledger).counts("b") == {"final": 48}
 
 
 async def test_an_outage_is_not_written_down_as_failures(
