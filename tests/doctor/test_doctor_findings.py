@@ -74,6 +74,11 @@ def test_what_looks_secret_is_hidden(text: str, shown: str) -> None:
     assert Redaction().clean(text) == shown
 
 
+def test_who_keeps_secrets_shows_none() -> None:
+    """Its repr says how many there are."""
+    assert repr(Redaction("canary-key", "canary-token")) == "<Redaction of 2 secrets>"
+
+
 @given(st.text(min_size=6, max_size=40), st.text(), st.text())
 def test_a_known_secret_never_shows(secret: str, before: str, after: str) -> None:
     """Wherever it stands, a secret that was named is taken out; a longer one before one that it holds."""

@@ -19,6 +19,11 @@ def test_backoff_is_full_jitter_within_its_cap(attempt: int, draw: float, base: 
     assert backoff(attempt, draw=draw) == pytest.approx(draw * min(20.0, 0.05 * 2.0 ** min(attempt, 60)))
 
 
+def test_a_back_off_doubles_until_its_cap() -> None:
+    """From a twentieth of a second to twenty, of which the draw decides the share."""
+    assert [backoff(n, draw=0.5) for n in (0, 1, 2, 99)] == [0.025, 0.05, 0.1, 10.0]
+
+
 @given(st.lists(st.booleans(), max_size=200))
 def test_the_budget_is_never_negative_nor_overfull(events: list[bool]) -> None:
     """Tokens stay between nothing and capacity whatever the order of retries and successes."""

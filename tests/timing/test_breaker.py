@@ -54,6 +54,20 @@ def test_who_is_not_suspect_goes_on() -> None:
     assert breaker.holds(asker(2, "job_status", "eve"))
 
 
+def test_nobodys_fault_opens_nothing() -> None:
+    """A failure of which nobody knows whose fault it was is no sign of an outage, however often it comes."""
+    breaker = Breaker()
+    assert not any(breaker.missed(asker(n), 0.0, 0.0, away=False) for n in range(100))
+
+
+def test_a_failure_is_forgotten() -> None:
+    """An answer a second after a lone failure leaves nothing that another seven failures could be added to."""
+    breaker = Breaker()
+    assert not breaker.missed(asker(0), 0.0, 0.0)
+    assert not breaker.answered(asker(1), 1.1, 1.1)
+    assert not any(breaker.missed(asker(n), 3.2, 3.2) for n in range(7))
+
+
 def test_pauses_grow_and_one_probe_goes_at_a_time() -> None:
     """After 0.1, 0.2, 0.4 … at most 5 s one request goes; what left before the outage counts for nothing."""
     breaker, now, pauses = opened(10.0), 10.0, []

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smile_async.errors import BadConfiguration
+from smile_async.timing.curve import LAST, Curve, edge_of
 from smile_async.timing.pacing import Eagerness, Pace, Rhythm, failing_delay
 
 AGES = st.floats(min_value=0, max_value=1e9) | st.sampled_from([0.0, 1e-300, 0.1, 21_600.0, math.inf])
@@ -171,6 +172,13 @@ def test_a_dearer_second_shortens_the_gap() -> None:
     assert gaps[0] / gaps[4] == pytest.approx(4.0, rel=0.25)
     assert gap_at(rhythm, None) == pytest.approx(gaps[0], rel=0.05)
     assert gap_at(rhythm, 3.2) == pytest.approx(gaps[3], rel=0.05)
+
+
+def test_what_comes_later_than_is_planned_for_teaches_nothing() -> None:
+    """Of a job that was done after the last age of the grid there is nothing to plan."""
+    curve = Curve(0, 0.05, 60.0, reviewed=False)
+    curve.learn(edge_of(LAST) + 1, edge_of(LAST) + 1, done=True)
+    assert not curve.recent
 
 
 @pytest.mark.parametrize("pace", [Pace(), Pace(price=1e300), Pace(price=1e-300), Pace(person=1e300), Pace(person=1e-9)])

@@ -43,6 +43,12 @@ def test_frames_pass_unchanged_however_they_are_cut(given_ones: list[tuple[int, 
     assert seen == sent
 
 
+def test_a_frame_is_shown_when_its_last_byte_has_come() -> None:
+    """The head of a frame, and a part of its payload, wait for the rest."""
+    frames, whole = Frames(), frame(DATA, 1, b"body")
+    assert [frames.received(piece) for piece in (whole[:5], whole[5:11], whole[11:])] == [b"", b"", whole]
+
+
 def test_a_graceful_goaway_refuses_what_is_above_it_and_hides() -> None:
     """Streams above the number of GOAWAY are reset; those below are answered as if it had not been said."""
     frames = Frames()
