@@ -5,7 +5,7 @@ STAMP := .venv/.ready
 # A test run starts a hundred processes: what one has compiled, the others need not.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help venv demo test coverage test-lowest bench lint types format soak docs dist clean
+.PHONY: help venv demo ground test coverage test-lowest bench lint types format soak docs dist clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -48,11 +48,15 @@ SDKS := .venv-v3-sdk/.ready $(if $(shell command -v npm),.node-sdk/.ready)
 # A third process works while the others wait for sockets and timers; a slow file is shared out.
 PYTEST := -m pytest -n 3 --dist worksteal
 
-test: lint types $(SDKS)  ## lint, types, and all tests; those of the pure files with branch coverage, of which they must have 100 %
+# They wait for nothing: two processes, beside mypy.
+ground: venv  ## the tests of the pure files, with branch coverage, of which they must have 100 %
 	$(BIN)/coverage erase
-	$(BIN)/coverage run $(PYTEST) @tests/ground.txt
+	$(BIN)/coverage run -m pytest -n 2 --dist worksteal @tests/ground.txt
 	$(BIN)/coverage combine --quiet
 	$(BIN)/python tests/ground_coverage.py
+
+test: lint $(SDKS)  ## lint, types, and all tests
+	$(MAKE) --no-print-directory --jobs=2 types ground
 	$(BIN)/python $(PYTEST) $(addprefix --ignore=,$(shell cat tests/ground.txt))
 
 coverage: venv $(SDKS)  ## all tests with branch coverage, which must be 95 %
