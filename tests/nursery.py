@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import gc
 import importlib
+import io
 import json
 import os
 import select
@@ -47,6 +48,9 @@ def warm_up() -> None:
     """Import, and make, once what every child of a fork would."""
     for name in LATE:
         importlib.import_module(name)
+    # The tree of commands. Our own output is for the path alone.
+    with contextlib.redirect_stdout(io.StringIO()):
+        main(["--version"])
     with tempfile.TemporaryDirectory() as place:
         asyncio.run(_ledger_opened(Path(place)))
     # Nor does a child look through all of that for garbage, which would copy it.
