@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 #: Raised by every change of the tables; each raise adds a step to MIGRATIONS.
-VERSION = 4
+VERSION = 3
 #: Key of the PostgreSQL advisory lock under which tables are made: two machines may be the first at once.
 _MAKING = 0x736D696C65
 
@@ -233,20 +233,15 @@ def _to_2(connection: sa.Connection) -> None:
 
 def _to_3(connection: sa.Connection) -> None:
     """Room for other products and APIs, and one clock."""
-    for column in ("api", "product", "provider_id", "id_digest"):
+    for column in ("api", "product", "provider_id", "id_digest", "sent_stamp"):
         connection.execute(sa.text(f"ALTER TABLE smile_jobs ADD COLUMN {column} TEXT"))
     for table in ("smile_problems", "smile_events"):
         connection.execute(sa.text(f"ALTER TABLE {table} ADD COLUMN user_id TEXT"))
     id_info.create(connection)
 
 
-def _to_4(connection: sa.Connection) -> None:
-    """How long ago a job was sent, whatever the clock was set to since."""
-    connection.execute(sa.text("ALTER TABLE smile_jobs ADD COLUMN sent_stamp TEXT"))
-
-
 #: From each version, the step to the next one.
-MIGRATIONS: Mapping[int, Callable[[sa.Connection], None]] = {1: _to_2, 2: _to_3, 3: _to_4}
+MIGRATIONS: Mapping[int, Callable[[sa.Connection], None]] = {1: _to_2, 2: _to_3}
 
 
 def _with_clock(connection: sa.Connection) -> None:
@@ -297,6 +292,9 @@ def prepare(connection: sa.Connection, *, write: bool = True, create: bool = Tru
         MIGRATIONS[version](connection)
         version += 1
         connection.execute(meta.update().where(meta.c.name == "version").values(value=str(version)))
+    # Ledgers of version 3 from before it was released lack it.
+    if write and "sent_stamp" not in {column["name"] for column in sa.inspect(connection).get_columns(jobs.name)}:
+        connection.execute(sa.text("ALTER TABLE smile_jobs ADD COLUMN sent_stamp TEXT"))
 
 
 def take_back(connection: sa.Connection) -> None:

@@ -258,18 +258,18 @@ async def test_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     """An older ledger is migrated step by step, a newer one refused, and one without a way here too."""
     async with ledger_at(tmp_path / "l") as ledger:
         await ledger.begin(job_of(), DIGEST)
-    monkeypatch.setattr(schema, "VERSION", 6)
+    monkeypatch.setattr(schema, "VERSION", 5)
     with pytest.raises(BadConfiguration, match="no migration"):
         await ledger_at(tmp_path / "l").open()
     steps = []
-    monkeypatch.setattr(schema, "MIGRATIONS", {n: lambda _c, n=n: steps.append(n) for n in (4, 5)})
-    with pytest.raises(BadConfiguration, match="version 4, this library 6: run the batch"):
+    monkeypatch.setattr(schema, "MIGRATIONS", {n: lambda _c, n=n: steps.append(n) for n in (3, 4)})
+    with pytest.raises(BadConfiguration, match="version 3, this library 5: run the batch"):
         await ledger_at(tmp_path / "l", read_only=True).open()
     async with ledger_at(tmp_path / "l") as ledger:
         assert (await row_of(ledger))["state"] == State.SENDING
-    assert steps == [4, 5]
+    assert steps == [3, 4]
     monkeypatch.setattr(schema, "VERSION", 1)
-    with pytest.raises(BadConfiguration, match="version 6, this library 1: upgrade"):
+    with pytest.raises(BadConfiguration, match="version 5, this library 1: upgrade"):
         await ledger_at(tmp_path / "l").open()
 
 
