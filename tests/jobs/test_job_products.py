@@ -65,6 +65,7 @@ def test_tickets_of_two_products_are_two_jobs() -> None:
     unknown, v3 = Ticket("ada", "x", 5), Ticket("ada", "x", 5, api="v3")
     assert unknown.product is None
     assert not same_job(basic, enhanced)
+    assert same_job(basic, basic)
     assert same_job(basic, unknown)
     assert same_job(unknown, v3)
     assert not same_job(Ticket("ada", "x", 5, api="v1"), v3)

@@ -1,5 +1,7 @@
 """pending.py: what several tickets know of one job, and the latest word with the history of the reply it came in."""
 
+from dataclasses import replace
+
 import pytest
 from ledger_support import job_of, verdict_of
 
@@ -48,6 +50,21 @@ def test_the_latest_word_has_the_history_of_the_reply() -> None:
     whole = pending_job.whole(late)
     assert whole is not None
     assert (whole.code, whole.final, whole.history) == ("0820", True, (provisional,))
+
+
+def test_a_provisional_word_is_kept_without_what_nobody_reads() -> None:
+    """A job under review keeps code, ticket, confidence and time of its word, and shares the rest with the others."""
+    said = replace(
+        verdict_of(job_of(), "0822"), confidence=98.7, raw={"a": 1}, image_links={"selfie_image": "https://x"}
+    )
+    pending_job = PendingJob(said.ticket, 0.0, ours=True)
+    assert pending_job.verdict is None
+    assert pending_job.advance(said)
+    kept = pending_job.verdict
+    assert kept is not None
+    assert kept == replace(said, claims=kept.claims)
+    assert (kept.raw, kept.image_links, kept.history) == ({}, {}, ())
+    assert not pending_job.advance(said)
 
 
 def test_a_message_on_the_way_is_no_word() -> None:
