@@ -286,6 +286,11 @@ def prepare(connection: sa.Connection, *, write: bool = True, create: bool = Tru
     if version > VERSION or (version < VERSION and not write):
         advice = "upgrade smile-async" if version > VERSION else "run the batch with this version once"
         raise BadConfiguration(f"the ledger has schema version {version}, this library {VERSION}: {advice}")
+    if write:
+        _bring_up(connection, version)
+
+
+def _bring_up(connection: sa.Connection, version: int) -> None:
     while version < VERSION:
         if version not in MIGRATIONS:
             raise BadConfiguration(f"the ledger has schema version {version}, from which no migration leads here")
@@ -293,7 +298,7 @@ def prepare(connection: sa.Connection, *, write: bool = True, create: bool = Tru
         version += 1
         connection.execute(meta.update().where(meta.c.name == "version").values(value=str(version)))
     # Ledgers of version 3 from before it was released lack it.
-    if write and "sent_stamp" not in {column["name"] for column in sa.inspect(connection).get_columns(jobs.name)}:
+    if "sent_stamp" not in {column["name"] for column in sa.inspect(connection).get_columns(jobs.name)}:
         connection.execute(sa.text("ALTER TABLE smile_jobs ADD COLUMN sent_stamp TEXT"))
 
 
