@@ -169,7 +169,7 @@ class Sandbox:
             raise ValueError(f"job {job_id} has no zip to review yet")
         words = job.kind.human
         if judgement not in words and not is_result(judgement):
-            takes = ", ".join([*words, "a code such as 0820"])
+            takes = ", ".join([*words, "a code such as 0820 or block:spoof_detected"])
             raise ValueError(f"a judgement is one of {takes}, not {judgement!r}")
         self.registry.review(job, job.said(words.get(judgement, judgement)))
         self.notify(job)

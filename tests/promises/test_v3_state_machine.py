@@ -80,6 +80,9 @@ class Provider:
     def watch_of(self, _ticket: Ticket) -> None:
         return None
 
+    def ticket_of(self, _type_id: str) -> None:
+        return None
+
     def named(self, _ticket: Ticket) -> None:
         """Nobody waits."""
 
@@ -102,6 +105,9 @@ class Books:
 
     async def find(self, user_id: str, job_id: str) -> Ticket | None:
         return self.rows.get((user_id, job_id))
+
+    async def flush(self) -> None:
+        """All is on record at once."""
 
     async def named(self, type_id: str) -> Ticket | None:
         return next((ticket for ticket in self.rows.values() if ticket.smile_job_id == type_id), None)
@@ -200,6 +206,8 @@ class LostAndFound(RuleBasedStateMachine):
             if isinstance(step, Now):
                 value = self.now
             elif isinstance(step, Request):
+                if happening != "not sent":
+                    step.leaves()
                 try:
                     value = self.request(submission, happening, word)
                 except Fault as told:
@@ -285,7 +293,7 @@ class LostAndFound(RuleBasedStateMachine):
     def placed(self, hook: Webhook, url: str) -> Verdict | Unavailable | JobNotFound | None:
         """What the binder makes of it."""
         try:
-            return _now(self.binder.place(hook, address_in(url, SIGNER, hook.user_id)))
+            return _now(self.binder.place(hook, address_in(url, SIGNER, hook.user_id), lambda _job_id: True))
         except (Unavailable, JobNotFound) as error:
             return error
 

@@ -151,9 +151,9 @@ async def test_a_script_may_use_codes_nobody_knows(partner: Partner) -> None:
 def test_scripts_are_checked(partner: Partner) -> None:
     """What is no code, or runs backwards in time, is refused where it is written."""
     for code in ("820", "abcd", 820, "²²²²"):
-        with pytest.raises(ValueError, match="one of approve"):
+        with pytest.raises(ValueError, match="four digits"):
             partner.sandbox.script("ada", code=code)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="one of approve"):
+    with pytest.raises(ValueError, match="four digits"):
         partner.sandbox.script("ada", code="0820", then=[(1, "x")])
     with pytest.raises(ValueError, match="negative"):
         partner.sandbox.script("ada", code="0820", after=-1)

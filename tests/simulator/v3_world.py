@@ -19,7 +19,7 @@ from simulator.world import World
 from v3_batch_support import CONSENT
 
 from smile_async import Job, SmileError, Ticket, Verdict
-from smile_async.errors import JobExists, JobNotFound, SessionClosed, StillPending, SubmissionUnknown
+from smile_async.errors import JobExists, JobNotFound, Refused, SessionClosed, StillPending, SubmissionUnknown
 from smile_async.jobs.product import Product
 from smile_async.protocol.v3.judging import DECISIONS
 from smile_async.protocol.v3.needs import JOB_PARAM
@@ -113,7 +113,7 @@ class V3World(World):
     gateway_of, rules_of = V3Gateway, V3Rules
     wants = V3_WANTS
     keepers = (StillPending, SubmissionUnknown)
-    untold = (SubmissionUnknown, JobNotFound, StillPending)
+    untold = (SubmissionUnknown, JobNotFound, StillPending, Refused)
     gateway: V3Gateway
     rules: V3Rules
 
