@@ -185,7 +185,7 @@ async def test_patience_ends_the_waiting_not_the_job(
     running.sandbox.script("ada", code="0822", after=0.0)
     job = pictures.job(job_id="j1")
     with pytest.raises(StillPending) as caught:
-        await session.verify(job, until="final", patience=0.3)
+        await session.verify(job, until="final", patience=1.5)
     error = caught.value
     assert isinstance(error, TimeoutError)
     assert error.ticket is not None
@@ -244,7 +244,7 @@ async def test_follow_has_patience_if_asked(smile: ScriptedSmile, pictures: Pict
         ticket = await session.submit(pictures.job(job_id="j1"))
         heard = []
         with pytest.raises(StillPending) as caught:  # noqa: PT012 - the whole block has to fail
-            async with session.follow(ticket, patience=0.2) as verdicts:
+            async with session.follow(ticket, patience=1.5) as verdicts:
                 async for verdict in verdicts:
                     heard.append(verdict.code)  # noqa: PERF401 - what came before the error counts
         assert heard == ["0822"]

@@ -603,7 +603,7 @@ async def test_a_provisional_on_record_is_told_and_followed_up(
     async with session_of(running, ledger=tmp_path / "l") as session:
         assert (await session.verify(job)).decision is Decision.PROVISIONAL
         with pytest.raises(StillPending) as caught:
-            await session.verify(job, until="final", patience=0.1)
+            await session.verify(job, until="final", patience=1.0)
         assert caught.value.verdict is not None
         running.sandbox.review(job.job_id, "approve")
         assert (await session.verify(job, until="final")).approved

@@ -295,7 +295,7 @@ async def test_a_job_out_of_patience_is_failed_and_pending(smile: ScriptedSmile,
     smile.plans.update(slow=[""], halfway=["0822"])
     jobs = [pictures.job(job_id=job_id) for job_id in ("slow", "halfway", "quick")]
     async with session_of(smile) as session:
-        async with session.stream(jobs, until="final", patience=0.3) as outcomes:
+        async with session.stream(jobs, until="final", patience=1.5) as outcomes:
             ended = {outcome.job.job_id: outcome async for outcome in outcomes}
         assert isinstance(ended["quick"], Finished)
         for job_id, code in (("slow", None), ("halfway", "0822")):
