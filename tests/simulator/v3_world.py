@@ -65,7 +65,8 @@ class V3Rules(Rules):
             if not (place.stopping or place.may_crash()):
                 self.broke(f"{whose}: {error}")
             return
-        if isinstance(error, JobExists) and errand.sole:
+        # Without a ledger a process that has heard of it by webhook alone does not know whose pictures it has.
+        if isinstance(error, JobExists) and errand.sole and (place.ledger or errand.first_life == place.life):
             self.broke(f"{whose}: our own job is called foreign ({error})")
         if isinstance(error, SubmissionUnknown):
             self._unknown(whose, errand, error)
@@ -233,8 +234,9 @@ class V3World(World):
             for errand in place.errands:
                 wanted.setdefault(errand.job_id, []).append(errand)
         for job_id, errands in wanted.items():
-            # Who has forgotten that he sent it sends it again; of what has a key there is one in any case.
-            most = max(1, sum(errand.memories for errand in errands)) if errands[0].want.never_again else 1
+            # Who has forgotten that he sent it sends it again; a key makes one of what asks the same.
+            asked = {errand.person for errand in errands}
+            most = max(1, sum(errand.memories for errand in errands)) if errands[0].want.never_again else len(asked)
             if (number := len(self.rules.records(job_id))) > most:
                 self.rules.broke(f"job {job_id[:8]} was done {number} times")
 
