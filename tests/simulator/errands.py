@@ -9,7 +9,7 @@ from simulator.weather import Weather
 
 from smile_async import Finished, Job, SmileError, SmileSession, Ticket, Verdict
 from smile_async.batch import Row
-from smile_async.errors import InvalidJob, JobExists, SessionClosed, SubmissionUnknown
+from smile_async.errors import InvalidJob, JobExists, Refused, SessionClosed, SubmissionUnknown
 from smile_async.traffic.watching import Until
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ class Errand:
             return "refused"
         untold = self.want.never_again and not self.world.can_tell(self)
         if untold and isinstance(error, self.world.untold):
-            return "unknown"
+            return "refused" if isinstance(error, Refused) else "unknown"
         if self.want.one_request or not self.foreign or self.world.may_land(self.job_id):
             return ""
         # It was reserved by a process that has forgotten it: nothing was accepted.

@@ -33,6 +33,8 @@ __all__ = ["WORLDS", "V3World"]
 
 #: Seconds between two replays for whoever is still in the dark.
 REPLAYED = 60.0
+#: Seconds of patience in which an honest server has answered.
+PATIENT = 10.0
 
 
 class V3Rules(Rules):
@@ -69,7 +71,7 @@ class V3Rules(Rules):
         if isinstance(error, JobExists) and errand.sole and (place.ledger or errand.first_life == place.life):
             self.broke(f"{whose}: our own job is called foreign ({error})")
         if isinstance(error, SubmissionUnknown):
-            self._unknown(whose, errand, error)
+            self._unknown(whose, errand, error, began)
         alone = "another call was still sending it" not in str(error)
         born = errand.born.get(id(job), float("inf"))
         if job is not None and error.ticket is None and errand.sole and alone:
@@ -87,12 +89,13 @@ class V3Rules(Rules):
             whose = f"job {errand.job_id[:8]} at {errand.place.name}"
             self.broke(f"{whose}: sent again after {self._loop.now - doubted_at:.3f} s, though it may have been taken")
 
-    def _unknown(self, whose: str, errand: Errand, error: SubmissionUnknown) -> None:
+    def _unknown(self, whose: str, errand: Errand, error: SubmissionUnknown, began: float) -> None:
         if error.ticket is None or error.retryable or error.ticket.smile_job_id is not None:
             self.broke(f"{whose}: unknown, with {error.ticket} (retryable: {error.retryable})")
         if not errand.want.never_again:
             self.broke(f"{whose}: a request with a key is given up as unknown")
-        if self._weather.struck_at == float("-inf"):
+        # Whoever has no patience hangs up on an honest server, too.
+        if self._weather.struck_at == float("-inf") and self._loop.now - began > PATIENT:
             self.broke(f"{whose}: nothing has happened, and yet {error}")
 
     def _true(self, row: str, job_id: str, now: Any, sole: Any) -> None:
