@@ -36,7 +36,7 @@ AFTERMATH = 330.0
 #: that was sent over the same connection meanwhile for the other half.
 API_PATIENCE, STORAGE_PATIENCE = 61.0, 241.0
 #: What says that somebody has waited, not that anything failed; the last: so long that no time was left for a reply.
-_WAITED = ("did not get its turn", "no time left", "within 0.0")
+_WAITED = ("did not get its turn", "no time left", "within 0.0", "did not come in time")
 #: Bytes that a pending job may take, with one who waits for it; each further one takes some more. And of a record.
 MOST, RECORD = 3_000, 12_000
 #: Seconds of patience that may be left when a request is sent once more as the last thing that can be done.
