@@ -1,19 +1,19 @@
 """One job on its way, whichever API it goes to: how far it may have come, which decides what may be repeated."""
 
+from typing import Any
+
 from smile_async.errors import SmileError, Unavailable
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import Verdict
-from smile_async.protocol.steps import FORGETFUL_FOR, Conversation, Reach
+from smile_async.protocol.steps import FORGETFUL_FOR, Conversation, Fault, Reach, Request, Sent
 
-__all__ = ["Submission"]
+__all__ = ["SingleRequest", "Submission"]
 
 
 class Submission:
     """One job on its way, and how far it may have come: what a caller must know if it is cut short."""
 
-    #: How far one request brings it.
-    _FARTHEST = Reach.UPLOADED
     __slots__ = ("attempt", "job", "known", "left", "reach", "recalled", "since", "stage", "ticket", "trace")
 
     def __init__(self, job: Job) -> None:
@@ -50,10 +50,6 @@ class Submission:
         self.since = since if self.since is None else self.since
         self.left = self.left or self.reach > Reach.NOTHING
 
-    def leaves(self) -> None:
-        """Take note that its one request begins to leave: from now on it may have been taken."""
-        self.reach, self.left = max(self.reach, self._FARTHEST), True
-
     def lost(self) -> SmileError | None:
         """Its error, where it may have been taken and so must not be sent; None while it may be."""
         return None
@@ -65,3 +61,31 @@ class Submission:
     def steps(self) -> Conversation[Ticket]:
         """The whole story, up to the ticket of a job that was taken; a Fault it can not mend goes through."""
         raise NotImplementedError
+
+
+class SingleRequest(Submission):
+    """A job that goes in one request; *later*: to where it is answered without the result, if it can be."""
+
+    #: How far that request brings it.
+    farthest = Reach.UPLOADED
+    __slots__ = ("later",)
+
+    def __init__(self, job: Job, *, later: bool = False) -> None:
+        super().__init__(job)
+        self.later = later
+
+    def leaves(self) -> None:
+        """Take note that the request begins to leave: from now on it may have been taken."""
+        self.reach, self.left = max(self.reach, self.farthest), True
+
+    def request(self) -> Conversation[Any]:
+        """Make the request; a Fault goes through, once it is noted what it says of how far the job has come."""
+        before, left = self.reach, self.left
+        try:
+            return (yield Request(self.later, self.leaves))
+        except Fault as fault:
+            if fault.sent is Sent.AMBIGUOUS:
+                self.leaves()
+            else:
+                self.reach, self.left = before, left or fault.sent is Sent.ANSWERED
+            raise

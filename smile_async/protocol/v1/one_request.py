@@ -30,12 +30,11 @@ from smile_async.protocol.steps import (
     Fault,
     Now,
     Reach,
-    Request,
     Sent,
     Wait,
     insist,
 )
-from smile_async.protocol.submission import Submission
+from smile_async.protocol.submission import SingleRequest, Submission
 from smile_async.protocol.v1.judging import rejudged
 from smile_async.protocol.v1.submission import Upload
 
@@ -48,15 +47,11 @@ INSISTED_FOR = sum(INSISTED_GAPS)
 _NAMED = {"Country": "country", "IDType": "id_type", "IDNumber": "id_number"}
 
 
-class OneRequest(Submission):
-    """One such job on its way; *later*: by the product's asynchronous form, which answers with no result."""
+class OneRequest(SingleRequest):
+    """One such job on its way."""
 
-    _FARTHEST = Reach.RESERVED
-    __slots__ = ("later",)
-
-    def __init__(self, job: Job, *, later: bool = False) -> None:
-        super().__init__(job)
-        self.later = later
+    farthest = Reach.RESERVED
+    __slots__ = ()
 
     @property
     def may_repeat(self) -> bool:
@@ -102,15 +97,10 @@ class OneRequest(Submission):
 
     def _sent(self) -> Conversation[None]:
         """One attempt: the job was taken, or a Fault."""
-        before, left = self.reach, self.left
+        before = self.reach
         try:
-            verdict: Verdict | None = yield Request(self.later, self.leaves)
+            verdict: Verdict | None = yield from self.request()
         except Fault as fault:
-            if fault.sent is Sent.AMBIGUOUS:
-                self.leaves()
-            else:
-                self.reach = before
-                self.left = left or fault.sent is Sent.ANSWERED
             if not isinstance(fault.error, JobExists) or before == Reach.NOTHING:
                 raise
             verdict = None

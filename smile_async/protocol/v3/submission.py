@@ -12,21 +12,20 @@ from smile_async.errors import ForgedReply, SmileError, SubmissionUnknown
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import Verdict
-from smile_async.protocol.steps import Ask, Attempts, Conversation, Fault, Now, Reach, Request, Sent, insist
-from smile_async.protocol.submission import Submission
+from smile_async.protocol.steps import Ask, Attempts, Conversation, Fault, Now, Reach, Sent, insist
+from smile_async.protocol.submission import SingleRequest
 from smile_async.protocol.v3.endpoints import ENDPOINTS
 
 __all__ = ["OneSubmission"]
 
 
-class OneSubmission(Submission):
-    """One job on its way; *later*: by the endpoint that does not wait for the result, if there is a choice."""
+class OneSubmission(SingleRequest):
+    """One job on its way."""
 
-    __slots__ = ("later",)
+    __slots__ = ()
 
     def __init__(self, job: Job, *, later: bool = False) -> None:
-        super().__init__(job)
-        self.later = later
+        super().__init__(job, later=later)
         self.ticket = replace(job.ticket, api="v3")
 
     @property
@@ -50,9 +49,8 @@ class OneSubmission(Submission):
             self.since = yield Now()
         attempts = Attempts()
         while True:
-            before, left = self.reach, self.left
             try:
-                answer: Ticket | Verdict = yield Request(self.later, self.leaves)
+                answer: Ticket | Verdict = yield from self.request()
             except Fault as told:
                 fault = told
             else:
@@ -61,13 +59,8 @@ class OneSubmission(Submission):
                     self.known = answer
                     yield from self._confirmed(answer)
                 return self.ticket
-            if fault.sent is Sent.AMBIGUOUS:
-                self.leaves()
-                if not self.may_repeat:
-                    raise fault if isinstance(fault.error, ForgedReply) else self._unknown()
-            else:
-                self.reach = before
-                self.left = left or fault.sent is Sent.ANSWERED
+            if fault.sent is Sent.AMBIGUOUS and not self.may_repeat:
+                raise fault if isinstance(fault.error, ForgedReply) else self._unknown()
             yield attempts.after(fault)
 
     def _confirmed(self, verdict: Verdict) -> Conversation[None]:
