@@ -75,10 +75,10 @@ class Database:
             self._url = sa.URL.create("sqlite+aiosqlite", database=str(self.path))
 
     def __repr__(self) -> str:
+        if self.path:
+            return str(self.path)
         # As it is given: the driver is ours to choose.
-        return (
-            str(self.path) if self.path else self._url.render_as_string(hide_password=True).replace("+psycopg", "", 1)
-        )
+        return self._url.set(drivername=self._url.get_backend_name()).render_as_string(hide_password=True)
 
     @property
     def is_file(self) -> bool:

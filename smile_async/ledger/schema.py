@@ -304,5 +304,5 @@ def _bring_up(connection: sa.Connection, version: int) -> None:
 
 def take_back(connection: sa.Connection) -> None:
     """Void what an earlier process of a file's has reserved: there is one at a time, and clocks are set meanwhile."""
-    connection.execute(chunks.update().values(holder=None, lease_until=None, due_at=NOW))
+    connection.execute(chunks.update().where(_OPEN).values(holder=None, lease_until=None, due_at=NOW))
     connection.execute(batches.update().values(next_start=None))
