@@ -134,8 +134,8 @@ class Sender:
                 return await self._alone(submission, deadline)
             raise self._late(submission)
         except SmileError as error:
-            taken = self._driver.taken.of(submission.job.user_id, submission.job.job_id)
-            if taken is not None and isinstance(error, SubmissionUnknown):
+            unknown = isinstance(error, SubmissionUnknown)
+            if unknown and (taken := self._driver.taken.of(submission.job.user_id, submission.job.job_id)):
                 # Its webhook has come meanwhile.
                 submission.recalled = True
                 return taken[0]
@@ -380,7 +380,5 @@ def ledger_of(given: object) -> "tuple[Ledger | None, bool]":
     try:
         from smile_async.ledger import as_ledger  # noqa: PLC0415 - see above
     except ImportError as missing:
-        raise BadConfiguration(
-            f"the package {missing.name} is missing: run  pip install 'smile-async[batch]'"
-        ) from None
+        raise BadConfiguration(str(missing)) from None
     return as_ledger(given)
