@@ -31,6 +31,9 @@ __all__ = ["Flaw", "Row", "job_of", "read_manifest"]
 _DAMAGE = {"\0": "a NUL: write it anew", "\ufeff": "a byte-order mark: write it anew"}
 _DAMAGE |= {"\ufffd": f"what can not be read: {SAVE}"}
 
+#: Digits that a product's number may have; an id has more.
+MOST_DIGITS = 4
+
 _FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "": False}
 
 
@@ -216,7 +219,7 @@ def _product(found: Mapping[str, Any], default: Product) -> Product:
 def _said(cell: str) -> str:
     """*cell* as a message may show it: in a row whose cells have moved it may be the number of an id."""
     digits = sum(map(str.isdigit, cell))
-    return "a long number" if digits > len("9999") else cell if cell.isdecimal() else repr(cell[:24])
+    return "a long number" if digits > MOST_DIGITS else cell if cell.isdecimal() else repr(cell[:24])
 
 
 def _text_or_none(value: object) -> str | None:

@@ -63,9 +63,15 @@ class Pace:
             )
         if not 0 < finite(self.floor) <= finite(self.ceiling):
             raise BadConfiguration("Pace.floor and ceiling are seconds between polls: give finite 0 < floor <= ceiling")
-        steady = (1.0, 0, 1.0) if self.steady is None else self.steady
-        first, times, then = steady if isinstance(steady, tuple) and len(steady) == len("123") else (0.0, 0, 0.0)
-        if not (finite(first) > 0 and finite(times) >= 0 and finite(then) > 0):
+        steady: object = self.steady
+        match steady:
+            case None:
+                fit = True
+            case tuple((first, times, then)):
+                fit = finite(first) > 0 and finite(times) >= 0 and finite(then) > 0
+            case _:
+                fit = False
+        if not fit:
             raise BadConfiguration("a fixed pace is seconds, times, seconds: give finite numbers above 0")
 
     @classmethod
