@@ -204,7 +204,8 @@ class Errand:
         """How it ends if nobody can ever bring it further, "" if somebody can."""
         if isinstance(error, InvalidJob) and not self.sole:
             return "refused"
-        untold = self.want.never_again and not self.world.can_tell(self)
+        # Where it exists, a session may have heard of it by webhook, and tells whoever waits.
+        untold = self.want.never_again and not self.world.can_tell(self) and not isinstance(error, JobExists)
         if untold and isinstance(error, self.world.untold):
             return "refused" if isinstance(error, Refused) else "unknown"
         if self.want.one_request or not self.foreign or self.world.may_land(self.job_id):

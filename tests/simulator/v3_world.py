@@ -249,17 +249,23 @@ class V3World(World):
         if errand.end == "unknown":
             if errand.sole and self.can_tell(errand):
                 self.rules.broke(f"{whose}: a webhook could have told")
-            if isinstance(place.ledger, type(self.folder)) and (row[1] < 1 or row[0] == "final"):
+            # Its caller has given up, and a webhook can come yet.
+            told = row[0] != "final" or row[3] in _last(records)
+            if isinstance(place.ledger, type(self.folder)) and (row[1] < 1 or not told):
                 self.rules.broke(f"{whose} is unknown, and on record as {row}")
         elif errand.end == "refused":
             if errand.sole and not self.is_enrolled(errand):
                 self.rules.broke(f"{whose} was refused")
-        elif errand.end not in {_word(record.plan[-1]) for record in records}:
+        elif errand.end not in _last(records):
             self.rules.broke(f"{whose} ended with {errand.end}")
 
 
 def _word(message: Message) -> str:
     return message.code.partition(":")[0]
+
+
+def _last(records: list[JobRecord]) -> set[str]:
+    return {_word(record.plan[-1]) for record in records}
 
 
 async def _forge(world: V3World, post: Post) -> None:
