@@ -62,7 +62,6 @@ def smile_sandbox(request: pytest.FixtureRequest, smile_clock: "Clock") -> "Iter
         from smile_async.sandbox import Sandbox as Made  # noqa: PLC0415
 
         sandbox = Made(clock=smile_clock, scripted_only=True)
-        _without_threads(sandbox)
     yield sandbox
     _check_scripted(sandbox)
 
@@ -163,26 +162,11 @@ async def _at_once(work: Callable[..., Any], *args: Any) -> Any:
     return work(*args)
 
 
-def _without_threads(sandbox: "Sandbox") -> None:
-    """The same for the sandbox."""
-    from concurrent.futures import Executor, Future  # noqa: PLC0415
-
-    class AtOnce(Executor):
-        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
-            future: Future[Any] = Future()
-            future.set_result(fn(*args, **kwargs))
-            return future
-
-    sandbox.readers.shutdown()
-    sandbox.readers = AtOnce()
-
-
 async def _served() -> "AsyncIterator[Sandbox]":
     from smile_async.sandbox import Sandbox  # noqa: PLC0415
 
     async with Sandbox.serve(scripted_only=True) as running:
         yield running.sandbox
-    running.sandbox.readers.shutdown()
 
 
 async def _entered(smile_settings: Mapping[str, Any]) -> "AsyncIterator[SmileSession]":

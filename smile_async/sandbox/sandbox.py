@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -20,6 +20,7 @@ from .credentials import Keys
 from .desk import build_app
 from .faults import Fault, Faults, Leg
 from .images import Images
+from .readers import AtOnce
 from .records import JobRecord
 from .registry import Registry
 from .request_log import RequestLog
@@ -69,7 +70,7 @@ class Sandbox:
         #: The last 500 exchanges, oldest first, redacted: requests, refused ones too, and callbacks.
         self.log = RequestLog(self.settings.clock, self.settings.api_key)
         self._timing = (self.settings.latency, self.settings.review)
-        self.readers: Executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix="sandbox-zip")
+        self.readers: Executor = AtOnce()
         self.storage_url: str | None = None
         self.closing: anyio.Event | None = None
         self._sender: CallbackSender | None = None

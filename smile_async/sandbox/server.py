@@ -21,6 +21,7 @@ from smile_async.urls import SERVED
 
 from .certificates import certificates_for, is_wildcard
 from .listener import Listener
+from .readers import in_threads
 
 if TYPE_CHECKING:
     from .sandbox import Sandbox
@@ -137,7 +138,7 @@ async def _open(sandbox: "Sandbox", host: str, port: int, storage_port: int) -> 
     if sandbox.closing is not None:
         raise RuntimeError("this sandbox is being served already")
     settings = sandbox.settings
-    with tempfile.TemporaryDirectory(prefix="smile-sandbox-") as folder:
+    with tempfile.TemporaryDirectory(prefix="smile-sandbox-") as folder, in_threads(sandbox):
         names = [name for name in (host, settings.public_host) if name]
         certificates = await anyio.to_thread.run_sync(certificates_for, settings, Path(folder), names)
         api = Listener(sandbox.api_app, host, port, certificates, http1_only=False)

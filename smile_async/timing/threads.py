@@ -76,8 +76,8 @@ class Threads:
         """Whether it wants the processor, for how many seconds it did not, and the call in which it waits."""
         now = time.monotonic()
         try:
-            ran, waited, _ = (TASKS / str(number) / "schedstat").read_text().split()
-            call = (TASKS / str(number) / "syscall").read_text().split()[0]
+            ran, waited, _ = _told(number, "schedstat").split()
+            call = _told(number, "syscall").split()[0]
         except (OSError, ValueError):
             return False, float("inf"), FUTEX
         wanted = int(ran) + int(waited)
@@ -103,6 +103,15 @@ def _numbers() -> list[int]:
         return [int(name) for name in os.listdir(TASKS)]  # noqa: PTH208 - a third of the time, before each jump
     except OSError:
         return []
+
+
+def _told(number: int, what: str) -> str:
+    # Path.read_text takes 50 us, this 9, and a look asks twice of each thread.
+    file = os.open(f"{TASKS}/{number}/{what}", os.O_RDONLY)
+    try:
+        return os.read(file, 256).decode()
+    finally:
+        os.close(file)
 
 
 def _is_gone(number: int) -> bool:

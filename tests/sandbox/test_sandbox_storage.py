@@ -28,6 +28,7 @@ from smile_async.sandbox.certificates import is_wildcard
 from smile_async.sandbox.decoding import decodes
 from smile_async.sandbox.images import Images
 from smile_async.sandbox.inspection import image_size
+from smile_async.sandbox.readers import in_threads
 
 
 @pytest.fixture
@@ -171,16 +172,17 @@ async def test_a_put_whose_client_leaves_is_still_processed(partner: Partner, mo
 
     monkeypatch.setattr("smile_async.sandbox.storage.inspect", slow)
     url = (await partner.upload("ada", "j1"))["upload_url"]
-    put = asyncio.create_task(partner.put(url, zipped()))
-    await started.wait()
-    put.cancel()
-    assert (await partner.status("ada", "j1"))["result"] == "No result yet"
-    go.set()
-    with pytest.raises(asyncio.CancelledError):
-        await put
-    with anyio.fail_after(5):
-        while partner.sandbox.jobs["j1"].code != "0820":  # noqa: ASYNC110 - the job has no event
-            await anyio.sleep(0.002)
+    with in_threads(partner.sandbox):
+        put = asyncio.create_task(partner.put(url, zipped()))
+        await started.wait()
+        put.cancel()
+        assert (await partner.status("ada", "j1"))["result"] == "No result yet"
+        go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await put
+        with anyio.fail_after(5):
+            while partner.sandbox.jobs["j1"].code != "0820":  # noqa: ASYNC110 - the job has no event
+                await anyio.sleep(0.002)
 
 
 async def test_a_full_disk_lets_the_client_try_again(partner: Partner, monkeypatch: pytest.MonkeyPatch) -> None:
