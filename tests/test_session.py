@@ -381,6 +381,21 @@ async def test_what_left_in_an_earlier_call_is_not_forgotten(
         assert await too_late(session, Job.authenticate("ada", pictures.other, job_id="j1")) is None
 
 
+async def test_a_double_click_is_one_job(session: SmileSession, running: RunningSandbox, pictures: Pictures) -> None:
+    """Two calls of one job at once, without a ledger: one provider job, whose verdict both get; with another selfie
+    under that job_id the second is JobExists.
+    """
+    job, other = pictures.job(job_id="j1"), Job.authenticate("ada", pictures.other, job_id="j1")
+    calls = [asyncio.create_task(session.verify(each)) for each in (job, pictures.job(job_id="j1"), job, other)]
+    *mine, theirs = await asyncio.gather(*calls, return_exceptions=True)
+    assert {end.code for end in mine if isinstance(end, Verdict)} == {"0820"}
+    assert len(mine) == 3
+    assert not [end for end in mine if not isinstance(end, Verdict)]
+    assert isinstance(theirs, JobExists)
+    assert running.sandbox.count("j1") == 1
+    assert running.sandbox.jobs["j1"].processed == 1
+
+
 async def test_a_picture_that_has_gone_takes_no_ticket_with_it(
     smile: ScriptedSmile, pictures: Pictures, tmp_path: Path
 ) -> None:

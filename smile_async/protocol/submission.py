@@ -35,11 +35,6 @@ class Submission:
         self.stage = "it was not begun"
 
     @property
-    def asks_if_taken(self) -> bool:
-        """Whether a second click asks about the job, rather than sends it, once the first was accepted."""
-        return False
-
-    @property
     def forgetful_for(self) -> float:
         """Seconds for which a status may not know the job once it was accepted."""
         return FORGETFUL_FOR

@@ -323,11 +323,12 @@ class Sender:
                 self._note_failure(submission, Unavailable(f"{whose} was given up before it left", retryable=True))
             raise
         else:
-            if submission.asks_if_taken and self._sending[job.user_id, job.job_id].awaited:
-                self._remember(submission, payload)
             self.submitted += 1
             if self._driver.dialect.doubles:
                 self._driver.taken.note(ticket, request_of(payload))
+            elif self._ledger is None and self._sending[job.user_id, job.job_id].awaited:
+                # A second click asks what has become of the first.
+                self._remember(submission, payload)
             if self._ledger is not None:
                 self._ledger.accepted(ticket)
                 if submission.known is not None:

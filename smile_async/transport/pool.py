@@ -109,7 +109,7 @@ class Pool:
             shard.busy -= 1
             shard.abandoned += not back
             echo = shard.retired
-            if limit.expired() and shard.heard_at < started and within >= SILENT_AFTER:
+            if limit.expired() and shard.heard_at <= started and within >= SILENT_AFTER:
                 self._retire(shard, "silent")
             await self._look_after(shard)
         unsent = watched is not None and not watched.begun

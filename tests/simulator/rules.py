@@ -135,7 +135,7 @@ class Rules(logging.Handler):
         if isinstance(error, JobExists) and errand.sole:
             # Without a ledger, nobody remembers what an earlier process has sent, or what was accepted before.
             arrived = None if record is None else record.arrived_at
-            accepted = arrived is not None and (errand.way == "double" or arrived < BEGAN + began)
+            accepted = arrived is not None and arrived < BEGAN + began
             if place.ledger or (errand.first_life == place.life and not accepted):
                 self.broke(f"{whose}: our own job is called foreign ({error})")
         # A double click that had to wait for the other has sent nothing itself.

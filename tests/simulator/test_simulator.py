@@ -21,6 +21,8 @@ ONCE_FAILED = {
     1050: "a batch waited for the clock, which had been set back, to come round again",
     1184: "the server answered what its first GOAWAY had left out",
     1213: "a decided job was counted among those that wait",
+    1635: "a connection that fell silent at the very moment of a request was kept",
+    1785: "a double click on a lookup was sent a second time, and called another's",
 }
 #: The same, of V3.
 V3_SEEDS = range(8)

@@ -59,11 +59,6 @@ class OneRequest(SingleRequest):
         return self.job.product is not None and self.job.product.spec.after_silence is AfterSilence.REPEAT
 
     @property
-    def asks_if_taken(self) -> bool:
-        """Where nobody knows that its job_id is good for one job, the second click may be billed as well."""
-        return not self.may_repeat
-
-    @property
     def forgetful_for(self) -> float:
         """The authority may be at work on what is answered later."""
         return INSISTED_FOR if self.may_repeat else super().forgetful_for
