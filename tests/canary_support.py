@@ -57,9 +57,11 @@ class Canary:
         formatter = logging.Formatter()
         for record in self.caplog.records:
             self.seen += [formatter.format(record), repr(record.args), repr(vars(record))]
+        shown = "\n".join(dict.fromkeys(self.seen))
         for secret in self.secrets:
-            hits = [text for text in self.seen if secret in text or secret.encode().hex() in text]
-            assert not hits, f"{secret!r} shows in {hits[0][:3000]}"
+            for sought in (secret, secret.encode().hex()):
+                at = shown.find(sought)
+                assert at < 0, f"{secret!r} shows in {shown[max(at - 1500, 0) : at + 1500]}"
 
 
 @cache
