@@ -15,6 +15,7 @@ from json import loads
 from pathlib import Path
 from typing import Annotated
 
+import anyio
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -77,7 +78,7 @@ async def neighbour(latency: float, state: Path | None = None, *more: str) -> As
         start_new_session=True,
     )
     try:
-        async with asyncio.timeout(START_SECONDS):
+        with anyio.fail_after(START_SECONDS):
             exports = await _exports(child)
         yield exports
     finally:

@@ -1,10 +1,11 @@
 """What costs nothing: the way to a server, its clock, the key, the lists, and what a wrong request is answered with."""
 
-import asyncio
 import time
 from functools import partial
 from urllib.parse import urlsplit
 from uuid import uuid4
+
+import anyio
 
 from smile_async.doctor.answers import Answer
 from smile_async.doctor.examination import Examination
@@ -85,7 +86,7 @@ class _Way:
         failures = []
         for family, address in self._addresses[:ADDRESSES]:
             try:
-                async with asyncio.timeout(CONNECT):
+                with anyio.fail_after(CONNECT):
                     (await connected(family, address, self._port)).close()
             except (OSError, TimeoutError) as error:
                 failures.append(f"{address}: {str(error) or 'no answer'}")

@@ -1,9 +1,10 @@
 """One examination: probes in order, each within its time, and what comes of them told as it comes."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from time import monotonic
+
+import anyio
 
 from smile_async.doctor.findings import Finding, Report, State
 from smile_async.doctor.reading import of_silence
@@ -36,7 +37,7 @@ class Examination:
         """Do *work* within so many seconds; whether nothing failed. What it raises is a finding called *name*."""
         began = monotonic()
         try:
-            async with asyncio.timeout(within):
+            with anyio.fail_after(within):
                 found = await work()
         except StillPending as error:
             # Nothing is wrong, and what rests on a verdict has to be left out.

@@ -4,9 +4,10 @@ A session hides what an examination is about: statuses, headers, the second answ
 the session's own engines, signer and bodies, one request at a time.
 """
 
-import asyncio
 from collections.abc import Callable
 from typing import Self
+
+import anyio
 
 from smile_async.doctor.answers import Answer, answer_of
 from smile_async.protocol.signature import SignedStamp, format_timestamp
@@ -58,14 +59,14 @@ class Wire:
 
     async def put(self, url: str, zipped: Body) -> Reply:
         """PUT *zipped* where a presigned URL leads."""
-        async with asyncio.timeout(UPLOAD_SECONDS):
+        with anyio.fail_after(UPLOAD_SECONDS):
             return await self._storage.send("PUT", url, _ZIP, zipped)
 
     async def _asked(
         self, method: str, path: str, headers: list[tuple[str, str]], body: bytes | Body, within: float = API_SECONDS
     ) -> Answer:
         url = self.settings.base_url.removesuffix(f"/{self.settings.api}") + path
-        async with asyncio.timeout(within):
+        with anyio.fail_after(within):
             answer = answer_of(await self._api.send(method, url, headers, body))
         self.clock.hear(answer.date)
         return answer

@@ -5,7 +5,6 @@ fails every neighbour on GOAWAY. So a shard takes fewer requests than a connecti
 no more and is closed when its last request is back, and another opens in its place.
 """
 
-import asyncio
 from operator import attrgetter
 from time import monotonic
 
@@ -80,10 +79,11 @@ class Pool:
         self.busy += 1
         shard.busy += 1
         shard.served += 1
-        started, limit = monotonic(), asyncio.timeout(within)
+        # Not asyncio's: a scope of the application that ends as well would let that one's cancellation out.
+        started, limit = monotonic(), anyio.move_on_after(within)
         back = echo = False
         try:
-            async with limit:
+            with limit:
                 sending = shard.engine.send(method, url, headers, body)
                 # This frame is in the traceback of a cancelled caller: a presigned URL must not be, nor a person.
                 del url, body
@@ -92,8 +92,6 @@ class Pool:
                 shard.heard_at = monotonic()
                 self.versions[reply.http_version] = self.versions.get(reply.http_version, 0) + 1
                 return reply
-        except TimeoutError:
-            pass
         except NoReply as told:
             back = True
             told.echo = shard.retired
@@ -109,7 +107,7 @@ class Pool:
             shard.busy -= 1
             shard.abandoned += not back
             echo = shard.retired
-            if limit.expired() and shard.heard_at <= started and within >= SILENT_AFTER:
+            if limit.cancel_called and shard.heard_at <= started and within >= SILENT_AFTER:
                 self._retire(shard, "silent")
             await self._look_after(shard)
         unsent = watched is not None and not watched.begun

@@ -232,7 +232,7 @@ class Backend:
         if loop.time() < self._silent.get((host, port), 0.0):
             raise self._errors.ConnectTimeout(silence)
         try:
-            async with asyncio.timeout(timeout):
+            with anyio.fail_after(timeout):
                 connected = await _reach(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
                 try:
                     await loop.create_connection(lambda: stream, sock=connected)

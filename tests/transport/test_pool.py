@@ -296,3 +296,32 @@ async def test_a_retired_engine_is_forgotten() -> None:
     gone: Any = weakref.ref(works.engines.pop())
     gc.collect()
     assert gone() is None
+
+
+@pytest.mark.parametrize("first", ["the request's", "the application's"])
+async def test_two_deadlines_at_once_are_no_stray_cancellation(first: str) -> None:
+    """While a request that is out of time ends, its caller's own scope may end as well: it is the one that catches."""
+    works = Works()
+
+    async def leaves_slowly(*_: Any) -> Reply:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await asyncio.sleep(0.1)
+        raise AssertionError
+
+    works.held = True
+    sending = asyncio.create_task(works.send())
+    await settle()
+    works.engines[0].send = leaves_slowly  # type: ignore[method-assign]
+    within, outer = (0.01, 0.05) if first == "the request's" else (0.05, 0.01)
+    with anyio.move_on_after(outer) as scope:
+        await works.send(within)
+    assert scope.cancelled_caught
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+    sending.cancel()
+    await asyncio.wait({sending})
+    await works.pool.aclose()
