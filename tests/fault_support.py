@@ -5,7 +5,7 @@ What a matrix of them must come to says the test that plays it.
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -27,8 +27,8 @@ LEGS: tuple[Leg, ...] = ("upload", "put", "job_status")
 LEG_SECONDS = 2.5
 #: Enough for every fault that passes.
 LONG = 60.0
-#: Cells at a time.
-AT_ONCE = 24
+#: Cells at a time, beside those of a fault that stays: those mostly wait.
+AT_ONCE = 10
 
 
 @dataclass
@@ -40,6 +40,8 @@ class Lab:
     context: ssl.SSLContext
     ca_file: str
     pictures: Pictures
+    #: Seconds that the machine may take on top.
+    late: Callable[[], float]
 
     @property
     def sandbox(self) -> Sandbox:
@@ -316,6 +318,19 @@ class Row:
     took: float
     again: str
     complaints: tuple[str, ...]
+
+
+async def played(cells: Sequence[Any], fault_of: Callable[[Any], Fault], play: Callable[[Any], Any]) -> list[Any]:
+    """What comes of each of *cells*."""
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def placed(cell: Any) -> Any:
+        if fault_of(cell).lasts:
+            return await play(cell)
+        async with places:
+            return await play(cell)
+
+    return await asyncio.gather(*map(placed, cells))
 
 
 async def ending(work: Any) -> tuple[End, Verdict | SmileError]:

@@ -5,7 +5,7 @@ import gc
 import io
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +104,29 @@ async def until(what: Any, patience: float = 20.0) -> None:
     while not what():
         assert time.monotonic() < give_up, "it did not happen in time"
         await asyncio.sleep(0.002)
+
+
+@asynccontextmanager
+async def lateness() -> AsyncIterator[Callable[[], float]]:
+    """Within, tells how many seconds the event loop has been late at worst: what the machine takes is no fault of ours.
+
+    Several times that is what a chain of awaits may take on top.
+    """
+    worst = 0.0
+
+    async def look() -> None:
+        nonlocal worst
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.02)
+            worst = max(worst, time.monotonic() - before - 0.02)
+
+    looking = asyncio.create_task(look())
+    try:
+        yield lambda: 5 * worst
+    finally:
+        looking.cancel()
+        await asyncio.wait({looking})
 
 
 def sweep() -> None:

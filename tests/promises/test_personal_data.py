@@ -91,10 +91,14 @@ def refusal_of(job: Job) -> dict[str, str]:
 
 async def _end_of(session: SmileSession, job: Job, end: str) -> object:
     """The verdict, or the error, to which *job* comes."""
+    call = asyncio.create_task(session.verify(job, patience=0.3 if end == "timed out" else 20))
+    if end == "cancelled":
+        await until(lambda: session.stats.in_flight)
+        await asyncio.sleep(0.1)
+        call.cancel()
     try:
-        async with asyncio.timeout(0.2 if end == "cancelled" else None):
-            return await session.verify(job, patience=0.3 if end == "timed out" else 20)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it may be seen
+        return await call
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it is, it may be seen
         return error
 
 
@@ -145,7 +149,7 @@ async def test_nothing_shows_of_a_person(
 def _look(canary: Canary, job: Job, what: Any, end: str) -> None:
     """Look at how *job* ended, and at itself, in each way that programs do."""
     parts = [job, job.id_info, job.document, job.screening, job.spent(), job.ticket, Failed(job, what, job.ticket)]
-    if isinstance(what, Exception):
+    if isinstance(what, BaseException):
         assert end != "ok"
         canary.look_at_error(what)
         parts += [getattr(what, "job", None), getattr(what, "ticket", None), pickle.loads(pickle.dumps(what))]
