@@ -5,6 +5,7 @@ What a matrix of them must come to says the test that plays it.
 
 import asyncio
 import ssl
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -14,19 +15,21 @@ from urllib.parse import urlsplit
 import h2_server
 from fault_proxy import FaultProxy, Trouble
 from h2_server import ErrorCodes, H2Server
-from street import Pictures, until
+from street import Pictures, session_of, until
 
-from smile_async import Job, SmileError, Verdict
+from smile_async import IdInfo, Job, SmileError, Verdict
 from smile_async.sandbox import RunningSandbox, Sandbox
 
 Leg = Literal["upload", "put", "job_status", "request"]
 #: Those of a job that travels by /upload.
 LEGS: tuple[Leg, ...] = ("upload", "put", "job_status")
 
-#: Seconds a leg may take in here: a hung connection is to be noticed while the test runs.
+#: Seconds a leg may take in here, on an idle machine: a hung connection is to be noticed while the test runs.
 LEG_SECONDS = 2.5
 #: Enough for every fault that passes.
-LONG = 60.0
+LONG = 300.0
+#: Seconds that `slowness` takes on an idle machine, at most.
+USUAL = 0.3
 #: Cells at a time, beside those of a fault that stays: those mostly wait.
 AT_ONCE = 10
 
@@ -42,6 +45,13 @@ class Lab:
     pictures: Pictures
     #: Seconds that the machine may take on top.
     late: Callable[[], float]
+    #: How many times slower than an idle one it is.
+    slow: float
+
+    @property
+    def leg_seconds(self) -> float:
+        """Seconds a leg may take on this machine."""
+        return LEG_SECONDS * self.slow
 
     @property
     def sandbox(self) -> Sandbox:
@@ -214,6 +224,11 @@ def asked(name: str, **fault: Any) -> Fault:
     return Fault(name, lambda bench: bench.ask(**fault), **more)
 
 
+def overdue(name: str, legs: int) -> Fault:
+    """A reply that comes when so many times the seconds of a leg are over."""
+    return Fault(name, lambda bench: bench.ask(delay=legs * bench.lab.leg_seconds + 1, effect=True))
+
+
 def spoken(name: str, antic: h2_server.Antic | None, **settings: Any) -> Fault:
     """A fault of the HTTP/2 server: *antic* at this leg's first request, or odd *settings* from the start."""
     more = {key: settings.pop(key) for key in ("lasts", "warm", "heavy") if key in settings}
@@ -262,7 +277,7 @@ HTTP = (
     asked("502 with HTML, stays", status=502, body="<html>Bad Gateway</html>", times=None, lasts=True),
     asked("500 after the effect, stays", status=500, effect=True, times=None, lasts=True),
     asked("cut off after the effect, once", effect=True, cut=True),
-    asked("late beyond the leg's deadline, once", delay=LEG_SECONDS + 1, effect=True),
+    overdue("late beyond the leg's deadline, once", 1),
     asked("200 with nonsense, once", body="surprise", effect=True),
     asked("redirect, once", status=302, headers={"Location": "https://collector.example/"}),
     asked("403, once", status=403),
@@ -318,6 +333,20 @@ class Row:
     took: float
     again: str
     complaints: tuple[str, ...]
+
+
+async def slowness(running: RunningSandbox, http: str) -> float:
+    """How many times slower than an idle machine this one is now, by eight lookups on connections of their own."""
+
+    async def one(number: int) -> None:
+        async with session_of(running, http=http) as session:
+            await session.verify(
+                Job.basic_kyc("probe", IdInfo("NG", "NIN_V2", "00000000000"), job_id=f"probe {number}")
+            )
+
+    began = time.monotonic()
+    await asyncio.gather(*map(one, range(8)))
+    return max(1.0, (time.monotonic() - began) / USUAL)
 
 
 async def played(cells: Sequence[Any], fault_of: Callable[[Any], Fault], play: Callable[[Any], Any]) -> list[Any]:

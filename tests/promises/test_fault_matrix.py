@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from fault_support import APPROVED, H2, HTTP, LEG_SECONDS, LONG, TCP, Bench, End, Fault, Lab, Leg, Row, ending, played
+from fault_support import APPROVED, H2, HTTP, LONG, TCP, Bench, End, Fault, Lab, Leg, Row, ending, played, slowness
 from h2_server import h2_context
 from street import ENGINES, Pictures, lateness, nothing_left, session_of
 
@@ -120,7 +120,9 @@ async def play(lab: Lab, leg: Leg, fault: Fault) -> Row:
         async with session_of(lab.running, pace=pace, **where) as session:
             if fault.warm:
                 assert (await ending(session.status(job.ticket)))[0].name == "JobNotFound"
-            patience = SHORT[leg] if fault.lasts and expected(lab.http, leg, fault.name) != APPROVED else LONG
+            patience = (
+                SHORT[leg] * lab.slow if fault.lasts and expected(lab.http, leg, fault.name) != APPROVED else LONG
+            )
             started = time.monotonic()
             end, what = await ending(session.verify(job, patience=patience))
             took = time.monotonic() - started
@@ -197,14 +199,14 @@ async def test_the_matrix(http: str, pictures: Pictures, tmp_path: Path, monkeyp
     async with nothing_left(), lateness() as late, Sandbox.serve(latency=LATENCY) as running:
         running.sandbox.enroll("ada")
         ca_file.write_bytes(Path(running.ca_file).read_bytes() + authority.cert_pem.bytes())  # noqa: ASYNC240
-        lab = Lab(http, running, h2_context(authority), str(ca_file), pictures, late)
+        lab = Lab(http, running, h2_context(authority), str(ca_file), pictures, late, await slowness(running, http))
         rows = [await play(lab, leg, fault) for leg, fault in CELLS if fault.heavy]
         # How polls back off is the pacing's business, and tested there.
         monkeypatch.setattr(
             "smile_async.traffic.pending.failing_delay", lambda failures, delay, **_: delay * (1 + failures)
         )
         for name in ("session.API_SECONDS", "session.UPLOAD_SECONDS", "traffic.poller.API_SECONDS"):
-            monkeypatch.setattr(f"smile_async.{name}", LEG_SECONDS)
+            monkeypatch.setattr(f"smile_async.{name}", lab.leg_seconds)
         light = [cell for cell in CELLS if not cell[1].heavy]
         rows += await played(light, lambda cell: cell[1], lambda cell: play(lab, *cell))
         _rows[http] = rows

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import trustme
-from fault_support import APPROVED, H2, HTTP, LEG_SECONDS, LONG, TCP, Bench, End, Fault, Lab, ending, played
+from fault_support import APPROVED, H2, HTTP, LONG, TCP, Bench, End, Fault, Lab, ending, played, slowness
 from h2_server import h2_context
 from street import ENGINES, Pictures, lateness, nothing_left, session_of
 
@@ -154,7 +154,7 @@ async def play(lab: Lab, fault: Fault) -> Row:
         async with session_of(lab.running, pace=Pace.fixed(0.04, 1, 0.06), **where) as session:
             if fault.warm:
                 assert (await ending(session.status(jobs[0].ticket)))[0].name == "JobNotFound"
-            patience = SHORT if fault.lasts else LONG
+            patience = SHORT * lab.slow if fault.lasts else LONG
             started = time.monotonic()
             found = await asyncio.gather(*(ending(session.verify(job, patience=patience)) for job in jobs))
             took = time.monotonic() - started
@@ -196,8 +196,6 @@ def table() -> Iterator[str]:
 @pytest.mark.parametrize("http", ENGINES)
 async def test_the_matrix(http: str, pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is looked up twice, no impostor is let in, and every error tells the truth, whatever breaks."""
-    for name in ("session.API_SECONDS", "traffic.poller.API_SECONDS"):
-        monkeypatch.setattr(f"smile_async.{name}", LEG_SECONDS)
     monkeypatch.setattr("smile_async.protocol.v1.one_request.INSISTED_GAPS", GAPS)
     monkeypatch.setattr("smile_async.protocol.v1.one_request.FORGETFUL_GAPS", GAPS)
     authority = trustme.CA()
@@ -205,7 +203,9 @@ async def test_the_matrix(http: str, pictures: Pictures, tmp_path: Path, monkeyp
     async with nothing_left(), lateness() as late, Sandbox.serve() as running:
         running.sandbox.settings.without_status = running.sandbox.settings.run_again = UNTOLD
         ca_file.write_bytes(Path(running.ca_file).read_bytes() + authority.cert_pem.bytes())  # noqa: ASYNC240
-        lab = Lab(http, running, h2_context(authority), str(ca_file), pictures, late)
+        lab = Lab(http, running, h2_context(authority), str(ca_file), pictures, late, await slowness(running, http))
+        for name in ("session.API_SECONDS", "traffic.poller.API_SECONDS"):
+            monkeypatch.setattr(f"smile_async.{name}", lab.leg_seconds)
         async with session_of(running, http=http) as session:
             for fault in FAULTS:
                 assert (await session.verify(old_job(fault.name))).approved

@@ -22,7 +22,6 @@ from fault_support import (
     APPROVED,
     H2,
     HTTP,
-    LEG_SECONDS,
     LONG,
     TCP,
     Bench,
@@ -32,7 +31,9 @@ from fault_support import (
     Row,
     asked,
     ending,
+    overdue,
     played,
+    slowness,
 )
 from h2_server import H2Server, h2_context
 from street import ENGINES, Pictures, lateness, nothing_left
@@ -51,8 +52,8 @@ OUTPUT = Path(__file__).parent.parent / "output" / "v3_matrix.md"
 #: Patience with a fault that stays.
 SHORT = 6.0
 LATENCY = 0.1
-#: Seconds a submission may take in here: one that is slow is not sent again.
-UPLOAD_SECONDS = 2 * LEG_SECONDS
+#: As many times what another leg may take: a submission that is slow is not sent again.
+UPLOAD_LEGS = 2
 
 
 def forge(reply: dict[str, Any]) -> None:
@@ -70,7 +71,7 @@ MORE = (
 )
 OTHERWISE = {
     "forged reply, once": asked("", tamper=forge).arrange,
-    "late beyond the leg's deadline, once": asked("", delay=UPLOAD_SECONDS + 1, effect=True).arrange,
+    "late beyond the leg's deadline, once": overdue("", UPLOAD_LEGS).arrange,
 }
 OVER_HTTP = tuple(replace(fault, arrange=OTHERWISE.get(fault.name, fault.arrange)) for fault in (*HTTP, *MORE))
 #: Bodies here are too short for what breaks in the middle of a long one.
@@ -271,7 +272,7 @@ async def play(lab: Lab, leg: Leg, fault: Fault) -> Row:
             if fault.warm:
                 assert await session.catalogue.documents()
             wanted = expected(leg, fault)
-            patience = SHORT if fault.lasts and wanted != APPROVED else LONG
+            patience = SHORT * lab.slow if fault.lasts and wanted != APPROVED else LONG
             started = time.monotonic()
             end, what = await ending(session.verify(job, patience=patience))
             took = time.monotonic() - started
@@ -324,15 +325,15 @@ async def test_the_matrix(http: str, pictures: Pictures, tmp_path: Path, monkeyp
     ca_file = tmp_path / "both.pem"
     async with nothing_left(), lateness() as late, Sandbox.serve(latency=LATENCY, callback_retries=0) as running:
         ca_file.write_bytes(Path(running.ca_file).read_bytes() + authority.cert_pem.bytes())  # noqa: ASYNC240
-        lab = Lab(http, running, h2_context(authority), str(ca_file), pictures, late)
+        lab = Lab(http, running, h2_context(authority), str(ca_file), pictures, late, await slowness(running, http))
         rows = {cell: await play(lab, *cell) for cell in CELLS if cell[1].heavy}
         # How polls back off is the pacing's business, and tested there.
         monkeypatch.setattr(
             "smile_async.traffic.pending.failing_delay", lambda failures, delay, **_: delay * (1 + failures)
         )
         for name in ("session", "traffic.poller", "traffic.v3"):
-            monkeypatch.setattr(f"smile_async.{name}.API_SECONDS", LEG_SECONDS)
-        monkeypatch.setattr("smile_async.session.UPLOAD_SECONDS", UPLOAD_SECONDS)
+            monkeypatch.setattr(f"smile_async.{name}.API_SECONDS", lab.leg_seconds)
+        monkeypatch.setattr("smile_async.session.UPLOAD_SECONDS", UPLOAD_LEGS * lab.leg_seconds)
         light = [cell for cell in CELLS if not cell[1].heavy]
         told = await played(light, lambda cell: cell[1], lambda cell: play(lab, *cell))
         rows |= dict(zip(light, told, strict=True))
