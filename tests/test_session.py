@@ -582,7 +582,6 @@ def test_a_sandbox_whose_loop_stands_still_is_told_at_once(pictures: Pictures) -
         # In a thread of its own another loop is as good.
         wider.run(asyncio.to_thread(asyncio.run, look()))
         wider.run(serving.__aexit__(None, None, None))
-        running.sandbox.readers.shutdown()
 
 
 def test_a_session_does_not_travel() -> None:

@@ -162,7 +162,6 @@ async def test_a_transport(what: str, pictures: Pictures) -> None:
         async with session.stream([pictures.job("bystander")]) as outcomes:
             (outcome,) = [each async for each in outcomes]
         assert isinstance(outcome, Finished)
-    sandbox.readers.shutdown()
 
 
 def _quick() -> dict[str, Any]:

@@ -7,7 +7,6 @@ what goes to a sandbox in the same process. Both times the provider's own books 
 import asyncio
 import random
 from collections.abc import Callable, Generator
-from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -237,15 +236,6 @@ def test_a_pursuit_never_moves_back(answers: list[tuple[str, float]]) -> None:
 # Whole sessions.
 
 
-class Inline(Executor):
-    """Runs what it is given at once: no thread, no race."""
-
-    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:  # type: ignore[override]
-        future: Future[Any] = Future()
-        future.set_result(fn(*args, **kwargs))
-        return future
-
-
 TROUBLE = ["unsent", "lost", "reply lost", "500 before", "500 after", "nonsense", "503", "401", "old reply", "cancel"]
 
 
@@ -329,7 +319,6 @@ async def _handle(session: SmileSession, job: Job, how: str) -> Verdict | SmileE
 async def _story(plan: Plan) -> None:
     clock = HandClock()
     sandbox = Sandbox("001", "key", latency=1.0, review=60.0, clock=_Shared(clock, plan.skew))
-    sandbox.readers = Inline()
     weather = Weather(sandbox, plan.script)
     async with SmileSession(
         "001",
@@ -414,7 +403,6 @@ def test_an_impostor_gets_no_verdict_in_any_weather(script: list[str]) -> None:
     async def story() -> None:
         clock = HandClock()
         sandbox = Sandbox("001", "key", clock=clock, decode=False)
-        sandbox.readers = Inline()
         sandbox.enroll("ada")
         weather = Weather(sandbox, [])
         settings = {"base_url": "https://sandbox.test/v1", "http": weather, "clock": clock}

@@ -176,7 +176,6 @@ def week(jobs: int) -> int:
         late = sorted(loop.tasks_of(office.graves[-1]), key=hash)
         if doubled or len(sandbox.jobs) != jobs or office.ends.total() != jobs or late:
             office.wrong.append(f"{doubled} doubled, {len(sandbox.jobs)} provider jobs, {len(late)} tasks left")
-        sandbox.readers.shutdown()
         for task in asyncio.all_tasks(loop):
             task._log_destroy_pending = False  # type: ignore[attr-defined]
         loop.set_exception_handler(lambda _loop, _context: None)

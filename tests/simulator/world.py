@@ -329,7 +329,6 @@ def _buried(loop: SimLoop, world: World) -> None:
         task._log_destroy_pending = False  # type: ignore[attr-defined]
     logging.disable()
     try:
-        world.sandbox.readers.shutdown()
         loop.set_exception_handler(lambda _loop, _context: None)
         for process in world.processes:
             for close in process.closers:

@@ -225,7 +225,6 @@ async def told(threshold: float = 0.01) -> list[tuple[str, float, int]]:
     ):
         for number in range(20):
             tasks.start_soon(one, number)
-    sandbox.readers.shutdown()
     return story
 
 
