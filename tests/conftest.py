@@ -1,8 +1,10 @@
 """Fixtures that more than one test module needs."""
 
 import gc
+import os
 import sys
 from collections.abc import AsyncIterator, Generator, Iterator
+from pathlib import Path
 
 import pytest
 from coverage import Coverage
@@ -20,6 +22,10 @@ settings.register_profile("quick", patient, max_examples=50)
 # For `make soak`, as --hypothesis-profile; a test that says how many examples it needs has as many in both.
 settings.register_profile("soak", patient, max_examples=2000)
 settings.load_profile("quick")
+
+# To load the system's certificates takes each client milliseconds, and nobody here shows one of theirs.
+os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("nobody.pem"))
+os.environ.pop("SSL_CERT_DIR", None)
 
 
 def pytest_collection_finish() -> None:
