@@ -18,7 +18,7 @@ from street import Pictures
 #: `make soak` raises it.
 RANDOM_KILLS = int(os.environ.get("SMILE_RANDOM_KILLS", "5"))
 #: A lease and a park that a test can wait for.
-HASTY = {"lease": 1.0, "park_after": 0.3, "FIRST_PARK": 0.5}
+HASTY = {"lease": 1.0, "park_after": 0.3, "FIRST_PARK": 0.2, "LONGEST_PARK": 0.5}
 #: And a lookup that an authority is no longer at work on.
 SHORT: dict[str, Any] = {**HASTY, "INSISTED_GAPS": [0.05, 0.1], "FORGETFUL_GAPS": [0.05, 0.1]}
 

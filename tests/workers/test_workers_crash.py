@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 async def test_a_worker_killed_at_every_failpoint(server: Postgres, tmp_path: Path, pictures: Pictures) -> None:
     """Beside a worker that lives, others die at each numbered moment in turn: one outcome and one job a row."""
-    rows = 150
+    rows = 100
     url = fresh(server)
     manifest = manifest_of(tmp_path, pictures, rows)
     # Of the others, the first belong to the run that plans, the second to reviews.
@@ -39,8 +39,8 @@ async def test_a_worker_killed_at_every_failpoint(server: Postgres, tmp_path: Pa
     small = ("--chunk", "3")
     killed = [batch_run(manifest, tmp_path, url, *small, point="chunk queued", passes=20)]
     killed += [worker(url, point=point) for point in points]
-    plan = [killed[0], worker(url, beside=True, share=2), *killed[1:], batch_run(manifest, tmp_path, url, *small)]
-    statuses, created = await perform(plan, tmp_path, 0.4)
+    plan = [killed[0], worker(url, beside=True, share=1), *killed[1:], batch_run(manifest, tmp_path, url, *small)]
+    statuses, created = await perform(plan, tmp_path, 0.05)
     assert statuses == [-9, 0, *[-9] * len(points), 0]
     check(tmp_path, created, rows)
 
