@@ -11,7 +11,7 @@ from coverage import Coverage
 from hypothesis import HealthCheck, settings
 from postgres import Postgres, a_server
 from scripted import Authority, ScriptedSmile, make_authority
-from street import Pictures, nothing_left, session_of, sweep
+from street import QUICK, Pictures, nothing_left, session_of, sweep
 
 from smile_async import SmileSession
 from smile_async.sandbox import RunningSandbox, Sandbox
@@ -99,6 +99,14 @@ async def smile(authority: Authority) -> AsyncIterator[ScriptedSmile]:
     """A scripted Smile ID over HTTP/1.1."""
     async with ScriptedSmile(authority) as smile:
         yield smile
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask again soon: how long a doctor pauses between two questions decides no finding."""
+    monkeypatch.setattr("smile_async.doctor.doctor._PACE", QUICK)
+    monkeypatch.setattr("smile_async.doctor.lookups._GAPS", (0.0, 0.01, 0.01, 0.01))
+    monkeypatch.setattr("smile_async.doctor.v3_jobs._GAP", 0.01)
 
 
 @pytest.fixture(scope="module", autouse=True)

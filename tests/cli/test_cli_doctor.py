@@ -17,6 +17,12 @@ from street import Pictures
 from smile_async.sandbox import RunningSandbox
 
 
+@pytest.fixture(autouse=True)
+def impatient(hasty: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody reviews here, so a review is not worth the wait."""
+    monkeypatch.setattr("smile_async.doctor.selfie.REVIEW", 0.1)
+
+
 async def test_people_read_lines(run: Run, pictures: Pictures) -> None:
     """A line a finding, with its state and its cure; nothing failed, so the exit code is 0.
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from canary_support import Canary
-from street import ENGINES, QUICK, Pictures
+from street import ENGINES, Pictures
 from wrong_sandboxes import WRONG, Ahead, Wrong
 
 from smile_async.doctor import Finding, Report, State
@@ -21,16 +21,9 @@ from smile_async.doctor.points import V1_POINTS
 from smile_async.errors import BadConfiguration, InvalidJob
 from smile_async.sandbox import Sandbox
 
+pytestmark = pytest.mark.usefixtures("hasty")
 #: Seconds from a provisional result to the last one: later than the first question, and soon enough.
 REVIEW = 2.0
-
-
-@pytest.fixture(autouse=True)
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ask again soon: how long a doctor pauses between two questions decides no finding."""
-    monkeypatch.setattr("smile_async.doctor.doctor._PACE", QUICK)
-    monkeypatch.setattr("smile_async.doctor.lookups._GAPS", (0.0, 0.01, 0.01, 0.01))
-    monkeypatch.setattr("smile_async.doctor.v3_jobs._GAP", 0.01)
 
 
 async def examined(account: Mapping[str, Any], **wanted: Any) -> Report:
@@ -70,9 +63,8 @@ async def test_a_wrong_point_is_found(wrong: Wrong, pictures: Pictures, tmp_path
         assert not any(job.uploads for job in sandbox.jobs.values())
 
 
-@pytest.mark.parametrize("http", ENGINES)
-async def test_all_is_well(http: str, pictures: Pictures) -> None:
-    """Of a sandbox as it should be nothing is warned of, with each engine, and open points are answered."""
+async def all_is_well(http: str, pictures: Pictures) -> None:
+    """For one engine; a review is waited for."""
     async with Sandbox.serve(review=REVIEW) as running:
         wanted = Wanted(selfie=pictures.selfie_path, patience=20)
         heard: list[Finding] = []
@@ -96,6 +88,13 @@ async def test_all_is_well(http: str, pictures: Pictures) -> None:
     assert not {"upload host", "job_complete", "human review", "signed replies"} & open_points
 
 
+async def test_all_is_well(pictures: Pictures) -> None:
+    """Of a sandbox as it should be nothing is warned of, with each engine, and open points are answered."""
+    async with asyncio.TaskGroup() as tasks:
+        for http in ENGINES:
+            tasks.create_task(all_is_well(http, pictures))
+
+
 async def test_thorough(pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
     """With patience: the window, the end of a URL, statuses of refusals; six calls are refused, not one more."""
     refused: list[str] = []
@@ -110,7 +109,7 @@ async def test_thorough(pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> 
 
     # Until a URL has ended, time passes for the server alone: less than makes a signature too old.
     monkeypatch.setattr("smile_async.doctor.thorough.asyncio", SimpleNamespace(sleep=passes))
-    sandbox = Sandbox(review=REVIEW, clock=clock, url_lifetime=100.0)
+    sandbox = Sandbox(review=0.0, clock=clock, url_lifetime=100.0)
     spoil(sandbox)
     async with sandbox.serve() as running:
         report = await examined(running.account, selfie=pictures.selfie_path, thorough=True)
@@ -178,7 +177,7 @@ async def test_nothing_secret_is_reported(pictures: Pictures, caplog: pytest.Log
         body["token"] = token
         body["error"] = f"no: {key} {token} https://u.example/x?Signature=canary-url 00000000000 {'QUJD' * 20}"
 
-    sandbox = Sandbox(api_key=key, review=REVIEW, run_again=("aml_check",))
+    sandbox = Sandbox(api_key=key, review=0.0, run_again=("aml_check",))
     for leg in ("upload", "job_status", "request", "account"):
         sandbox.fault(leg, times=None, tamper=chatty)
     async with sandbox.serve() as running:

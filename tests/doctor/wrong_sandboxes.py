@@ -350,7 +350,8 @@ WRONG = (
     Wrong(
         "a job that is found late",
         *("V3 fresh job", State.DIFFERENT, "404"),
-        settings={"recorded_after": 1.5},
+        # Once for what nobody made, and once for the first job.
+        spoil=faulty("status", status=404, times=2),
         selfie=True,
         api="v3",
     ),
