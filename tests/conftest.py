@@ -102,6 +102,12 @@ async def smile(authority: Authority) -> AsyncIterator[ScriptedSmile]:
 
 
 @pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask again at the usual pace where a poll has failed: how long that is put off decides nothing."""
+    monkeypatch.setattr("smile_async.traffic.pending.failing_delay", lambda _failures, delay, **_: delay)
+
+
+@pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask again soon: how long a doctor pauses between two questions decides no finding."""
     monkeypatch.setattr("smile_async.doctor.doctor._PACE", QUICK)

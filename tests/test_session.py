@@ -691,6 +691,7 @@ async def test_an_entry_cut_short_lets_go_of_its_ledger(running: RunningSandbox,
     assert entered < 20
 
 
+@pytest.mark.usefixtures("soon")
 @pytest.mark.parametrize("way", ["wait", "follow"])
 async def test_a_job_just_uploaded_may_be_unknown_for_a_moment(
     way: str, smile: ScriptedSmile, pictures: Pictures

@@ -50,6 +50,7 @@ async def bash(script: str, env: Mapping[str, str], *, good: bool = True) -> lis
     return [json.loads(line) for line in out.splitlines()]
 
 
+@pytest.mark.usefixtures("soon")
 @needs_curl
 async def test_curl_steers_a_sandbox_through_a_review(pictures: Pictures) -> None:
     """The guide's lines: what curl has scripted and troubled happens to a job, which waits until curl approves it."""

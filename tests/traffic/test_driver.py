@@ -297,17 +297,13 @@ async def test_a_passing_fault_is_mended(
         assert [asked.fields.get("retry", False) for asked in smile.asked["upload"]] == [False, False, True]
 
 
-async def test_a_poll_that_fails_is_mended(authority: Authority, pictures: Pictures) -> None:
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("act", PASSING.values(), ids=PASSING.keys())
+async def test_a_poll_that_fails_is_mended(act: Act, smile: ScriptedSmile, pictures: Pictures) -> None:
     """Whatever fails once on a status query only delays the verdict."""
-
-    async def mended(act: Act) -> None:
-        async with ScriptedSmile(authority) as smile:
-            smile.fault("job_status", act)
-            await success(smile, pictures.job())
-            assert len(smile.asked["job_status"]) == 2
-
-    # Together, because each waits two seconds before it asks again.
-    await asyncio.gather(*(mended(act) for act in PASSING.values()))
+    smile.fault("job_status", act)
+    await success(smile, pictures.job())
+    assert len(smile.asked["job_status"]) == 2
 
 
 async def test_a_connection_that_dies_at_birth_is_mended(smile: ScriptedSmile, pictures: Pictures) -> None:
@@ -407,6 +403,7 @@ async def test_a_storage_may_say_created(status: int, smile: ScriptedSmile, pict
     assert len(smile.asked["put"]) == 1
 
 
+@pytest.mark.usefixtures("soon")
 async def test_throttling_is_waited_out(smile: ScriptedSmile, pictures: Pictures) -> None:
     """429 with Retry-After closes the limiter for as long as asked; the job then goes through with one provider job."""
     for leg in ("upload", "job_status"):
@@ -574,6 +571,7 @@ async def test_what_was_refused_for_a_wrong_clock_did_leave(
     assert caught.value.retryable
 
 
+@pytest.mark.usefixtures("soon")
 @pytest.mark.parametrize("status", [408, 425])
 async def test_what_asks_to_be_sent_again_is(status: int, smile: ScriptedSmile, pictures: Pictures) -> None:
     """408 and 425, for any leg of the API, are answered by another attempt."""
