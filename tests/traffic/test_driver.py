@@ -1,6 +1,5 @@
 """What a server may answer, and what the caller is told: one attempt at a time, over real sockets."""
 
-import asyncio
 import io
 import json
 import time
