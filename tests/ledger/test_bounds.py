@@ -73,9 +73,11 @@ def rows_locked(url: str) -> Iterator[None]:
 
 
 async def test_a_server_that_falls_silent_costs_patience_and_no_more(
-    server: Postgres, smile: ScriptedSmile, pictures: Pictures
+    server: Postgres, smile: ScriptedSmile, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Silent between begin and mark: no upload, an error within patience + 1 s, and a session that can be left."""
+    leaving = LEAVING - group_commit.CLOSING + 0.5
+    monkeypatch.setattr(group_commit, "CLOSING", 0.5)
     url = fresh(server)
     with contextlib.ExitStack() as stack:
 
@@ -85,7 +87,7 @@ async def test_a_server_that_falls_silent_costs_patience_and_no_more(
                 stack.enter_context(server.silent())
 
         stack.callback(failpoints.install, None)
-        async with within(2.0 + 1.0 + LEAVING), session_of(smile, ledger=url) as session:
+        async with within(2.0 + 1.0 + leaving), session_of(smile, ledger=url) as session:
             failpoints.install(fall_silent)
             async with within(3.0):
                 with pytest.raises(Unavailable, match="the ledger did not write it down") as caught:
@@ -192,10 +194,10 @@ async def test_a_file_that_somebody_locks_costs_patience_and_no_more(
     async with session_of(smile, ledger=tmp_path / "l") as session:
         with locked(tmp_path / "l"):
             async with within(2.0):
+                patient = asyncio.create_task(session.verify(pictures.job(), patience=20.0))
                 with pytest.raises(Unavailable, match="the ledger did not write it down"):
                     await session.verify(pictures.job(), patience=1.0)
-            patient = asyncio.create_task(session.verify(pictures.job(), patience=20.0))
-            await asyncio.sleep(2.5)
+            await asyncio.sleep(1.5)
         assert (await patient).approved
 
 
