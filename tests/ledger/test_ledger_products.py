@@ -132,6 +132,14 @@ async def test_an_error_of_the_database_repeats_nothing(tmp_path: Path) -> None:
         assert NUMBER not in str(failed.value.__context__)
 
 
+@pytest.fixture
+def insisting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An authority that has not answered soon is asked no more."""
+    for name in ("INSISTED_GAPS", "FORGETFUL_GAPS"):
+        monkeypatch.setattr(f"smile_async.protocol.v1.one_request.{name}", (0.05, 0.1))
+
+
+@pytest.mark.usefixtures("insisting")
 async def test_tickets_that_wait(running: RunningSandbox, pictures: Pictures, tmp_path: Path) -> None:
     """After a restart a stream takes from the ledger what still waits, those nobody can tell of included."""
     place, sandbox = tmp_path / "jobs.db", running.sandbox
@@ -144,7 +152,7 @@ async def test_tickets_that_wait(running: RunningSandbox, pictures: Pictures, tm
         assert (await session.verify(Job.register("joan", pictures.selfie, job_id="over"))).final
         sandbox.fault("request", cut=True, effect=True)
         with pytest.raises(SubmissionUnknown):
-            await session.verify(job_of(job_id="unknown"), patience=2)
+            await session.verify(job_of(job_id="unknown"))
         with pytest.raises(Refused):
             await session.verify(Job.authenticate("nobody", pictures.selfie, job_id="refused"))
     assert not provisional.final
@@ -171,6 +179,7 @@ async def test_without_a_ledger_nothing_waits(session: SmileSession) -> None:
         session.pending()
 
 
+@pytest.mark.usefixtures("insisting")
 async def test_what_nobody_can_tell_survives(running: RunningSandbox, tmp_path: Path) -> None:
     """A lost reply is on record as unknown, and a later process asks and does not send: one lookup in all."""
     running.sandbox.settings.without_status = ("basic_kyc",)
@@ -178,12 +187,12 @@ async def test_what_nobody_can_tell_survives(running: RunningSandbox, tmp_path: 
     place = tmp_path / "jobs.db"
     async with Ledger(place) as ledger, session_of(running, ledger=ledger) as session:
         with pytest.raises(SubmissionUnknown):
-            await session.verify(job_of(), patience=2)
+            await session.verify(job_of())
         row = await row_of(ledger)
         assert (row["state"], row["error"], bool(row["retryable"])) == (State.FAILED, "SubmissionUnknown", False)
     async with Ledger(place) as ledger, session_of(running, ledger=ledger) as session:
         with pytest.raises(SubmissionUnknown):
-            await session.verify(job_of(), patience=2)
+            await session.verify(job_of())
         running.sandbox.settings.without_status = ()
         verdict = await session.verify(job_of(), patience=10)
         assert (verdict.approved, verdict.source) == (True, "poll")
