@@ -37,13 +37,14 @@ async def test_a_kill_at_every_failpoint_loses_nothing_and_doubles_nothing(tmp_p
 
 async def test_a_kill_while_reviews_are_put_aside(tmp_path: Path, pictures: Pictures) -> None:
     """A run killed before or after it has parked its chunk finds every job under review again, and sends none twice."""
-    rows = [{"user_id": f"u{n}", "selfie": pictures.selfie_path, "job_type": 4} for n in range(5)]
-    manifest = write_csv(tmp_path / "m.csv", [{**row, "param.sandbox_result": 2} for row in rows])
+    job = {"selfie": pictures.selfie_path, "job_type": 4, "param.sandbox_result": 2}
+    manifest = write_csv(tmp_path / "m.csv", [{"user_id": f"u{n}", "job_id": f"j{n}", **job} for n in range(5)])
     out = tmp_path / "out.jsonl"
     run = {"arguments": ["batch", "run", str(manifest), "--out", str(out), "--until", "final"], "defaults": HASTY}
     plan = [{**run, "point": point} for point in ("chunk parking", "chunk parked")]
-    statuses, created = await perform([*plan, run], tmp_path, 0.0, "--review", "5")
-    assert statuses == [-9, -9, 0]
+    approvals = [{"arguments": ["sandbox", "review", f"j{n}", "approve"]} for n in range(5)]
+    statuses, created = await perform([*plan, *approvals, run], tmp_path)
+    assert statuses == [-9, -9, *[0] * 6]
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert [line["final"] for line in lines] == [True] * 5
     assert created == Counter({line["job_id"]: 1 for line in lines})
