@@ -61,12 +61,17 @@ def nursery() -> tuple[subprocess.Popen[str], str]:
     """This process's nursery, which ends with it, and the path of its socket."""
     # Not measured: those who are killed would write nothing down, at half as much again for every run.
     surroundings = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    command = [sys.executable, str(Path(__file__).with_name("nursery.py"))]
+    command = [sys.executable, "-W", "error", str(Path(__file__).with_name("nursery.py"))]
     child = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=surroundings, start_new_session=True
     )
     assert child.stdout is not None
     return child, child.stdout.readline().strip()
+
+
+def python() -> tuple[str, ...]:
+    """A command that is `python -W error`, for what follows it, but has imported our package already."""
+    return sys.executable, "-IS", str(Path(__file__).with_name("warm.py")), nursery()[1]
 
 
 async def perform(

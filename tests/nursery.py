@@ -1,8 +1,8 @@
 """A process that has imported what a run needs, and children of it: a fresh interpreter spends seconds importing.
 
 A program of its own, because a process that has threads and a loop can not be forked. It says the path of a socket, and
-performs what each connection orders: a plan, by the runs that are named, beside a sandbox in a child too. Answers what
-became of each step. Ends when its standard input does.
+performs what each connection orders: a plan, by the runs that are named, beside a sandbox in a child too, and answers
+what became of each step; or what warm.py is told. Ends when its standard input does, with all its children.
 """
 
 import asyncio
@@ -12,11 +12,13 @@ import importlib
 import io
 import json
 import os
+import runpy
 import select
 import signal
 import socket
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,8 @@ LATE = (
     "smile_async.cli.app",
     "smile_async.cli.batch_run",
     "smile_async.sandbox",
+    "smile_async.testing",
+    "smile_async.webapi",
     "smile_async.workers",
 )
 
@@ -101,8 +105,16 @@ def neighbour(arguments: Sequence[str]) -> Iterator[dict[str, str]]:
 
 def attend(connection: socket.socket) -> None:
     """Perform what is ordered."""
+    first, streams, _, _ = socket.recv_fds(connection, 1, 3)
     with connection.makefile() as said:
-        order: dict[str, Any] = json.loads(said.readline())
+        order: dict[str, Any] = json.loads(first.decode() + said.readline())
+    if streams:
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+            os.close(stream)
+        connection.sendall(b"%d\n" % os.getpid())
+        connection.sendall(b"%d\n" % run_python(**order))
+        return
     with neighbour(order["sandbox"]) as found:
         os.environ.update(found)
         SmileSession.from_env(ledger=Path(order["folder"], "none"))
@@ -110,6 +122,29 @@ def attend(connection: socket.socket) -> None:
             tls_context(os.environ["SMILE_CA_FILE"], http2=http2)
         answer = RUNS[order["runs"]](order["plan"], Path(order["folder"]))
     connection.sendall(json.dumps(answer).encode())
+
+
+def run_python(arguments: Sequence[str], folder: str, environment: dict[str, str]) -> int:
+    """What `python ARGUMENTS` does and exits with: -m and a module, -c and a text, or the path of a file."""
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    how, *sys.argv = arguments
+    try:
+        if how == "-m":
+            runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+        elif how == "-c":
+            exec(sys.argv[0], {"__name__": "__main__"})
+        else:
+            runpy.run_path(how, run_name="__main__")
+    except SystemExit as end:
+        return int(end.code or 0)
+    except BaseException:  # noqa: BLE001 - as an interpreter does
+        traceback.print_exc()
+        return 1
+    finally:
+        sys.stdout.flush()
+    return 0
 
 
 def serve(door: socket.socket) -> None:
@@ -139,3 +174,5 @@ if __name__ == "__main__":
         door.listen()
         print(f"{place}/door", flush=True)
         serve(door)
+    # It leads a session of its own.
+    os.killpg(0, signal.SIGTERM)

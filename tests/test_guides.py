@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
+from crash_support import python
 from guides import GUIDES, README, ROOT, Block, account, blocks, guide, home_of, lay_out, texts
 from postgres import Postgres
 from street import Pictures, until
@@ -63,7 +64,7 @@ async def output_of(*command: str, desk: Path, **variables: str) -> str:
 @pytest.mark.parametrize("block", SCRIPTS, ids=str)
 async def test_a_script(block: Block, running: RunningSandbox, desk: Path) -> None:
     """A script runs as written, in a process of its own, without a warning, and somebody is let in."""
-    out = await output_of(sys.executable, "-W", "error", "-c", block.text, desk=desk, **account(running))
+    out = await output_of(*python(), "-c", block.text, desk=desk, **account(running))
     assert "welcome, ada" in out or "approved" in out
 
 
@@ -169,13 +170,17 @@ async def until_up(browser: httpx.AsyncClient) -> None:
     raise AssertionError("the server did not start")
 
 
+def smile_async() -> str:
+    """The command, for a shell."""
+    return f'smile-async() {{ {shlex.join(python())} -m smile_async.cli "$@"; }}'
+
+
 @pytest.fixture
 async def first_shell(desk: Path) -> AsyncIterator[None]:
     """The first shell of a guide: it runs a sandbox until the test is over."""
     (command,) = FIRST_SHELL[0].commands
     # The default ports may be taken on this machine.
-    command = command.replace("smile-async sandbox", "exec_sandbox")
-    script = f'exec_sandbox() {{ "{sys.executable}" -m smile_async.cli sandbox --port 0 --storage-port 0; }}\n{command}'
+    script = f"{smile_async()}\n{command.replace('sandbox', 'sandbox --port 0 --storage-port 0', 1)}"
     child = await asyncio.create_subprocess_exec(
         *("bash", "-c", script), cwd=desk, env=surroundings(), stdout=subprocess.PIPE, start_new_session=True
     )
@@ -198,7 +203,7 @@ def shown(block: Block) -> Iterator[str]:
 @pytest.mark.parametrize("block", SHELLS, ids=str)
 async def test_a_second_shell(block: Block, desk: Path, request: pytest.FixtureRequest) -> None:
     """A second shell's commands run as written and print what the guide shows."""
-    lines = [f'smile-async() {{ "{sys.executable}" -m smile_async.cli "$@"; }}', ". ./sandbox.env", *block.commands]
+    lines = [smile_async(), ". ./sandbox.env", *block.commands]
     script = "\n".join(lines)
     if "postgresql://user@host/database" in script:
         server: Postgres = request.getfixturevalue("server")
