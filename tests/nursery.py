@@ -109,11 +109,17 @@ def attend(connection: socket.socket) -> None:
     with connection.makefile() as said:
         order: dict[str, Any] = json.loads(first.decode() + said.readline())
     if streams:
-        for number, stream in enumerate(streams):
-            os.dup2(stream, number)
+        child = os.fork()
+        if child == 0:
+            connection.close()
+            for number, stream in enumerate(streams):
+                os.dup2(stream, number)
+                os.close(stream)
+            os._exit(run_python(**order))
+        for stream in streams:
             os.close(stream)
-        connection.sendall(b"%d\n" % os.getpid())
-        connection.sendall(b"%d\n" % run_python(**order))
+        connection.sendall(b"%d\n" % child)
+        connection.sendall(b"%d\n" % os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
         return
     with neighbour(order["sandbox"]) as found:
         os.environ.update(found)
@@ -124,19 +130,20 @@ def attend(connection: socket.socket) -> None:
     connection.sendall(json.dumps(answer).encode())
 
 
-def run_python(arguments: Sequence[str], folder: str, environment: dict[str, str]) -> int:
+def run_python(arguments: list[str], folder: str, environment: dict[str, str]) -> int:
     """What `python ARGUMENTS` does and exits with: -m and a module, -c and a text, or the path of a file."""
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    how, *sys.argv = arguments
+    sys.argv = arguments
     try:
-        if how == "-m":
-            runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
-        elif how == "-c":
-            exec(sys.argv[0], {"__name__": "__main__"})
+        if arguments[0] == "-m":
+            del arguments[0]
+            runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+        elif arguments[0] == "-c":
+            exec(arguments.pop(1), {"__name__": "__main__"})
         else:
-            runpy.run_path(how, run_name="__main__")
+            runpy.run_path(arguments[0], run_name="__main__")
     except SystemExit as end:
         return int(end.code or 0)
     except BaseException:  # noqa: BLE001 - as an interpreter does

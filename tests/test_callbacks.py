@@ -6,7 +6,6 @@ import json
 import logging
 import math
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ import anyio
 import httpx
 import pytest
 from callback_support import FIXED, SELDOM, URL, Ahead, Desk, Tapped, post
+from crash_support import python
 from street import session_of
 
 from smile_async import CallbackReceiver, Decision, Job, SmileSession, Verdict, verify_callback
@@ -768,7 +768,7 @@ async def test_two_processes_both_hear_and_the_waiter_in_a_third_is_served(runni
         body = callback_body("ada", "j1", code="0820", api_key=running.api_key, smile_job_id=ticket.smile_job_id or "")
         workers = [
             await asyncio.create_subprocess_exec(
-                *(sys.executable, "-W", "error", str(Path(__file__).with_name("callback_process.py")), *account),
+                *(*python(), str(Path(__file__).with_name("callback_process.py")), *account),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
             )

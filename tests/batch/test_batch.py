@@ -8,7 +8,6 @@ import os
 import signal
 import sqlite3
 import stat
-import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ import anyio
 import pytest
 import sqlalchemy as sa
 from batch_support import command, ledger_at, write_csv
+from crash_support import python
 from scripted import ScriptedSmile, cut, say
 from street import Pictures, session_of, until
 
@@ -415,7 +415,7 @@ async def test_ctrl_c_once_drains_and_twice_leaves(pictures: Pictures, tmp_path:
     async with neighbour(5.0) as found:
         for signals, drain in ((1, "0.2"), (2, "60")):
             child = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "smile_async.cli", *arguments, "--drain", drain, "--json"),
+                *(*python(), "-m", "smile_async.cli", *arguments, "--drain", drain, "--json"),
                 env={**os.environ, **found},
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,

@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 import pytest
 from cli_support import VARIABLES, Run, export
+from crash_support import python
 from PIL import Image as Picture
 from scripted import Authority
 from street import Pictures, until
@@ -277,7 +278,7 @@ async def test_interrupted(account: RunningSandbox, pictures: Pictures) -> None:
     """Ctrl-C stops the waiting with exit code 130 and says how to find the job again."""
     account.sandbox.script("ada", code="0820", after=600)
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "smile_async.cli", "verify", pictures.selfie_path, "--user-id", "ada"),
+        *(*python(), "-m", "smile_async.cli", "verify", pictures.selfie_path, "--user-id", "ada"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
@@ -412,7 +413,7 @@ def test_sandbox_in_a_second_shell(
     stop: signal.Signals, pictures: Pictures, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A second process that reads the exports verifies against it; SIGINT and SIGTERM end it with exit code 0."""
-    command = [sys.executable, "-m", "smile_async.cli", "sandbox", *PORTS, "--latency", "0.01"]
+    command = [*python(), "-m", "smile_async.cli", "sandbox", *PORTS, "--latency", "0.01"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         for _ in range(4):
@@ -428,7 +429,7 @@ def test_sandbox_in_a_second_shell(
 
 def test_sandbox_refuses_foreign_hosts() -> None:
     """The console of a sandbox that was given no --public-host answers 421 to a foreign Host, and 200 to its own."""
-    command = [sys.executable, "-m", "smile_async.cli", "sandbox", *PORTS, "--until-eof", "--json"]
+    command = [*python(), "-m", "smile_async.cli", "sandbox", *PORTS, "--until-eof", "--json"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         account = json.loads(child.stdout.readline())

@@ -9,7 +9,6 @@ import socket
 import ssl
 import stat
 import subprocess
-import sys
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 import trustme
+from crash_support import python
 from sandbox_support import KEY, TurningClock, in_process, partner_of, zipped
 from street import Pictures, session_of, until
 from v3_sandbox_support import NIN, V3Partner
@@ -84,7 +84,7 @@ def test_the_guides_containers_find_each_other(tmp_path: Path) -> None:
     command = COMPOSE[COMPOSE.index("command: ") + 9 : COMPOSE.index("environment:")]
     health = COMPOSE[COMPOSE.index("{test: ") + 7 : COMPOSE.index(", interval")]
     told = command.replace("${SMILE_API_KEY:?}", KEY).replace("--state /smile", f"--state {tmp_path}")
-    program = f"{sys.executable} -m smile_async.cli"
+    program = f"{shlex.join(python())} -m smile_async.cli"
     serve = told.replace("smile-async", program) + " --port 0 --storage-port 0"
     env = {**os.environ, "SMILE_SANDBOX_TOKEN": TOKEN, "http_proxy": "", "https_proxy": ""}
     with subprocess.Popen(

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from crash_support import python
 from simulator.v3_world import V3World
 from simulator.world import World, run
 
@@ -78,10 +79,8 @@ def test_another_interpreter_gives_the_same_run() -> None:
 
 def test_the_command_runs_seeds() -> None:
     """`python -m simulator` plays a world without weather, in which every promise holds."""
-    tests = Path(__file__).parents[1]
     found = subprocess.run(
-        [sys.executable, "-m", "simulator", "--seeds", "1", "--start", "3", "--kinds"],
-        env={"PYTHONPATH": f"{tests}:{tests.parent}"},
+        [*python(), "-m", "simulator", "--seeds", "1", "--start", "3", "--kinds"],
         capture_output=True,
         text=True,
         check=False,

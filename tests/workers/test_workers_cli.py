@@ -5,13 +5,13 @@ import json
 import os
 import signal
 import sqlite3
-import sys
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from batch_support import command, ledger_of_version_1, write_csv
+from crash_support import python
 from postgres import Postgres
 from street import Pictures
 from workers_support import fresh, planned, registrations
@@ -179,7 +179,7 @@ async def test_ctrl_c_ends_a_worker(server: Postgres, running: RunningSandbox, p
     async with Ledger(url) as ledger:
         await planned(ledger, registrations(pictures, 1))
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "smile_async.cli", "worker", "--ledger", url, "--json"),
+        *(*python(), "-m", "smile_async.cli", "worker", "--ledger", url, "--json"),
         env={
             **os.environ,
             "SMILE_PARTNER_ID": running.partner_id,
