@@ -7,6 +7,7 @@ connections itself: one HTTP/2 connection that all requests share, or as many of
 
 import asyncio
 import ssl
+import sys
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -40,15 +41,14 @@ __all__ = ["HttpcoreEngine"]
 
 #: For connecting alone: how long a request may take is the business of whoever sends it.
 _EXTENSIONS = {"timeout": {"connect": CONNECT_TIMEOUT}}
+#: Errors that say that nothing has left.
+_UNSENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol")
 #: Connections that may break under a request before it has begun; each was there before, and some may be long dead.
 BROKEN_AT_MOST = 4
 
 
 class HttpcoreEngine:
-    """An engine over *library* (httpcore or httpcore2); *http2*: where the server offers it.
-
-    *unsent*: errors that say, like the library's own, that nothing has left; a mock in front of it raises such.
-    """
+    """An engine over *library* (httpcore or httpcore2); *http2*: where the server offers it."""
 
     def __init__(
         self,
@@ -57,7 +57,6 @@ class HttpcoreEngine:
         *,
         http2: bool,
         proxies: ProxyFor | None = None,
-        unsent: tuple[type[Exception], ...] = (),
     ) -> None:
         self._library = library
         self._http2 = http2
@@ -84,11 +83,15 @@ class HttpcoreEngine:
         self._condemned: set[Any] = set()
         self._closed = False
         self._targets: dict[str, tuple[Any, tuple[str, str]]] = {}
-        library_s = (library.ConnectError, library.ConnectTimeout, library.ProxyError, library.UnsupportedProtocol)
-        self._unsent = (*library_s, *unsent)
 
     def __repr__(self) -> str:
         return f"<HttpcoreEngine on {self._library.__name__}>"
+
+    @property
+    def _unsent(self) -> tuple[type[Exception], ...]:
+        # respx stands in front of httpcore and raises the errors of httpx, which it has then imported.
+        libraries = filter(None, (self._library, sys.modules.get("httpx")))
+        return tuple(getattr(library, name) for library in libraries for name in _UNSENT)
 
     async def send(self, method: str, url: str, headers: Headers, body: bytes | Body) -> Reply:
         """Send and read the whole reply."""

@@ -35,7 +35,8 @@ from smile_async.errors import BadConfiguration
 from smile_async.protocol.steps import Sent
 from smile_async.sandbox import RunningSandbox
 from smile_async.transport.engine import MAX_REPLY_BYTES, Body, Engine, NoReply, Reply
-from smile_async.transport.engines import HttpxEngine, engine_factory
+from smile_async.transport.engines import engine_factory
+from smile_async.transport.httpx_engine import HttpxEngine
 from smile_async.transport.tls import _tls
 
 pytestmark = pytest.mark.usefixtures("tidy")
