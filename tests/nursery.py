@@ -67,9 +67,10 @@ def warm_up() -> None:
     # And polls, by a pace that needs no planning.
     *others, _ = Pace.__init__.__defaults__ or ()
     Pace.__init__.__defaults__ = (*others, (0.05, 1, 0.05))
-    # The tree of commands. Our own output is for the path alone.
+    # The options of commands. Our own output is for the path alone.
     with contextlib.redirect_stdout(io.StringIO()):
-        main(["--version"])
+        for words in ((), ("batch",), ("sandbox",), ("worker",)):
+            main([*words, "--help"])
     with tempfile.TemporaryDirectory() as place:
         asyncio.run(_ledger_opened(Path(place)))
     # Nor does a child look through all of that for garbage, which would copy it.

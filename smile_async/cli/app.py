@@ -2,42 +2,25 @@
 
 import logging
 from collections.abc import Sequence
-from functools import cache, partial
-from typing import Annotated
+from functools import cache
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
 
 import smile_async
-from smile_async.cli.batch import batch
-from smile_async.cli.demo import demo
-from smile_async.cli.doctor import doctor
-from smile_async.cli.explain import explain
-from smile_async.cli.jobs import replay, status, submit, verify, wait
 from smile_async.cli.output import ExitCode, aside, code_of, error_document, plain
-from smile_async.cli.sandbox import sandbox
-from smile_async.cli.services import services
 from smile_async.cli.streams import logged, print_document
-from smile_async.cli.worker import worker
 from smile_async.errors import SmileError
 
-__all__ = ["app", "run"]
+__all__ = ["run"]
 
-app = typer.Typer(
-    name="smile-async",
-    help="Smile ID's jobs from a shell. Exit codes: 0 approved or done, 1 rejected, 2 provisional or pending, 3 error,"
-    " foreseen or not, 4 bad input, 5 for a person to look at.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    # In tables, names of options are cut on a narrow terminal.
-    rich_markup_mode=None,
-)
-for command in (demo, verify, submit, wait, status, replay, services, explain, doctor, worker):
-    app.command()(command)
-app.add_typer(sandbox, name="sandbox")
-app.add_typer(batch, name="batch")
-#: Made once, of all commands: that takes longer than most of them, where a program runs more than one.
-_command = cache(partial(typer.main.get_command, app))
-
+#: Each command, and the file of this folder that it stands in.
+_COMMANDS = {
+    "demo": "demo",
+    **dict.fromkeys(("verify", "submit", "wait", "status", "replay"), "jobs"),
+    **{name: name for name in ("services", "explain", "doctor", "worker", "sandbox", "batch")},
+}
 _LOUD = {"--verbose": logging.INFO, "--debug": logging.DEBUG}
 
 
@@ -47,8 +30,7 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
-def about(
+def _about(
     context: typer.Context,
     version: Annotated[  # noqa: ARG001 - its callback speaks
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
@@ -63,13 +45,37 @@ def about(
         context.with_resource(logged(_LOUD["--debug" if debug else "--verbose"]))
 
 
+@cache
+def _program(names: Sequence[str]) -> Any:
+    """`smile-async` with these commands: what another one imports would take longer than most commands."""
+    app = typer.Typer(
+        name="smile-async",
+        help="Smile ID's jobs from a shell. Exit codes: 0 approved or done, 1 rejected, 2 provisional or pending,"
+        " 3 error, foreseen or not, 4 bad input, 5 for a person to look at.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        # In tables, names of options are cut on a narrow terminal.
+        rich_markup_mode=None,
+    )
+    app.callback()(_about)
+    for name in names:
+        command = getattr(import_module(f"smile_async.cli.{_COMMANDS[name]}"), name)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command()(command)
+    return typer.main.get_command(app)
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; gives the exit code, or raises what nobody foresaw."""
     as_json = "--json" in arguments
     # Stable: what may stand anywhere comes first, all else as it was.
     words = sorted(arguments, key=lambda word: word not in _LOUD)
+    named = next((word for word in words if word not in _LOUD), "")
     try:
-        return int(_command()(words, prog_name="smile-async", standalone_mode=False) or 0)
+        program = _program((named,) if named in _COMMANDS else (*_COMMANDS,))
+        return int(program(words, prog_name="smile-async", standalone_mode=False) or 0)
     except SmileError as error:
         if as_json:
             print_document(error_document(error))

@@ -565,9 +565,9 @@ def test_missing_extra(package: str, monkeypatch: pytest.MonkeyPatch, capsys: py
 def test_broken_installation(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Any other failed import is not blamed on a missing extra, and no rejection."""
     monkeypatch.delitem(sys.modules, "smile_async.cli.app")
-    monkeypatch.setitem(sys.modules, "smile_async.cli.demo", None)
+    monkeypatch.setitem(sys.modules, "smile_async.cli.explain", None)
     assert main(["explain", "0812"]) == 3
-    assert "smile_async.cli.demo" in capsys.readouterr().err
+    assert "smile_async.cli.explain" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
