@@ -297,10 +297,9 @@ def test_a_reply_without_a_moment_dates_nothing() -> None:
 
 def test_how_long_status_may_not_know_it() -> None:
     """A minute where the authority may be at work and a job_id is good for one job; a moment for all others."""
-    assert (OneRequest(enhanced()).forgetful_for, OneRequest(enhanced()).asks_if_taken) == (INSISTED_FOR, False)
-    assert (OneRequest(basic()).forgetful_for, OneRequest(basic()).asks_if_taken) == (FORGETFUL_FOR, True)
-    upload = submission_of(Job.register("ada", "a.jpg"))
-    assert (upload.forgetful_for, upload.asks_if_taken) == (FORGETFUL_FOR, False)
+    assert OneRequest(enhanced()).forgetful_for == INSISTED_FOR
+    assert OneRequest(basic()).forgetful_for == FORGETFUL_FOR
+    assert submission_of(Job.register("ada", "a.jpg")).forgetful_for == FORGETFUL_FOR
 
 
 def test_who_is_late_hears_what_may_be_done() -> None:
