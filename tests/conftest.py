@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
@@ -26,6 +27,9 @@ settings.load_profile("quick")
 # To load the system's certificates takes each client milliseconds, and nobody here shows one of theirs.
 os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("nobody.pem"))
 os.environ.pop("SSL_CERT_DIR", None)
+
+# In the background of a shell it is ignored, by all that is started from here as well.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:
