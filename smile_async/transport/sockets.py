@@ -10,7 +10,6 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from types import ModuleType
 from typing import Any, cast
 
@@ -171,8 +170,8 @@ class Stream(asyncio.Protocol):
         self._flush()
         if self._transport is not None and not self._gone.is_set():
             self._transport.abort()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._gone.wait(), GONE_WITHIN)
+            with anyio.move_on_after(GONE_WITHIN):
+                await self._gone.wait()
 
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
