@@ -214,8 +214,11 @@ class Ledger:
         try:
             # A file takes one writer; a server sorts out its own, and must not make one of us wait for another.
             turn = self._turn if self.database.is_file else contextlib.nullcontext()
-            async with turn, self._opened_engine().begin() as connection:
-                yield connection
+            async with turn:
+                # It is over soon. Of who is cancelled SQLAlchemy leaves one open, and the file locked for everybody.
+                with anyio.CancelScope(shield=self.database.is_file):
+                    async with self._opened_engine().begin() as connection:
+                        yield connection
         except SQLAlchemyError as error:
             raise self._failed(error) from None
 

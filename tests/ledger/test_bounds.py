@@ -266,3 +266,13 @@ async def test_leaving_a_full_disk_is_bounded(
     async with within(2.0):
         await ledger.aclose()
     assert "1 notes are lost" in caplog.text
+
+
+async def test_whoever_is_cancelled_leaves_no_file_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transaction that is cut short at any moment is over when its caller is back: the next one finds no lock."""
+    monkeypatch.setattr("smile_async.ledger.database.BUSY_SECONDS", 0.3)
+    async with Ledger(tmp_path / "l") as ledger:
+        for number in range(40):
+            with anyio.move_on_after(number * 0.0001):
+                await ledger._known_as(f"cut {number}", otherwise="x")
+            assert await ledger._known_as(f"whole {number}", otherwise="y") == "y"
