@@ -45,8 +45,8 @@ format: venv  ## let ruff format the tree
 	touch $@
 
 SDKS := .venv-v3-sdk/.ready $(if $(shell command -v npm),.node-sdk/.ready)
-# A third process works while the others wait for sockets and timers; a slow file is shared out.
-PYTEST := -m pytest -n 3 --dist worksteal
+# Two more processes than cores: some wait for sockets and timers; a slow file is shared out.
+PYTEST := -m pytest -n 4 --dist worksteal
 
 # They wait for nothing: two processes, beside mypy.
 ground: venv  ## the tests of the pure files, with branch coverage, of which they must have 100 %
