@@ -79,7 +79,8 @@ coverage: venv $(SDKS)  ## all tests with branch coverage, which must be 95 %
 
 # Old releases warn of what newer ones below them will drop, which is no fault of ours.
 test-lowest: .venv-lowest/.ready  ## a handful of stories with the lowest version that is declared of every dependency
-	.venv-lowest/bin/python -m pytest -W default::DeprecationWarning --disable-warnings @tests/stories.txt
+	PYTHONWARNINGS=default::DeprecationWarning .venv-lowest/bin/python -m pytest \
+		-W default::DeprecationWarning --disable-warnings @tests/stories.txt
 
 # A venv of its own: other packages can swap the urllib3 the official SDK runs on.
 .venv-sdk/.ready:

@@ -61,7 +61,8 @@ def nursery() -> tuple[subprocess.Popen[str], str]:
     """This process's nursery, which ends with it, and the path of its socket."""
     # Not measured: those who are killed would write nothing down, at half as much again for every run.
     surroundings = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    command = [sys.executable, "-W", "error", str(Path(__file__).with_name("nursery.py"))]
+    warnings = os.environ.get("PYTHONWARNINGS", "error")
+    command = [sys.executable, "-W", warnings, str(Path(__file__).with_name("nursery.py"))]
     child = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=surroundings, start_new_session=True
     )
