@@ -102,6 +102,11 @@ class Ledger:
         """Take the lock, make or check the tables, start writing. Raises BadConfiguration or LedgerFailed."""
         if self.opened:
             raise BadConfiguration("the ledger is open already: give each session a ledger of its own, or share one")
+        # A file's is over soon; who cut it short would leave the lock and a connection behind.
+        with anyio.CancelScope(shield=self.database.is_file):
+            await self._open()
+
+    async def _open(self) -> None:
         await self._take()
         engine = self.database.engine()
         try:

@@ -276,3 +276,13 @@ async def test_whoever_is_cancelled_leaves_no_file_locked(tmp_path: Path, monkey
             with anyio.move_on_after(number * 0.0001):
                 await ledger._known_as(f"cut {number}", otherwise="x")
             assert await ledger._known_as(f"whole {number}", otherwise="y") == "y"
+
+
+async def test_whoever_is_cancelled_while_he_opens_a_file_leaves_it_free(tmp_path: Path) -> None:
+    """However early an opening is cut short, the next one, in the same process, finds neither lock nor transaction."""
+    for number in range(30):
+        with anyio.move_on_after(number * 0.0005):
+            async with Ledger(tmp_path / "l"):
+                pass
+        async with Ledger(tmp_path / "l") as ledger:
+            assert await ledger._known_as("me", otherwise="x") == "x"
