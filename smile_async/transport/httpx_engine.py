@@ -1,4 +1,4 @@
-"""The engine for transports of httpx's kind: the only file that imports httpx, which few sessions need.
+"""The engine for transports of httpx's kind: of all that a session runs on, this file alone imports httpx.
 
 A transport that a user brings (a mock, a recorder, a proxy's) is driven itself, without httpx's client, because that
 logs every URL, and a presigned one is a credential.

@@ -120,9 +120,8 @@ async def play(lab: Lab, leg: Leg, fault: Fault) -> Row:
         async with session_of(lab.running, pace=pace, **where) as session:
             if fault.warm:
                 assert (await ending(session.status(job.ticket)))[0].name == "JobNotFound"
-            patience = (
-                SHORT[leg] * lab.slow if fault.lasts and expected(lab.http, leg, fault.name) != APPROVED else LONG
-            )
+            hopeless = fault.lasts and expected(lab.http, leg, fault.name) != APPROVED
+            patience = SHORT[leg] * lab.slow if hopeless else LONG
             started = time.monotonic()
             end, what = await ending(session.verify(job, patience=patience))
             took = time.monotonic() - started
