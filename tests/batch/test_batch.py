@@ -471,14 +471,22 @@ async def test_an_outage_ends_a_run_instead_of_failing_every_row(
 
 
 async def test_an_outage_is_not_written_down_as_failures(
-    smile: ScriptedSmile, pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    smile: ScriptedSmile,
+    pictures: Pictures,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """One job that waited in vain for the end of an outage ends the run: no row has failed, the next run goes on."""
     monkeypatch.setattr("smile_async.traffic.stream.SUBMIT_SECONDS", 1.0)
     smile.fault("upload", say(502), always=True)
     async with ledger_at(tmp_path / "l") as ledger:
-        async with session_of(smile, ledger=ledger) as session:
+        async with session_of(smile, ledger=ledger) as session, anyio.create_task_group() as others:
+            for _ in range(8):
+                others.start_soon(session.verify, pictures.job())
+            await until(lambda: " is away " in caplog.text)
             run = await run_of(ledger, session, many(pictures, 100), patience=1.0)
+            others.cancel_scope.cancel()
         assert "an outage of smile id" in str(run.trouble)
         assert "failed" not in await Batches(ledger).counts("b")
         assert len(smile.asked["upload"]) < 60
