@@ -271,6 +271,8 @@ async def stream_of(place: "Place", session: SmileSession, errands: list[Errand]
         except SmileError as error:
             if not isinstance(error, SessionClosed) or not (place.stopping or place.may_crash()):
                 world.rules.broke(f"a stream at {place.name} ended with {error!r}")
+        except GeneratorExit:  # Its process is dropped.
+            raise
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and asyncio.current_task().cancelling():  # type: ignore[union-attr]
                 raise
