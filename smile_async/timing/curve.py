@@ -27,6 +27,8 @@ _EDGES: Final = [0.0, *((_FIRST + _STEP * k) ** 5 for k in range(1, _CELLS + 1))
 _PRIOR, _PRIOR_REVIEWED = ((0.96, 5.0, 1.6), (0.04, 1500.0, 2.0)), ((1.0, 1200.0, 1.5),)
 #: Pseudo-events the prior weighs in one cell, alone (estimation) and with its neighbours (planning); by simulation.
 _PRIOR_CELL, _PRIOR_NEIGHBOURS = 0.03, 0.5
+#: Fewer jobs than this are none; what is less still could not be divided by.
+_LEAST = 1e-200
 #: What is known of one cell speaks for the next one too, by this much, and for the one after by its square. Where all
 #: jobs take the same time a wider blur makes the plan distrust the edge, a narrower one hears noise in the tail. Above
 #: a price of 1 polls lie so close that noise costs more than distrust: where durations are spread out a plan learned
@@ -144,7 +146,7 @@ class Curve:
             share = weight / (alive[after] - alive[by] or math.inf)
             change[after] += share
             change[by] -= share
-        return [max(0.0, c * (a - b)) for c, a, b in zip(accumulate(change), alive, alive[1:], strict=False)]
+        return [max(0.0, x) for x in map(mul, accumulate(change), map(sub, alive, alive[1:]))]
 
     def _survival(self, blur: float, prior: float) -> list[float]:
         """Survival from jobs done and jobs at risk in each cell and, `blur` times less with each step, around it.
@@ -156,28 +158,34 @@ class Curve:
         # at least those that are done: settled weights need not balance to the last digit
         risk = map(max, map(sub, accumulate(self.entered), accumulate(done, initial=0.0)), done)
         expected = [*map(mul, risk, self.hazards)]
-        around = zip(
-            _before(done, blur), _before(expected, blur), _onward(done, blur), _onward(expected, blur), strict=True
-        )
-        alive, result = 1.0, [1.0]
-        for hazard, (done_before, expected_before, done_onward, expected_onward) in zip(
-            self.hazards, around, strict=True
-        ):
-            # Younger ages weigh no more than what is known from here on: that of a thousand jobs none was done by 10 s
-            # says nothing of 12 s, where none has been yet.
-            share = min(1.0, (expected_onward + prior) / (expected_before or math.inf))
-            events = done_onward + share * done_before
-            forecast = expected_onward + share * expected_before
-            # Several events outweigh any prior: an instant sandbox is learned in a few jobs.
-            doubt = prior / (1 + events * events / 4)
-            alive = max(alive * (1 - min(hazard * (events + doubt) / (forecast + doubt), 0.9)), 1e-200)
-            result.append(alive)
-        return result
+        if blur:
+            done, expected = _blurred(done, expected, blur, prior)
+        # Several events outweigh any prior: an instant sandbox is learned in a few jobs.
+        doubts = [prior / (1 + events * events / 4) for events in done]
+        cells = zip(self.hazards, done, expected, doubts, strict=True)
+        hazards = [hazard * (events + doubt) / (forecast + doubt) for hazard, events, forecast, doubt in cells]
+        alive = [*accumulate([1 - hazard if hazard < 0.9 else 0.1 for hazard in hazards], mul, initial=1.0)]
+        return alive if alive[-1] > _LEAST else [max(each, _LEAST) for each in alive]
 
     def _settle(self) -> None:
         light = sorted(self.recent, key=self.recent.__getitem__, reverse=True)[_KEPT:]
         spread = self._spread({key: self.recent.pop(key) for key in light})
         self.settled = [*map(add, self.settled, spread)]
+
+
+def _blurred(done: list[float], expected: list[float], blur: float, prior: float) -> tuple[list[float], list[float]]:
+    """What was done, and what was expected, in each cell and, `blur` times less with each step, around it."""
+    around = zip(
+        _before(done, blur), _before(expected, blur), _onward(done, blur), _onward(expected, blur), strict=True
+    )
+    events, forecasts = [], []
+    for done_before, expected_before, done_onward, expected_onward in around:
+        # Younger ages weigh no more than what is known from here on: that of a thousand jobs none was done by 10 s
+        # says nothing of 12 s, where none has been yet.
+        share = min(1.0, (expected_onward + prior) / (expected_before or math.inf))
+        events.append(done_onward + share * done_before)
+        forecasts.append(expected_onward + share * expected_before)
+    return events, forecasts
 
 
 def _before(cells: list[float], blur: float) -> Iterator[float]:
