@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from importlib.metadata import version
 from pathlib import Path
@@ -93,10 +94,15 @@ def _running(tree: ast.AST) -> Iterator[ast.AST]:
             yield from _running(part)
 
 
+@cache
+def _nodes(path: Path) -> list[ast.AST]:
+    return list(_running(ast.parse(path.read_text())))
+
+
 def _imports(path: Path, text: str | None = None) -> Iterator[str]:
     """The full names of what *path* imports, function-level imports included."""
     package = [PACKAGE.name, *path.relative_to(PACKAGE).parts[:-1]]
-    for node in _running(ast.parse(path.read_text() if text is None else text)):
+    for node in _nodes(path) if text is None else _running(ast.parse(text)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -146,7 +152,7 @@ def test_the_ground_is_pure(name: str) -> None:
     """A file of the ground imports no network, loop, clock, luck, log or file, and gets at none by another way."""
     path = PACKAGE / name
     assert {found.split(".")[0] for found in _imports(path)} & IMPURE == set()
-    nodes = list(_running(ast.parse(path.read_text())))
+    nodes = _nodes(path)
     calls = [node.func for node in nodes if isinstance(node, ast.Call)]
     assert {call.id for call in calls if isinstance(call, ast.Name)} & IMPURE_CALLS == set()
     assert {call.attr for call in calls if isinstance(call, ast.Attribute)} & IMPURE_METHODS == set()

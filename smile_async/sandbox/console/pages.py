@@ -33,6 +33,16 @@ def _template(name: str) -> str:
     return resources.files(__package__).joinpath("templates", name).read_text("utf-8")
 
 
+#: Of all sandboxes of a process: each template is compiled once.
+_TEMPLATES = Environment(
+    loader=FunctionLoader(_template),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
 class Pages:
     """The pages of one sandbox's console."""
 
@@ -40,13 +50,6 @@ class Pages:
         self._sandbox = sandbox
         self._counts = counts
         self._csrf = csrf
-        self._templates = Environment(
-            loader=FunctionLoader(_template),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
 
     async def page(self, query: Query, base_url: str, said: str) -> str:
         """The whole page; *said* is what the last action has to say."""
@@ -80,7 +83,7 @@ class Pages:
         return self._draw("log_live.html", self._log_values(query, base_url))
 
     def _draw(self, template: str, values: Mapping[str, Any], **more: Any) -> str:
-        return self._templates.get_template(template).render(**values, **more)
+        return _TEMPLATES.get_template(template).render(**values, **more)
 
     def _log_values(self, query: LogQuery, base_url: str) -> dict[str, Any]:
         return {"query": query, "desk": "/", **self._common(base_url), **log_values(self._sandbox.log, query)}
