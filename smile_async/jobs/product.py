@@ -62,6 +62,10 @@ class Product(StrEnum):
     def _missing_(cls, value: object) -> "Product | None":
         return _BY_NAME.get(value) if isinstance(value, str) else None
 
+    def __reduce_ex__(self, _protocol: object) -> tuple[type["Product"], tuple[str]]:
+        # Until Python 3.11.2 an enumeration's own looks for its first members only.
+        return Product, (self.value,)
+
     @property
     def spec(self) -> "ProductSpec":
         """What is known of it."""

@@ -1,5 +1,6 @@
 """product.py: each product is one value, found by any of its names, and one more is one more value."""
 
+import copy
 import pickle
 
 import pytest
@@ -86,7 +87,7 @@ def test_one_more_product_is_one_more_value() -> None:
     made = register(spec)
     assert isinstance(made, Product)
     assert Product("lives_there") is made is product_of(71)
-    assert pickle.loads(pickle.dumps(made)) is made
+    assert pickle.loads(pickle.dumps(made)) is copy.deepcopy(made) is made
     assert (made.name, made.value, made.spec) == ("RESIDENCE_CHECK", "residence_check", spec)
     assert [classify("7001", about) for about in (made, 71, 2, "basic_kyc")] == [
         *(Decision.APPROVED, Decision.APPROVED, Decision.UNKNOWN, Decision.UNKNOWN),
