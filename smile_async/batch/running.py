@@ -27,6 +27,8 @@ __all__ = ["Run", "Tally"]
 
 #: Seconds between counts of a batch's rows, and how many times as long as a count takes to leave the database in peace.
 COUNT, PEACE = 1.0, 20.0
+#: Seconds between two looks whether others have ended a batch, at most.
+LONGEST_GLANCE = 5.0
 
 
 @dataclass
@@ -116,12 +118,15 @@ class Run:
     async def _plan_and_wait(self, rows: Iterator[Row | Flaw]) -> None:
         try:
             await self._plan(rows)
+            glance = GLANCE
             while self._worker is not None and not self._stopped:
                 self._news = anyio.Event()
                 if not await self._left():
                     return
-                with anyio.move_on_after(GLANCE):
+                # Our own worker tells when it has ended a chunk: what others end is seen late by as long as it took.
+                with anyio.move_on_after(glance):
                     await self._news.wait()
+                glance = min(2 * glance, LONGEST_GLANCE)
         except LedgerFailed as error:
             self.trouble = error
 
