@@ -32,10 +32,13 @@ os.environ.pop("SSL_CERT_DIR", None)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# At each 700th object is too often.
+gc.set_threshold(50_000)
+
+
 def pytest_collection_finish() -> None:
-    """Whoever looks for garbage does not look through six thousand tests each time, nor at each 700th object."""
+    """Whoever looks for garbage does not look through six thousand tests each time."""
     gc.freeze()
-    gc.set_threshold(20_000)
 
 
 @pytest.hookimpl(wrapper=True)

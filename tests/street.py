@@ -21,8 +21,8 @@ from smile_async.sandbox import RunningSandbox
 ENGINES = ("httpx", "httpx2", "pyreqwest")
 #: Written into the comment segment of every picture: no log, repr or traceback may show it.
 MARKER = b"canary-in-the-picture-7b1f93"
-#: Polls every 10 ms: fast, and it never learns.
-QUICK = Pace.fixed(0.01, 1, 0.01)
+#: Polls every 10 ms, and every 50 where a test is about waiting: fast, and it never learns.
+QUICK = Pace.fixed(0.01, 8, 0.05)
 
 
 @dataclass(frozen=True)

@@ -591,11 +591,11 @@ async def test_a_poll_that_is_refused_fails_its_row(smile: ScriptedSmile, pictur
     smile.fault("job_status", say(400, {"code": "2304", "error": "no"}), always=True)
     async with ledger_at(tmp_path / "l") as ledger:
         async with session_of(smile, ledger=ledger) as session:
-            run = await run_of(ledger, session, many(pictures, 1), patience=1.5)
+            run = await run_of(ledger, session, many(pictures, 1), patience=4.0)
             assert run.tally.pending == 1
         smile.fault("job_status", say(400, {"code": "2413", "error": "no"}), always=True)
         async with session_of(smile, ledger=ledger) as session:
-            run = await run_of(ledger, session, many(pictures, 1), patience=1.5)
+            run = await run_of(ledger, session, many(pictures, 1))
         assert await Batches(ledger).counts("b") == {"failed": 1}
         smile._always.clear()
         async with session_of(smile, ledger=ledger) as session:

@@ -89,6 +89,5 @@ def sweep() -> None:
     try:
         with warnings.catch_warnings(action="ignore"):
             gc.collect()
-        gc.unfreeze()
     finally:
         sys.unraisablehook = blame
