@@ -5,7 +5,7 @@ STAMP := .venv/.ready
 # A test run starts a hundred processes: what one has compiled, the others need not.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help venv demo ground test coverage test-lowest bench lint types format soak docs dist clean
+.PHONY: help venv demo ground rest test coverage test-lowest bench lint types format soak docs dist clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -26,7 +26,7 @@ lint: venv
 	$(BIN)/ruff format --check .
 
 types: venv
-	$(BIN)/mypy
+	nice $(BIN)/mypy
 
 format: venv  ## let ruff format the tree
 	$(BIN)/ruff check --fix .
@@ -48,16 +48,21 @@ SDKS := .venv-v3-sdk/.ready $(if $(shell command -v npm),.node-sdk/.ready)
 # Two more processes than cores: some wait for sockets and timers; a slow file is shared out.
 PYTEST := -m pytest -n 4 --dist worksteal
 
-# They wait for nothing: two processes, beside mypy.
+# They wait for nothing, and take what the rest, which does, leaves of the machine.
 ground: venv  ## the tests of the pure files, with branch coverage, of which they must have 100 %
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 2 --dist worksteal @tests/ground.txt
+	nice $(BIN)/coverage run -m pytest -n 2 --dist worksteal @tests/ground.txt
 	$(BIN)/coverage combine --quiet
 	$(BIN)/python tests/ground_coverage.py
 
+# A first look at them compiles their assertions once, which each process would do for itself.
+REST := $(addprefix --ignore=,$(shell cat tests/ground.txt))
+rest: venv $(SDKS)  ## all other tests
+	-@$(BIN)/python -m pytest --collect-only $(REST) >/dev/null
+	$(BIN)/python $(PYTEST) $(REST)
+
 test: lint $(SDKS)  ## lint, types, and all tests
-	$(MAKE) --no-print-directory --jobs=2 types ground
-	$(BIN)/python $(PYTEST) $(addprefix --ignore=,$(shell cat tests/ground.txt))
+	$(MAKE) --no-print-directory --jobs=3 types ground rest
 
 coverage: venv $(SDKS)  ## all tests with branch coverage, which must be 95 %
 	$(BIN)/coverage erase
