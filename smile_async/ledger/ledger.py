@@ -38,6 +38,7 @@ from smile_async.ledger.rows import (
     verdict_note,
 )
 from smile_async.ledger.schema import meta, prepare, take_back
+from smile_async.ledger.undivided import undivided
 from smile_async.ledger.write_batch import Answer, Fence, Intent, Mark, WriteBatch, commit, perform
 from smile_async.protocol.steps import Reach
 from smile_async.timing.clock import Clock, SystemClock, forward, stamp
@@ -102,12 +103,19 @@ class Ledger:
         """Take the lock, make or check the tables, start writing. Raises BadConfiguration or LedgerFailed."""
         if self.opened:
             raise BadConfiguration("the ledger is open already: give each session a ledger of its own, or share one")
-        # A file's is over soon; who cut it short would leave the lock and a connection behind.
-        with anyio.CancelScope(shield=self.database.is_file):
+        if not self.database.is_file:
             await self._open()
+            return
+        # It is over soon; who cut it short would leave the lock and a connection behind.
+        try:
+            await undivided(self._open)
+        except BaseException:
+            await self.aclose()
+            raise
 
     async def _open(self) -> None:
-        await self._take()
+        if self.database.is_file:
+            await asyncio.to_thread(self.database.take)
         engine = self.database.engine()
         try:
             async with engine.begin() as connection:
@@ -126,31 +134,22 @@ class Ledger:
         self._thread = None if self._writer is None else ThreadPoolExecutor(1, "smile-ledger")
         self._commits.start()
 
-    async def _take(self) -> None:
-        taking = asyncio.ensure_future(asyncio.to_thread(self.database.take))
-        try:
-            await asyncio.shield(taking)
-        except asyncio.CancelledError:
-            # No thread can be cancelled: what it will have taken is given back first.
-            await asyncio.wait([taking])
-            if taking.exception() is None:
-                self.database.release()
-            raise
-
     async def aclose(self) -> None:
         """Write what is noted, and let the next process have the ledger, within seconds even if it can not be used."""
         # It takes no longer than this; who cut it short would leave the lock, a thread and connections behind.
-        with anyio.CancelScope(shield=True):
-            await self._commits.aclose()
-            engine, self._engine = self._engine, None
-            if engine is None:
-                return
-            with anyio.move_on_after(GOODBYE):
-                await engine.dispose()
-            self.database.hang_up()
-            with anyio.move_on_after(GOODBYE):
-                await asyncio.shield(self._let_go())
-            self._writer = self._thread = None
+        await undivided(self._close)
+
+    async def _close(self) -> None:
+        await self._commits.aclose()
+        engine, self._engine = self._engine, None
+        if engine is None:
+            return
+        with anyio.move_on_after(GOODBYE):
+            await engine.dispose()
+        self.database.hang_up()
+        with anyio.move_on_after(GOODBYE):
+            await asyncio.shield(self._let_go())
+        self._writer = self._thread = None
 
     def _let_go(self) -> "asyncio.Future[None]":
         """Let the writing thread, where there is one, end what it is about before anybody else may write."""

@@ -286,3 +286,34 @@ async def test_whoever_is_cancelled_while_he_opens_a_file_leaves_it_free(tmp_pat
                 pass
         async with Ledger(tmp_path / "l") as ledger:
             assert await ledger._known_as("me", otherwise="x") == "x"
+
+
+def in_hand(folder: Path) -> list[str]:
+    """The files there that this process has open."""
+    found = []
+    for number in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.append(str(number.readlink()))
+    return [name for name in found if name.startswith(str(folder))]
+
+
+@pytest.mark.parametrize("leg", ["opens", "closes"])
+async def test_whoever_is_cancelled_by_asyncio_while_a_file_opens_or_closes_holds_nothing_of_it(
+    leg: str, tmp_path: Path
+) -> None:
+    """A task that is cancelled at any await has closed every connection and let go of the lock once it ends."""
+    cancelled = 0
+    for moment in range(0, 60, 3):
+        ledger = Ledger(tmp_path / "l")
+        if leg == "closes":
+            await ledger.open()
+        task = asyncio.create_task(ledger.open() if leg == "opens" else ledger.aclose())
+        for _ in range(moment):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        if task.cancelled() and moment:
+            cancelled += 1
+            assert in_hand(tmp_path) == []
+        await ledger.aclose()
+    assert cancelled
