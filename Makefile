@@ -26,7 +26,7 @@ lint: venv
 	$(BIN)/ruff format --check .
 
 types: venv
-	nice $(BIN)/mypy
+	nice -n 5 $(BIN)/mypy
 
 format: venv  ## let ruff format the tree
 	$(BIN)/ruff check --fix .
@@ -51,7 +51,7 @@ PYTEST := -m pytest -n 4 --dist worksteal
 # They wait for nothing, and take what the rest, which does, leaves of the machine.
 ground: venv  ## the tests of the pure files, with branch coverage, of which they must have 100 %
 	$(BIN)/coverage erase
-	nice $(BIN)/coverage run -m pytest -n 2 --dist worksteal @tests/ground.txt
+	nice -n 5 $(BIN)/coverage run -m pytest -n 2 --dist worksteal @tests/ground.txt
 	$(BIN)/coverage combine --quiet
 	$(BIN)/python tests/ground_coverage.py
 

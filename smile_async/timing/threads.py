@@ -57,18 +57,20 @@ class Threads:
             thread = known.get(number)
             if thread is threading.current_thread():
                 continue
+            frame = None if thread is None else frames.get(thread.ident or 0)
+            # Before it is asked whether it has moved: it may end its errand while it is looked at.
+            errand = thread is not None and _on_errand(thread, frame)
             greedy, still, call = self._moves(number, seen)
             if thread is None:
                 # Of a library that is not written in Python.
                 found = f"thread {number}" if greedy or still < self._threshold else found
                 continue
-            frame = frames.get(thread.ident or 0)
             # It has an event loop of its own, as one that serves has.
             serving = frame is not None and frame.f_globals.get("__name__") == "selectors"
             # Elsewhere in Python code the lock it waits for may be Python's own, which we hold.
             parked = call == FUTEX and (frame is None or frame.f_code.co_filename in WAITING or _is_loop(frame))
             rest = self._threshold if parked or serving else SILENT
-            if greedy or still < rest or (_on_errand(thread, frame) and not serving):
+            if greedy or still < rest or (errand and not serving):
                 found = f"thread {thread.name!r} at {place(frame)}"
         return found or (_ENDED if any(map(_is_gone, {*seen, *numbers} - self._seen.keys())) else "")
 

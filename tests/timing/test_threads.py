@@ -108,6 +108,30 @@ async def test_no_time_passes_while_a_thread_is_at_work(
 
 
 @linux
+async def test_a_thread_that_ends_its_errand_while_it_is_looked_at_was_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a thread says between two questions about it is heard before time passes."""
+    go, looking, told = threading.Event(), Threads(0.01), threads._told
+    errand = asyncio.create_task(anyio.to_thread.run_sync(go.wait))
+    await asyncio.sleep(0.05)
+    (worker,) = (
+        each for each in threading.enumerate() if each.name.startswith("AnyIO") and each.queue.unfinished_tasks
+    )
+    looking.at_work()
+    await asyncio.sleep(0.05)
+
+    def late(number: int, what: str) -> str:
+        said = told(number, what)
+        if what == "syscall":
+            go.set()
+            worker.queue.join()
+        return said
+
+    monkeypatch.setattr(threads, "_told", late)
+    assert "AnyIO worker thread" in looking.at_work()
+    await errand
+
+
+@linux
 async def test_a_database_needs_nothing(tmp_path: Path) -> None:
     """A statement that computes, a commit, and one that waits for a lock of another process end before time passes."""
     engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'logins.db'}")
