@@ -221,7 +221,7 @@ class Ledger:
             async with turn:
                 # It is over soon. Of who is cancelled SQLAlchemy leaves one open, and the file locked for everybody.
                 with anyio.CancelScope(shield=self.database.is_file):
-                    async with self._opened_engine().begin() as connection:
+                    async with self._connected() as connection, connection.begin():
                         yield connection
         except SQLAlchemyError as error:
             raise self._failed(error) from None
@@ -230,10 +230,25 @@ class Ledger:
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A connection to look with. Raises LedgerFailed."""
         try:
-            async with self._opened_engine().connect() as connection:
+            async with self._connected() as connection:
                 yield connection
         except SQLAlchemyError as error:
             raise self._failed(error) from None
+
+    @contextlib.asynccontextmanager
+    async def _connected(self) -> AsyncIterator[AsyncConnection]:
+        connection = self._opened_engine().connect()
+        if not self.database.is_file:
+            async with connection:
+                yield connection
+            return
+        try:
+            # Cut short, it would be left to the garbage collector.
+            await undivided(connection.start)
+            yield connection
+        finally:
+            if connection.sync_connection is not None:
+                await undivided(connection.close)
 
     async def insist(self, call: Callable[[], Awaitable[Found]], give_up: float = float("inf")) -> Found:
         """What *call* gives: again and again, for *give_up* seconds, while a server is away. Raises LedgerFailed.
@@ -257,7 +272,7 @@ class Ledger:
         if not self.database.is_file:
             return
         try:
-            async with self._turn, self._opened_engine().connect() as connection:
+            async with self._turn, self._connected() as connection:
                 free = await connection.execution_options(isolation_level="AUTOCOMMIT")
                 await free.exec_driver_sql("VACUUM")
                 await free.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -19,6 +19,7 @@ from workers_support import fresh
 
 from smile_async.errors import LedgerFailed, Unavailable
 from smile_async.ledger import Ledger, State, database, failpoints, group_commit, schema
+from smile_async.ledger.batches import Batches
 from smile_async.protocol.steps import Reach
 
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -317,3 +318,15 @@ async def test_whoever_is_cancelled_by_asyncio_while_a_file_opens_or_closes_hold
             assert in_hand(tmp_path) == []
         await ledger.aclose()
     assert cancelled
+
+
+async def test_whoever_is_cancelled_while_he_is_connected_to_a_file_leaves_no_connection(tmp_path: Path) -> None:
+    """A reader who is cancelled while a further connection is made for him leaves none behind in a closed ledger."""
+    for moment in range(0, 60, 5):
+        async with Ledger(tmp_path / "l") as ledger, ledger.reading():
+            reading = asyncio.create_task(Batches(ledger).counts("b"))
+            for _ in range(moment):
+                await asyncio.sleep(0)
+            reading.cancel()
+            await asyncio.wait([reading])
+        assert in_hand(tmp_path) == []

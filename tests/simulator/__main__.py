@@ -7,6 +7,7 @@ import argparse
 import multiprocessing
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 
 from postgres import a_server
@@ -85,6 +86,8 @@ def main() -> int:
     options.add_argument("--week", type=int, default=0, metavar="JOBS", help="one simulated week of so many jobs")
     options.add_argument("--postgres", type=int, default=0, metavar="SEEDS", help="so many over PostgreSQL")
     asked = options.parse_args()
+    # Processes that are dropped without goodbye had begun what they will not await.
+    warnings.filterwarnings("ignore", message="coroutine .* was never awaited", category=RuntimeWarning)
     if asked.seed is not None:
         return story(asked.seed, asked.kinds, asked.api)
     seeds = range(asked.start, asked.start + asked.seeds)
