@@ -57,6 +57,7 @@ from smile_async.transport.engine import API_SECONDS, UPLOAD_SECONDS
 from smile_async.transport.engines import engine_factory
 from smile_async.transport.pool import Pool
 from smile_async.transport.tls import tls_context
+from smile_async.undivided import undivided
 from smile_async.urls import asleep, url_flaw
 
 if TYPE_CHECKING:
@@ -227,8 +228,7 @@ class SmileSession:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with anyio.CancelScope(shield=True):
-            await self.host.aclose()
+        await undivided(self.host.aclose)
 
     def _under_way(self) -> int:
         return self.sender.under_way + len(self.poller)

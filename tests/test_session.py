@@ -31,6 +31,7 @@ from smile_async.errors import (
     UnreadableReply,
     WrongLoop,
 )
+from smile_async.ledger import Ledger
 from smile_async.protocol.signature import Secret
 from smile_async.sandbox import RunningSandbox, Sandbox
 from smile_async.traffic.watching import Listener
@@ -689,6 +690,27 @@ async def test_an_entry_cut_short_lets_go_of_its_ledger(running: RunningSandbox,
         async with session_of(running, ledger=tmp_path / "l"):
             pass
     assert entered < 20
+
+
+async def test_an_exit_cut_short_leaves_nothing_open(
+    running: RunningSandbox, pictures: Pictures, tmp_path: Path
+) -> None:
+    """Whoever is cancelled by asyncio while a session is left goes when connections, tasks and ledger are closed."""
+    cancelled = 0
+    for moment in range(1, 60, 6):
+        before = asyncio.all_tasks()
+        session = await session_of(running, ledger=tmp_path / "l").__aenter__()
+        assert (await session.verify(pictures.job())).approved
+        leaving = asyncio.create_task(session.__aexit__(None, None, None))
+        for _ in range(moment):
+            await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.wait([leaving])
+        cancelled += leaving.cancelled()
+        assert {task for task in asyncio.all_tasks() - before if task.get_name().startswith("smile_async")} == set()
+        async with Ledger(tmp_path / "l"):
+            pass
+    assert cancelled
 
 
 @pytest.mark.usefixtures("soon")

@@ -17,7 +17,7 @@ import smile_async
 
 #: From the ground up: a file imports from its own storey and from those below it, never from one above.
 STOREYS = (
-    ("errors", "urls", "limits", "log", "contained"),
+    ("errors", "urls", "limits", "log", "contained", "undivided"),
     ("timing",),
     ("jobs",),
     ("protocol",),
@@ -40,7 +40,7 @@ TABLE_OF_CONTENTS = "session"
 ONLY = {
     "timing": {"errors", "limits", "log"},
     "jobs": {"errors", "urls"},
-    "ledger": {"errors", "log", "timing", "jobs", "protocol.steps"},
+    "ledger": {"errors", "log", "undivided", "timing", "jobs", "protocol.steps"},
     # The provider on your desk: sharing our wire with it would prove that we agree with ourselves.
     "sandbox": {"timing.clock", "jobs.codes", "jobs.ticket", "urls"},
 }

@@ -38,10 +38,10 @@ from smile_async.ledger.rows import (
     verdict_note,
 )
 from smile_async.ledger.schema import meta, prepare, take_back
-from smile_async.ledger.undivided import undivided
 from smile_async.ledger.write_batch import Answer, Fence, Intent, Mark, WriteBatch, commit, perform
 from smile_async.protocol.steps import Reach
 from smile_async.timing.clock import Clock, SystemClock, forward, stamp
+from smile_async.undivided import undivided
 
 __all__ = ["Ledger"]
 
