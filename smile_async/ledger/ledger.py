@@ -218,11 +218,8 @@ class Ledger:
         try:
             # A file takes one writer; a server sorts out its own, and must not make one of us wait for another.
             turn = self._turn if self.database.is_file else contextlib.nullcontext()
-            async with turn:
-                # It is over soon. Of who is cancelled SQLAlchemy leaves one open, and the file locked for everybody.
-                with anyio.CancelScope(shield=self.database.is_file):
-                    async with self._connected() as connection, connection.begin():
-                        yield connection
+            async with turn, self._connected() as connection, connection.begin():
+                yield connection
         except SQLAlchemyError as error:
             raise self._failed(error) from None
 
@@ -242,13 +239,15 @@ class Ledger:
             async with connection:
                 yield connection
             return
-        try:
-            # Cut short, it would be left to the garbage collector.
-            await undivided(connection.start)
-            yield connection
-        finally:
-            if connection.sync_connection is not None:
-                await undivided(connection.close)
+        # With a file all is over soon. Of who is cancelled meanwhile SQLAlchemy leaves a connection, a task, and of a
+        # transaction the lock, to the garbage collector.
+        with anyio.CancelScope(shield=True):
+            try:
+                await undivided(connection.start)
+                yield connection
+            finally:
+                if connection.sync_connection is not None:
+                    await undivided(connection.close)
 
     async def insist(self, call: Callable[[], Awaitable[Found]], give_up: float = float("inf")) -> Found:
         """What *call* gives: again and again, for *give_up* seconds, while a server is away. Raises LedgerFailed.

@@ -330,3 +330,13 @@ async def test_whoever_is_cancelled_while_he_is_connected_to_a_file_leaves_no_co
             reading.cancel()
             await asyncio.wait([reading])
         assert in_hand(tmp_path) == []
+
+
+async def test_whoever_is_cancelled_by_anyio_while_he_reads_a_file_leaves_no_connection(tmp_path: Path) -> None:
+    """A reader who is cancelled again and again, as scopes do, has let go of his connection when the ledger closes."""
+    for number in range(40):
+        async with Ledger(tmp_path / "l") as ledger:
+            with anyio.move_on_after(number * 0.0005):
+                while True:
+                    await Batches(ledger).counts("b")
+        assert in_hand(tmp_path) == []

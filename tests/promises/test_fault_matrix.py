@@ -78,6 +78,8 @@ EXPECTED: dict[tuple[Leg, str], End] = {
         )
     },
 }
+#: What a cell may end with as well, where patience ends in the middle of an attempt.
+CUT_SHORT: dict[tuple[str, str], End] = {("put", "502 with HTML, stays"): End("Unavailable", retryable=True)}
 #: Cells that an engine can not pass like the others: what its user sees, and why.
 OVERRIDES: dict[tuple[str, Leg, str], tuple[End, str]] = {}
 
@@ -214,7 +216,7 @@ async def test_the_matrix(http: str, pictures: Pictures, tmp_path: Path, monkeyp
     wrong = [
         f"{row.leg}: {row.fault}: {row.end} instead of {expected(http, row.leg, row.fault)} {row.complaints or ''}"
         for row in rows
-        if row.complaints or row.end != expected(http, row.leg, row.fault)
+        if row.complaints or row.end not in (expected(http, row.leg, row.fault), CUT_SHORT.get((row.leg, row.fault)))
     ]
     print(f"{http}: {len(rows)} cells in {time.monotonic() - started:.1f} s")
     assert not wrong, "\n".join(wrong)
