@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import anyio
+import anyio.lowlevel
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -239,6 +240,8 @@ class Ledger:
             async with connection:
                 yield connection
             return
+        # Who does one thing after another has no other moment in which he can be cancelled.
+        await anyio.lowlevel.checkpoint_if_cancelled()
         # With a file all is over soon. Of who is cancelled meanwhile SQLAlchemy leaves a connection, a task, and of a
         # transaction the lock, to the garbage collector.
         with anyio.CancelScope(shield=True):
