@@ -9,6 +9,7 @@ from simulator.weather import Weather
 
 from smile_async import Finished, Job, SmileError, SmileSession, Ticket, Verdict
 from smile_async.batch import Row
+from smile_async.contained import is_ours
 from smile_async.errors import InvalidJob, JobExists, Refused, SessionClosed, SubmissionUnknown
 from smile_async.traffic.watching import Until
 
@@ -271,10 +272,8 @@ async def stream_of(place: "Place", session: SmileSession, errands: list[Errand]
         except SmileError as error:
             if not isinstance(error, SessionClosed) or not (place.stopping or place.may_crash()):
                 world.rules.broke(f"a stream at {place.name} ended with {error!r}")
-        except GeneratorExit:  # Its process is dropped.
-            raise
         except BaseException as error:
-            if isinstance(error, asyncio.CancelledError) and asyncio.current_task().cancelling():  # type: ignore[union-attr]
+            if is_ours(error):
                 raise
             if not dies or str(error) != "the source has died":
                 world.rules.broke(f"a stream at {place.name} raised {error!r}")
