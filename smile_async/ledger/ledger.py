@@ -115,8 +115,7 @@ class Ledger:
             raise
 
     async def _open(self) -> None:
-        if self.database.is_file:
-            await asyncio.to_thread(self.database.take)
+        await asyncio.to_thread(self.database.take)
         engine = self.database.engine()
         try:
             async with engine.begin() as connection:
