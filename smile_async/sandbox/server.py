@@ -17,6 +17,7 @@ import anyio
 import anyio.to_thread
 import httpx
 
+from smile_async.undivided import undivided
 from smile_async.urls import SERVED
 
 from .certificates import certificates_for, is_wildcard
@@ -123,6 +124,9 @@ class Serving:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await undivided(self._end)
+
+    async def _end(self) -> None:
         self._leave.set()
         if self._host is not None:
             await self._host
@@ -160,6 +164,5 @@ async def _open(sandbox: "Sandbox", host: str, port: int, storage_port: int) -> 
         finally:
             sandbox.closing.set()
             SERVED.pop(api.port, None)
-            with anyio.CancelScope(shield=True):
-                await asyncio.gather(api.stop(), storage.stop())
+            await asyncio.gather(api.stop(), storage.stop())
             sandbox.storage_url = sandbox.closing = sandbox.running = None

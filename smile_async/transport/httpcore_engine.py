@@ -13,7 +13,6 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import anyio
 from h2.errors import ErrorCodes
 from h2.events import StreamReset
 
@@ -36,6 +35,7 @@ from smile_async.transport.engine import (
 )
 from smile_async.transport.proxies import ProxyFor
 from smile_async.transport.sockets import Backend
+from smile_async.undivided import undivided
 
 __all__ = ["HttpcoreEngine"]
 
@@ -219,9 +219,7 @@ class HttpcoreEngine:
     async def _hang_up(self, connection: Any) -> None:
         self._users.pop(connection, None)
         self._condemned.discard(connection)
-        # Shielded: a cancelled caller must not leave a half-closed connection behind.
-        with anyio.CancelScope(shield=True):
-            await connection.aclose()
+        await undivided(connection.aclose)
 
     async def aclose(self) -> None:
         """Close every connection; what is still in flight fails."""

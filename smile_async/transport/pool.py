@@ -5,6 +5,7 @@ fails every neighbour on GOAWAY. So a shard takes fewer requests than a connecti
 no more and is closed when its last request is back, and another opens in its place.
 """
 
+from functools import partial
 from operator import attrgetter
 from time import monotonic
 
@@ -14,6 +15,7 @@ from smile_async.contained import contained
 from smile_async.log import log
 from smile_async.protocol.steps import Sent
 from smile_async.transport.engine import Body, Engine, EngineFactory, NoReply, Reply, Watched
+from smile_async.undivided import undivided
 
 __all__ = ["Pool"]
 
@@ -143,9 +145,7 @@ class Pool:
         elif self.http2 and shard.served >= REQUESTS_IN_ALL:
             self._retire(shard, WORN)
         if shard.retired and not shard.busy:
-            # Shielded: a cancelled caller must not leave a half-closed connection behind.
-            with anyio.move_on_after(1, shield=True):
-                await _hang_up(shard)
+            await undivided(partial(_hang_up, shard, 1.0))
 
     async def aclose(self) -> None:
         """Close all connections; what is still in flight fails."""
@@ -154,8 +154,9 @@ class Pool:
             await _hang_up(self._shards.pop())
 
 
-async def _hang_up(shard: _Shard) -> None:
+async def _hang_up(shard: _Shard, within: float | None = None) -> None:
     # It may be a user's transport; the replies that have come, and the other shards, count for more.
-    error = await contained(shard.engine.aclose)
-    if error is not None:
-        log.warning("a connection could not be closed (%s)", type(error).__name__)
+    with anyio.move_on_after(within):
+        error = await contained(shard.engine.aclose)
+        if error is not None:
+            log.warning("a connection could not be closed (%s)", type(error).__name__)

@@ -560,6 +560,21 @@ async def test_entering_and_leaving_may_happen_in_different_tasks() -> None:
     await asyncio.create_task(serving.__aexit__(None, None, None))
 
 
+async def test_a_cancelled_exit_leaves_nothing_behind() -> None:
+    """Whoever is cancelled by asyncio while he leaves goes when the sockets are closed."""
+    before = asyncio.all_tasks()
+    for moment in range(1, 12, 2):
+        serving = Sandbox.serve(api_key=KEY)
+        await serving.__aenter__()
+        leaving = asyncio.create_task(serving.__aexit__(None, None, None))
+        for _ in range(moment):
+            await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.wait([leaving])
+        assert leaving.cancelled()
+        assert asyncio.all_tasks() == before
+
+
 async def test_a_cancelled_entry_leaves_nothing_behind() -> None:
     """Cancelling while the sockets open closes them again."""
     before = asyncio.all_tasks()

@@ -27,6 +27,8 @@ class FakeEngine:
         self.sent = 0
         self.closed = 0
         self.closing_fails = False
+        self.closing = anyio.Event()
+        self.closing.set()
 
     async def send(self, method: str, url: str, headers: list[tuple[str, str]], body: bytes | Body) -> Reply:
         self.sent += 1
@@ -38,6 +40,7 @@ class FakeEngine:
         return self.answer
 
     async def aclose(self) -> None:
+        await self.closing.wait()
         self.closed += 1
         if self.closing_fails:
             raise RuntimeError("no")
@@ -176,6 +179,22 @@ async def test_a_retired_shard_drains_before_it_closes() -> None:
     waiting.set()
     assert [reply.status for reply in await asyncio.gather(*neighbours)] == [200] * 3
     assert works.engines[0].closed == 1
+
+
+async def test_whoever_is_cancelled_by_asyncio_while_a_shard_is_closed_goes_when_it_is() -> None:
+    """No cancellation, not even asyncio's, leaves a retired connection half closed."""
+    works = Works()
+    await works.send()
+    (engine,) = works.engines
+    engine.answer, engine.closing = NoReply(Sent.AMBIGUOUS, "reset"), anyio.Event()
+    (last,) = works.sending(1)
+    await settle()
+    last.cancel()
+    await settle()
+    assert (last.done(), engine.closed) == (False, 0)
+    engine.closing.set()
+    await asyncio.wait([last])
+    assert (last.cancelled(), engine.closed) == (True, 1)
 
 
 async def test_cancelled_requests_wear_a_connection_out() -> None:
