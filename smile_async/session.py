@@ -154,8 +154,9 @@ class SmileSession:
         )
         self.host = TaskHost(self._end, self._close)
         told = (self._settings, *self._origins, self._clock)
-        self._driver = Driver(V1(*told) if api == "v1" else V3(*told, self.host.spawn), self._clock)
         self._ledger, self._closes_ledger = ledger_of(ledger)
+        dialect = V1(*told) if api == "v1" else V3(*told, self.host.spawn)
+        self._driver = Driver(dialect, self._clock, self._ledger)
         self.sender = Sender(self._driver, limits, self._clock, self._ledger, in_thread)
         #: What a second is worth to a person who waits: until the first verdict, and after it.
         self._person = (max(pace.person, pace.price), pace.price)

@@ -251,7 +251,8 @@ class ChunkRun:
                 await self._session.deliver(status.verdict)
         except SmileError as error:
             if isinstance(error, Refused | SessionClosed):
-                self._ended(ticket, error)
+                if not await self._session.poller.unknown_yet(ticket, error):
+                    self._ended(ticket, error)
             elif self._session.sender.outage:
                 self._in_trouble(error)
 

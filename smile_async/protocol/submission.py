@@ -6,7 +6,7 @@ from smile_async.errors import SmileError, Unavailable
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import Verdict
-from smile_async.protocol.steps import FORGETFUL_FOR, Conversation, Fault, Reach, Request, Sent
+from smile_async.protocol.steps import Conversation, Fault, Reach, Request, Sent
 
 __all__ = ["SingleRequest", "Submission"]
 
@@ -33,11 +33,6 @@ class Submission:
         self.trace: object = None
         #: What it had to wait for last, as it stands in a message.
         self.stage = "it was not begun"
-
-    @property
-    def forgetful_for(self) -> float:
-        """Seconds for which a status may not know the job once it was accepted."""
-        return FORGETFUL_FOR
 
     def resume(self, reach: Reach, since: float | None = None) -> None:
         """Take note that an earlier submission of the same job may have come so far; it was begun at *since*."""

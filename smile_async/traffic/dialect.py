@@ -12,7 +12,7 @@ from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import Verdict
 from smile_async.protocol.apis import check_ticket
 from smile_async.protocol.signature import Signer
-from smile_async.protocol.steps import Ask, Call, Prepare, Put, Request, Step
+from smile_async.protocol.steps import FORGETFUL_FOR, Ask, Call, Prepare, Put, Request, Step
 from smile_async.protocol.submission import Submission
 from smile_async.protocol.v3.webhooks import Webhook
 from smile_async.timing.breaker import Asker
@@ -97,6 +97,10 @@ class Dialect(Protocol):
     def may_ask(self, ticket: Ticket) -> bool:
         """Whether a query can be made of what is known of the job."""
         ...
+
+    def forgetful_for(self, ticket: Ticket) -> float:  # noqa: ARG002 - V1's products differ
+        """Seconds for which a status may not know the job once it was accepted."""
+        return FORGETFUL_FOR
 
     def parked(self, job: Job) -> Parked | None:
         """Where *job* had better wait without its pictures, None if it may go on its way."""

@@ -74,6 +74,13 @@ class Poller:
         tickets = (watch.ticket for watch in self._watches.values())
         return next((ticket for ticket in tickets if ticket.smile_job_id == smile_job_id), None)
 
+    async def unknown_yet(self, ticket: Ticket, error: SmileError) -> bool:
+        """Whether *error*, of a query, is no news: a job that is on its way, or was sent just now, is not known."""
+        if not isinstance(error, JobNotFound):
+            return False
+        watch = self.watch_of(ticket)
+        return bool(watch and watch.claim and watch.listeners) or await self._driver.may_be_unknown(ticket)
+
     def listen(
         self,
         ticket: Ticket,
@@ -216,14 +223,14 @@ class Poller:
             with span("poll", watch.upload, job_id=watch.ticket.job_id):
                 status = await query(ask, asked_at + seconds)
         except Fault as fault:
-            self._missed(watch, fault, asked_at)
+            self._missed(watch, fault, asked_at, unknown_yet=await self.unknown_yet(watch.ticket, fault.error))
         except BaseException as error:
             # One odd reply must not end the waiting for all other jobs, and a transport may raise what it likes.
             if is_ours(error):
                 raise
             log.exception("a reply about job %s could not be handled: please report it", watch.ticket.job_id)
             odd = UnreadableReply(f"the /job_status reply could not be handled ({type(error).__name__})")
-            self._missed(watch, Fault(odd, Sent.ANSWERED), asked_at)
+            self._missed(watch, Fault(odd, Sent.ANSWERED), asked_at, unknown_yet=False)
         else:
             if not falls_short(ask, watch):
                 self._answered(watch, status, asked_at)
@@ -250,13 +257,10 @@ class Poller:
                     self.leave(listener)
         self._answer_claim(watch, verdict, asked_at)
 
-    def _missed(self, watch: Watch, fault: Fault, asked_at: float) -> None:
+    def _missed(self, watch: Watch, fault: Fault, asked_at: float, *, unknown_yet: bool) -> None:
         # A query that got no turn, or met an outage, says nothing that is not known already.
         if not (fault.outage or fault.hurried or (fault.throttled and fault.sent is Sent.UNSENT)):
             watch.missed(self._clock.monotonic() - asked_at)
-        # Called back and waited for, a job that is not known is on its way.
-        expected = bool(watch.claim and watch.listeners) or self._driver.has_just_sent(watch.ticket)
-        unknown_yet = expected and isinstance(fault.error, JobNotFound)
         self._answer_claim(watch, None if unknown_yet else fault.error, asked_at)
         if fault.transient or unknown_yet:
             log.debug("poll of job %s failed: %s", watch.ticket.job_id, fault.error)

@@ -13,7 +13,7 @@ from smile_async.protocol.steps import Ask, Call, Fault, Prepare, Put, Request
 from smile_async.protocol.submission import Submission
 from smile_async.protocol.v1 import account
 from smile_async.protocol.v1.judging import judge_callback
-from smile_async.protocol.v1.one_request import submission_of
+from smile_async.protocol.v1.one_request import forgetful_for, submission_of
 from smile_async.settings import Settings
 from smile_async.timing.clock import Clock
 from smile_async.traffic.caller import Caller
@@ -65,6 +65,10 @@ class V1(Dialect):
     def may_ask(self, ticket: Ticket) -> bool:  # noqa: ARG002 - V3 needs it
         """Always: our own names are the provider's."""
         return True
+
+    def forgetful_for(self, ticket: Ticket) -> float:
+        """Seconds for which /job_status may not know the job once it was accepted."""
+        return forgetful_for(ticket.product)
 
     def parked(self, job: Job) -> Parked | None:
         """Where *job* had better wait without its pictures, None if it may go on its way."""

@@ -32,7 +32,7 @@ from smile_async.errors import BadConfiguration, LeaseLost, LedgerFailed, NotAut
 from smile_async.jobs.ticket import Ticket
 from smile_async.ledger import Ledger
 from smile_async.ledger.batches import Batches
-from smile_async.ledger.schema import chunks
+from smile_async.ledger.schema import chunks, jobs
 from smile_async.limits import Limits
 from smile_async.protocol.steps import Reach
 from smile_async.sandbox import RunningSandbox
@@ -586,12 +586,36 @@ async def test_a_session_that_ends_ends_a_run(
     assert [job.prep_uploads for job in running.sandbox.jobs.values()] == [1] * 6
 
 
+async def test_a_job_of_a_moment_ago_is_not_given_up(
+    smile: ScriptedSmile, pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that /job_status does not know yet when its parked chunk is looked at is waited for; an old one is not."""
+    monkeypatch.setattr(chunk_run, "FIRST_PARK", 0.01)
+    monkeypatch.setattr("smile_async.traffic.v1.forgetful_for", lambda _product: 3600.0)
+    smile.fault("job_status", say(400, {"code": "2304", "error": "no"}), always=True)
+    async with ledger_at(tmp_path / "l") as ledger, session_of(smile, ledger=ledger) as session:
+        number = await Batches(ledger).start("b", {"patience": 60.0})
+        run = Run(session, ledger, Planner(ledger, "b", number))
+        assert run._worker is not None
+        run._worker._shift.park_after = 0.05
+        going = asyncio.create_task(run.go(iter(many(pictures, 1))))
+        chunks_ended = run._worker.stats.chunks
+        await until(lambda: chunks_ended["parked"] >= 3)
+        assert await Batches(ledger).counts("b") == {"accepted": 1}
+        async with ledger.writing() as connection:
+            await connection.execute(sa.update(jobs).values(accepted_at=jobs.c.accepted_at - 3600))
+        session._driver._accepted.clear()
+        await going
+        assert await Batches(ledger).counts("b") == {"failed": 1}
+    assert len(smile.asked["put"]) == 1
+
+
 async def test_a_poll_that_is_refused_fails_its_row(smile: ScriptedSmile, pictures: Pictures, tmp_path: Path) -> None:
     """A status query that fails for good is a failure of its row, and the next run asks again."""
     smile.fault("job_status", say(400, {"code": "2304", "error": "no"}), always=True)
     async with ledger_at(tmp_path / "l") as ledger:
         async with session_of(smile, ledger=ledger) as session:
-            run = await run_of(ledger, session, many(pictures, 1), patience=4.0)
+            run = await run_of(ledger, session, many(pictures, 1), patience=0.5)
             assert run.tally.pending == 1
         smile.fault("job_status", say(400, {"code": "2413", "error": "no"}), always=True)
         async with session_of(smile, ledger=ledger) as session:

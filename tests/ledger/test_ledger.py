@@ -15,14 +15,15 @@ import pytest
 import sqlalchemy as sa
 from batch_support import ledger_at, ledger_of_version_1
 from ledger_support import DIGEST, job_of, row_of, verdict_of
-from scripted import ScriptedSmile, cut
+from scripted import ScriptedSmile, cut, say
 from street import MARKER, Pictures, session_of, until
 
-from smile_async import Decision, Failed, Job, SmileSession, Ticket, Verdict
+from smile_async import Decision, Failed, Finished, Job, SmileSession, Ticket, Verdict
 from smile_async.errors import (
     BadConfiguration,
     InvalidJob,
     JobExists,
+    JobNotFound,
     LedgerFailed,
     StillPending,
     Unavailable,
@@ -31,6 +32,7 @@ from smile_async.errors import (
 from smile_async.ledger import Ledger, State, as_ledger, database, failpoints, schema
 from smile_async.ledger.batches import Batches
 from smile_async.ledger.database import Database
+from smile_async.ledger.schema import jobs
 from smile_async.protocol.steps import Reach, Sent
 from smile_async.sandbox import RunningSandbox
 from smile_async.traffic.payload import read_in_thread
@@ -541,6 +543,28 @@ async def test_a_callback_for_a_job_nobody_waits_for_is_on_record(
         await session.deliver(claim)
         row = await row_of(ledger, job.job_id)
     assert (row["state"], row["source"]) == (State.FINAL, "callback")
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_job_of_an_earlier_life_may_be_unknown_for_a_moment(
+    smile: ScriptedSmile, pictures: Pictures, place: Path | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever starts anew and goes on waiting hears no 2304 of a job sent just now; of one sent long ago he does."""
+    monkeypatch.setattr("smile_async.traffic.v1.forgetful_for", lambda _product: 3600.0)
+    unknown = say(404, {"error": "Job not found", "code": "2304"})
+    async with session_of(smile, ledger=place) as session:
+        await session.submit(pictures.job(job_id="j1"))
+        ticket = await session.submit(pictures.job(job_id="j2"))
+    smile.fault("job_status", *[unknown] * 2)
+    async with Ledger(place) as ledger:
+        async with session_of(smile, ledger=ledger) as session, session.stream(session.pending()) as outcomes:
+            assert [type(outcome) async for outcome in outcomes] == [Finished] * 2
+        async with ledger.writing() as connection:
+            await connection.execute(sa.update(jobs).values(accepted_at=jobs.c.accepted_at - 3600))
+        smile.fault("job_status", unknown)
+        async with session_of(smile, ledger=ledger) as session:
+            with pytest.raises(JobNotFound):
+                await session.wait(ticket)
 
 
 async def test_an_unwritable_ledger_lets_nothing_leave(

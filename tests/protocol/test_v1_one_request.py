@@ -29,7 +29,7 @@ from smile_async.protocol.signature import Secret, SignedStamp, Signer
 from smile_async.protocol.steps import ATTEMPTS, FORGETFUL_FOR, Ask, Fault, Now, Pause, Reach, Request, Sent, Wait
 from smile_async.protocol.v1.endpoints import ENDPOINTS, request_body
 from smile_async.protocol.v1.judging import judge_reply
-from smile_async.protocol.v1.one_request import INSISTED_FOR, OneRequest, submission_of
+from smile_async.protocol.v1.one_request import INSISTED_FOR, OneRequest, forgetful_for, submission_of
 from smile_async.protocol.v1.records import read_record
 from smile_async.protocol.v1.replies import read_object
 from smile_async.protocol.v1.submission import Upload
@@ -297,9 +297,9 @@ def test_a_reply_without_a_moment_dates_nothing() -> None:
 
 def test_how_long_status_may_not_know_it() -> None:
     """A minute where the authority may be at work and a job_id is good for one job; a moment for all others."""
-    assert OneRequest(enhanced()).forgetful_for == INSISTED_FOR
-    assert OneRequest(basic()).forgetful_for == FORGETFUL_FOR
-    assert submission_of(Job.register("ada", "a.jpg")).forgetful_for == FORGETFUL_FOR
+    assert forgetful_for(enhanced().product) == INSISTED_FOR
+    assert forgetful_for(basic().product) == FORGETFUL_FOR
+    assert forgetful_for(Job.register("ada", "a.jpg").product) == FORGETFUL_FOR
 
 
 def test_who_is_late_hears_what_may_be_done() -> None:

@@ -76,6 +76,9 @@ class FakeDriver:
     def has_just_sent(self, ticket: Ticket) -> bool:
         return ticket.job_id in self.sent
 
+    async def may_be_unknown(self, ticket: Ticket) -> bool:
+        return self.has_just_sent(ticket)
+
     async def query(self, ask: Ask, deadline: float) -> JobStatus:
         self.asked.append(self.clock.now)
         self.tickets.append(ask.ticket)

@@ -18,11 +18,12 @@ import math
 
 from smile_async.errors import ForgedReply, JobExists, JobNotFound, SmileError, SubmissionUnknown
 from smile_async.jobs.job import Job
-from smile_async.jobs.product import AfterSilence, Family
+from smile_async.jobs.product import AfterSilence, Family, Product
 from smile_async.jobs.ticket import UNKNOWN_JOB_TYPE, Ticket
 from smile_async.jobs.verdict import JobStatus, Verdict
 from smile_async.protocol.signature import parse_timestamp
 from smile_async.protocol.steps import (
+    FORGETFUL_FOR,
     FORGETFUL_GAPS,
     Ask,
     Attempts,
@@ -38,13 +39,25 @@ from smile_async.protocol.submission import SingleRequest, Submission
 from smile_async.protocol.v1.judging import rejudged
 from smile_async.protocol.v1.submission import Upload
 
-__all__ = ["INSISTED_FOR", "OneRequest", "submission_of"]
+__all__ = ["INSISTED_FOR", "OneRequest", "forgetful_for", "submission_of"]
 
 #: Seconds between questions about a request that the authority may still be answering, and in all: our own choice.
 INSISTED_GAPS = (*FORGETFUL_GAPS, *[5.0] * 10)
 INSISTED_FOR = sum(INSISTED_GAPS)
 #: What a result calls the fields of ours that it repeats (wire.md §13).
 _NAMED = {"Country": "country", "IDType": "id_type", "IDNumber": "id_number"}
+
+
+def forgetful_for(product: Product | None) -> float:
+    """Seconds for which /job_status need not know a job of *product* that was taken.
+
+    The authority may be at work on what is answered later.
+    """
+    return INSISTED_FOR if _may_repeat(product) else FORGETFUL_FOR
+
+
+def _may_repeat(product: Product | None) -> bool:
+    return product is not None and product.spec.after_silence is AfterSilence.REPEAT
 
 
 class OneRequest(SingleRequest):
@@ -56,12 +69,7 @@ class OneRequest(SingleRequest):
     @property
     def may_repeat(self) -> bool:
         """Whether its job_id may be sent again when nobody knows whether it was taken."""
-        return self.job.product is not None and self.job.product.spec.after_silence is AfterSilence.REPEAT
-
-    @property
-    def forgetful_for(self) -> float:
-        """The authority may be at work on what is answered later."""
-        return INSISTED_FOR if self.may_repeat else super().forgetful_for
+        return _may_repeat(self.job.product)
 
     def late(self, why: str) -> SmileError:
         """A request that may have been taken is not sent again for having taken too long."""
