@@ -154,9 +154,8 @@ class SmileSession:
         )
         self.host = TaskHost(self._end, self._close)
         told = (self._settings, *self._origins, self._clock)
+        self._driver = Driver(V1(*told) if api == "v1" else V3(*told, self.host.spawn), self._clock)
         self._ledger, self._closes_ledger = ledger_of(ledger)
-        dialect = V1(*told) if api == "v1" else V3(*told, self.host.spawn)
-        self._driver = Driver(dialect, self._clock, self._ledger)
         self.sender = Sender(self._driver, limits, self._clock, self._ledger, in_thread)
         #: What a second is worth to a person who waits: until the first verdict, and after it.
         self._person = (max(pace.person, pace.price), pace.price)
@@ -348,7 +347,12 @@ class SmileSession:
         self.host.check()
         if self._ledger is None:
             raise BadConfiguration("pending() reads a ledger and the session has none: give it ledger=")
-        return self._ledger.pending()
+        return self._recalled(self._ledger.pending())
+
+    async def _recalled(self, tickets: AsyncIterator[Ticket]) -> AsyncIterator[Ticket]:
+        async for ticket in tickets:
+            self._driver.expect(ticket)
+            yield ticket
 
     def follow(self, ticket: Ticket, patience: float | None = None, *, price: float | None = None) -> Follow:
         """Each new verdict of one job: `async with session.follow(ticket) as verdicts: async for verdict in verdicts:`.

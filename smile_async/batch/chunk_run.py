@@ -235,6 +235,7 @@ class ChunkRun:
     def _listen(self, ticket: Ticket) -> None:
         asked = _Asked(self, self._session.now() + self._patience)
         self._asking.add(asked)
+        self._session.poller.expect(ticket)
         self._session.poller.listen(ticket, asked, ours=False)
 
     def answered(self, asked: "_Asked", end: Verdict | SmileError) -> None:
@@ -250,9 +251,10 @@ class ChunkRun:
             if status.verdict is not None:
                 await self._session.deliver(status.verdict)
         except SmileError as error:
+            if isinstance(error, JobNotFound) and self._session.poller.expects(ticket):
+                return
             if isinstance(error, Refused | SessionClosed):
-                if not await self._session.poller.unknown_yet(ticket, error):
-                    self._ended(ticket, error)
+                self._ended(ticket, error)
             elif self._session.sender.outage:
                 self._in_trouble(error)
 

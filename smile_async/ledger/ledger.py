@@ -28,7 +28,6 @@ from smile_async.ledger.database import Database, dialect_insert, words_of
 from smile_async.ledger.failpoints import failpoint
 from smile_async.ledger.group_commit import DELAY, GroupCommit
 from smile_async.ledger.rows import (
-    AGE,
     BY_JOB,
     BY_NUMBER,
     PAGE,
@@ -381,12 +380,6 @@ class Ledger:
     async def named(self, smile_job_id: str) -> Ticket | None:
         """The ticket of the job that Smile ID calls so, None if there is none. Raises LedgerFailed."""
         return await self._one(BY_NUMBER, number=smile_job_id)
-
-    async def age(self, ticket: Ticket) -> float | None:
-        """Seconds since that job was accepted or at least sent, None if it was not. Raises LedgerFailed."""
-        async with self.reading() as connection:
-            found = await connection.execute(AGE, {"job": ticket.job_id, "user": ticket.user_id})
-            return found.scalar()
 
     async def _one(self, query: sa.Select[Any], **given: str) -> Ticket | None:
         async with self.reading() as connection:

@@ -23,7 +23,6 @@ from smile_async.ledger.schema import NOW, State, Text, id_info, jobs, storable
 from smile_async.protocol.steps import Reach
 
 __all__ = [
-    "AGE",
     "BY_JOB",
     "BY_NUMBER",
     "FORGET",
@@ -76,8 +75,6 @@ _sent = sa.select(jobs).where(jobs.c.reach > int(Reach.NOTHING)).limit(1)
 #: A job that may be with Smile ID, by our name and by the provider's.
 BY_JOB = _sent.where(jobs.c.job_id == bindparam("job"), jobs.c.user_id == bindparam("user"))
 BY_NUMBER = _sent.where(jobs.c.smile_job_id == bindparam("number"))
-#: Seconds since it was accepted, or sent where that is all that is known.
-AGE = BY_JOB.with_only_columns(NOW - sa.func.coalesce(jobs.c.accepted_at, jobs.c.sent_at))
 
 #: What `begin` looks at.
 RECALL = sa.select(jobs, (NOW - jobs.c.sent_at).label("age")).where(jobs.c.job_id.in_(bindparam("ids", expanding=True)))

@@ -121,7 +121,7 @@ class Confirmer:
         watch = self._poller.watch_of(claim.ticket)
         # An answer that is on its way is for all who ask.
         at_once = watch is not None and (watch.asking or (watch.claim is not None and watch.claim.due == 0.0))
-        stranger = not (at_once or (watch and watch.listeners) or self._driver.has_just_sent(claim.ticket))
+        stranger = not (at_once or (watch and watch.listeners) or self._driver.expects(claim.ticket))
         if stranger and not self._may_ask(None, *STRANGERS):
             raise Unavailable("too many callbacks for strangers' jobs", ticket=claim.ticket, retryable=True)
         anew = self._may_ask((claim.ticket.user_id, claim.ticket.job_id), *QUERIES)

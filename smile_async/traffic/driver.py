@@ -6,9 +6,8 @@ attempt may help, and what the caller should be told; whether to go on is the st
 
 import random
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from smile_async.errors import LedgerFailed
 from smile_async.jobs.job import Job
 from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import JobStatus, Verdict
@@ -34,9 +33,6 @@ from smile_async.traffic.dialect import Dialect
 from smile_async.traffic.payload import Payload
 from smile_async.traffic.taken import Taken
 
-if TYPE_CHECKING:
-    from smile_async.ledger import Ledger
-
 __all__ = ["Driver"]
 
 
@@ -47,13 +43,12 @@ BeforePut = Callable[[], Awaitable[None]]
 class Driver:
     """Carries steps to Smile ID and answers back, for one session."""
 
-    def __init__(self, dialect: Dialect, clock: Clock, ledger: "Ledger | None") -> None:
+    def __init__(self, dialect: Dialect, clock: Clock) -> None:
         self.dialect = dialect
         self._clock = clock
-        self._ledger = ledger
         self._budget = RetryBudget()
-        #: Until when /job_status need not know this session's latest jobs, by job_id, the latest last.
-        self._accepted: dict[str, float] = {}
+        #: Until when /job_status need not know the latest jobs, by job_id, the latest last.
+        self._expected: dict[str, float] = {}
         self._retries = 0
         #: Of an API that names jobs itself, those it has taken.
         self.taken = Taken()
@@ -71,28 +66,20 @@ class Driver:
         *before_put* is awaited before each upload, and may raise Fault to prevent it.
         """
         ticket = await self._drive(submission.steps(), submission.job, payload, deadline, before_put)
-        now = self._clock.monotonic()
-        self._accepted.pop(ticket.job_id, None)
-        self._accepted[ticket.job_id] = now + self.dialect.forgetful_for(ticket)
-        while self._accepted[oldest := next(iter(self._accepted))] < now:
-            del self._accepted[oldest]
+        self.expect(ticket)
         return ticket
 
-    def has_just_sent(self, ticket: Ticket) -> bool:
-        """Whether this session sent that job so lately that /job_status may not know it yet."""
-        return self._clock.monotonic() < self._accepted.get(ticket.job_id, float("-inf"))
+    def expect(self, ticket: Ticket) -> None:
+        """That job was sent, now or by an earlier session: for a moment from now /job_status need not know it."""
+        now = self._clock.monotonic()
+        self._expected.pop(ticket.job_id, None)
+        self._expected[ticket.job_id] = now + self.dialect.forgetful_for(ticket)
+        while self._expected[oldest := next(iter(self._expected))] < now:
+            del self._expected[oldest]
 
-    async def may_be_unknown(self, ticket: Ticket) -> bool:
-        """Whether /job_status need not know that job yet, for this session or an earlier one has just sent it."""
-        if self.has_just_sent(ticket) or self._ledger is None:
-            return self.has_just_sent(ticket)
-        try:
-            age = await self._ledger.age(ticket)
-        except LedgerFailed:
-            # Nobody can tell: it is asked for again.
-            return True
-        # Before a time that is still to come, a clock was set.
-        return age is not None and abs(age) < self.dialect.forgetful_for(ticket)
+    def expects(self, ticket: Ticket) -> bool:
+        """Whether that job was sent so lately that /job_status may not know it yet."""
+        return self._clock.monotonic() < self._expected.get(ticket.job_id, float("-inf"))
 
     def known(self, ticket: Ticket) -> Ticket:
         """*ticket*, with the name that the API gave its job in the meantime."""

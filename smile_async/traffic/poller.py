@@ -74,12 +74,14 @@ class Poller:
         tickets = (watch.ticket for watch in self._watches.values())
         return next((ticket for ticket in tickets if ticket.smile_job_id == smile_job_id), None)
 
-    async def unknown_yet(self, ticket: Ticket, error: SmileError) -> bool:
-        """Whether *error*, of a query, is no news: a job that is on its way, or was sent just now, is not known."""
-        if not isinstance(error, JobNotFound):
-            return False
+    def expect(self, ticket: Ticket) -> None:
+        """That job was sent by an earlier session, as a ledger has it."""
+        self._driver.expect(ticket)
+
+    def expects(self, ticket: Ticket) -> bool:
+        """Whether it is no news that this job is not known: it was sent just now, or called back and is waited for."""
         watch = self.watch_of(ticket)
-        return bool(watch and watch.claim and watch.listeners) or await self._driver.may_be_unknown(ticket)
+        return bool(watch and watch.claim and watch.listeners) or self._driver.expects(ticket)
 
     def listen(
         self,
@@ -223,14 +225,14 @@ class Poller:
             with span("poll", watch.upload, job_id=watch.ticket.job_id):
                 status = await query(ask, asked_at + seconds)
         except Fault as fault:
-            self._missed(watch, fault, asked_at, unknown_yet=await self.unknown_yet(watch.ticket, fault.error))
+            self._missed(watch, fault, asked_at)
         except BaseException as error:
             # One odd reply must not end the waiting for all other jobs, and a transport may raise what it likes.
             if is_ours(error):
                 raise
             log.exception("a reply about job %s could not be handled: please report it", watch.ticket.job_id)
             odd = UnreadableReply(f"the /job_status reply could not be handled ({type(error).__name__})")
-            self._missed(watch, Fault(odd, Sent.ANSWERED), asked_at, unknown_yet=False)
+            self._missed(watch, Fault(odd, Sent.ANSWERED), asked_at)
         else:
             if not falls_short(ask, watch):
                 self._answered(watch, status, asked_at)
@@ -257,10 +259,11 @@ class Poller:
                     self.leave(listener)
         self._answer_claim(watch, verdict, asked_at)
 
-    def _missed(self, watch: Watch, fault: Fault, asked_at: float, *, unknown_yet: bool) -> None:
+    def _missed(self, watch: Watch, fault: Fault, asked_at: float) -> None:
         # A query that got no turn, or met an outage, says nothing that is not known already.
         if not (fault.outage or fault.hurried or (fault.throttled and fault.sent is Sent.UNSENT)):
             watch.missed(self._clock.monotonic() - asked_at)
+        unknown_yet = isinstance(fault.error, JobNotFound) and self.expects(watch.ticket)
         self._answer_claim(watch, None if unknown_yet else fault.error, asked_at)
         if fault.transient or unknown_yet:
             log.debug("poll of job %s failed: %s", watch.ticket.job_id, fault.error)

@@ -73,11 +73,8 @@ class FakeDriver:
     def known(self, ticket: Ticket) -> Ticket:
         return ticket
 
-    def has_just_sent(self, ticket: Ticket) -> bool:
+    def expects(self, ticket: Ticket) -> bool:
         return ticket.job_id in self.sent
-
-    async def may_be_unknown(self, ticket: Ticket) -> bool:
-        return self.has_just_sent(ticket)
 
     async def query(self, ask: Ask, deadline: float) -> JobStatus:
         self.asked.append(self.clock.now)

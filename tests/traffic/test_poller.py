@@ -106,11 +106,8 @@ class FakeDriver:
     def known(self, ticket: Ticket) -> Ticket:
         return ticket
 
-    def has_just_sent(self, ticket: Ticket) -> bool:
+    def expects(self, ticket: Ticket) -> bool:
         return self.clock.now - self.sent.get(ticket.job_id, -FAR) < FORGETFUL_FOR
-
-    async def may_be_unknown(self, ticket: Ticket) -> bool:
-        return self.has_just_sent(ticket)
 
     async def ask(self, ask: Ask, deadline: float) -> JobStatus:
         self.asked.append((self.clock.now, ask))
