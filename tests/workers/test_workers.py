@@ -103,9 +103,9 @@ async def test_a_lease_is_renewed_for_as_long_as_the_work_takes(ledger: Ledger, 
     """A chunk that takes longer than a lease stays with its worker, though another one is looking for work."""
     (chunk,) = await planned(ledger, registrations(pictures, 5))
     async with (
-        Sandbox.serve(latency=2.6) as running,
-        a_worker(running, url_of(ledger), lease=2.0),
-        a_worker(running, url_of(ledger), lease=2.0),
+        Sandbox.serve(latency=5.6) as running,
+        a_worker(running, url_of(ledger), lease=5.0),
+        a_worker(running, url_of(ledger), lease=5.0),
     ):
         await all_done(ledger)
     assert (await chunk_rows(ledger))[chunk]["token"] == 1
@@ -189,7 +189,7 @@ async def test_a_worker_that_loses_its_chunk_stops_at_once(ledger: Ledger, pictu
     endings: list[Ending] = []
     async with (
         Sandbox.serve(latency=30.0) as running,
-        a_worker(running, url_of(ledger), lease=0.6, tell=lambda _, ending: endings.append(ending)) as worker,
+        a_worker(running, url_of(ledger), lease=5.0, tell=lambda _, ending: endings.append(ending)) as worker,
     ):
         await until(lambda: worker._shift.session.stats.pending == 3, patience=45)
         await run_sql(ledger, f"UPDATE smile_chunks SET token = token + 1, lease_until = 1e12 WHERE id = {chunk}")
@@ -262,7 +262,7 @@ async def test_a_delivery_that_comes_twice_is_dropped(
 ) -> None:
     """Deliveries of chunks that are done, held or unknown do nothing."""
     (chunk,) = await planned(ledger, registrations(pictures, 5))
-    async with a_worker(running, url_of(ledger), lease=1.0) as worker, Queue(ledger) as queue:
+    async with a_worker(running, url_of(ledger)) as worker, Queue(ledger) as queue:
         await all_done(ledger)
         await queue.put([chunk, 4711])
         await asyncio.sleep(0.5)

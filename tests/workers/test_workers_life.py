@@ -70,18 +70,20 @@ async def test_a_review_costs_no_worker(
     (chunk,) = await planned(ledger, rows, until="final")
     endings: list[Ending] = []
     async with a_worker(
-        running, url_of(ledger), lease=1.0, park_after=0.3, tell=lambda _, ending: endings.append(ending)
-    ):
+        running, url_of(ledger), park_after=0.3, tell=lambda _, ending: endings.append(ending)
+    ) as worker:
         await until(lambda: len(endings) == 1, patience=45)
         parked = (await chunk_rows(ledger))[chunk]
         assert (parked["lease_until"], parked["holder"], parked["parks"], parked["done_at"]) == (None, None, 1, None)
         polls = polls_of(running)
         await change_chunk(ledger, chunk, due_at=0.0)
+        await worker._queue.put([chunk])
         await until(lambda: len(endings) == 2, patience=45)
         assert polls_of(running) == [asked + 1 for asked in polls]
         for job_id in running.sandbox.jobs:
             running.sandbox.review(job_id, "approve")
         await change_chunk(ledger, chunk, due_at=0.0)
+        await worker._queue.put([chunk])
         await all_done(ledger)
     assert endings == [Ending.PARKED, Ending.PARKED, Ending.DONE]
     assert await Batches(ledger).counts("b") == {"final": 4}
