@@ -130,7 +130,7 @@ class Limiter:
     def leave(self, *, well: bool = True) -> None:
         """A request has come back; *well* if the server did answer it."""
         self.busy -= 1
-        if well and self._window < self._limit:
+        if well:
             self._window = min(float(self._limit), self._window + 1 / self._window)
             self._closure = self._closure / 2 if self._closure > FIRST_CLOSURE else 0.0
         self._wake()

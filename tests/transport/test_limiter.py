@@ -244,10 +244,11 @@ async def test_a_gate_that_is_shut_turns_everybody_away() -> None:
     assert len(limiter._waiting) == 0
 
 
-async def test_successes_shorten_the_next_closure() -> None:
-    """After good answers a new throttle is not punished for old ones."""
+@pytest.mark.parametrize("limit", [1, 2, 4])
+async def test_successes_shorten_the_next_closure(limit: int) -> None:
+    """After good answers a new throttle is not punished for old ones, however few are let through at once."""
     clock = HandClock()
-    limiter = Limiter(4, clock)
+    limiter = Limiter(limit, clock)
     for _ in range(4):
         limiter.close_for(None)
         await clock.advance(LONGEST_CLOSURE)
