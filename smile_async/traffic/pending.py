@@ -80,7 +80,7 @@ class PendingJob:
         if not self.asked and not self.ours and not self.failures:
             return 0.0
         age = max(0.0, now - self.since)
-        wait = rhythm.delay(int(self.ticket.job_type), age, self.asked, self.reviewed, price)
+        wait = rhythm.delay(int(self.ticket.job_type), age, self.asked + self.failures, self.reviewed, price)
         return failing_delay(self.failures, wait, latency=self.latency)
 
     def heard(self, status: JobStatus, asked_at: float, rhythm: Rhythm) -> Verdict | None:

@@ -41,6 +41,7 @@ from smile_async.protocol.steps import (
     insist,
 )
 from smile_async.protocol.v1.submission import Upload
+from smile_async.timing.pacing import Pace
 from smile_async.traffic.pending import PendingJob
 
 NUMBER = "0000000123"
@@ -754,6 +755,17 @@ def test_failing_polls_spread_out() -> None:
     rhythm.wait = 300.0
     pending_job.missed(0.1)
     assert pending_job.delay(rhythm, 111.0) == 300.0
+
+
+def test_a_job_whose_polls_fail_is_one_job() -> None:
+    """However often the first polls of a few jobs fail, the next job is still among the first, and polled early."""
+    rhythm = Pace().rhythm()
+    for _ in range(8):
+        unlucky = PendingJob(TICKET, 100.0, ours=True)
+        for _ in range(9):
+            unlucky.delay(rhythm, 100.0)
+            unlucky.missed(0.1)
+    assert PendingJob(TICKET, 200.0, ours=True).delay(rhythm, 200.0) == Pace().floor
 
 
 def test_news_is_told_once() -> None:
