@@ -203,9 +203,9 @@ class HttpcoreEngine:
             await self._hang_up(shared)
 
     async def _give_back(self, connection: Any) -> None:
-        left = self._users.get(connection, 1) - 1
-        if connection in self._users:
-            self._users[connection] = left
+        if connection not in self._users:  # hung up meanwhile
+            return
+        left = self._users[connection] = self._users[connection] - 1
         usable = connection.is_available() and connection not in self._condemned and not self._closed
         if connection is self._shared and not (usable and self._http2):
             self._shared = None
