@@ -1,4 +1,5 @@
 """When: clocks, when to ask again, how long to back off, and what is due.
 
-Nothing here knows what a job is. It may touch errors; `clock` and `virtual_clock` alone wait for anything.
+Of a job nothing here knows more than its ids. It may touch errors, limits and the log; `clock` and `virtual_clock`
+alone wait for anything.
 """

@@ -51,7 +51,7 @@ class Breaker:
         #: When the next probe may go.
         self.probe_at = 0.0
         self._prober: Asker | None = None
-        #: What has failed since, and which leg last.
+        #: The legs and users that had failed by then, and the leg that failed last then or as a probe.
         self._legs: set[str] = set()
         self._users: set[str] = set()
         self._failed_leg = ""
@@ -117,11 +117,9 @@ class Breaker:
     def _note(self, asker: Asker, left_at: float, now: float, *, failed: bool) -> None:
         self._answers.append((now, left_at, asker, failed))
         self._tally[asker.leg, failed] += 1
-        while self._answers[0][0] <= now - WINDOW or not self._answers[0][3]:
+        while self._answers and (self._answers[0][0] <= now - WINDOW or not self._answers[0][3]):
             _, _, old, was_failed = self._answers.popleft()
             self._tally[old.leg, was_failed] -= 1
-            if not self._answers:
-                break
 
     def _opens(self, now: float) -> bool:
         legs = {leg for (leg, failed), number in self._tally.items() if failed and number}

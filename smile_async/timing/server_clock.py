@@ -58,7 +58,7 @@ class ServerClock:
         try:
             said = http_date(date)
             skew = said - now
-        except (ValueError, TypeError, OverflowError):
+        except (ValueError, OverflowError):
             return
         if abs(skew) > MOST_SECONDS_OFF:
             return

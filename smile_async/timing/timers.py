@@ -1,7 +1,7 @@
 """What is due when: a heap whose entries can be crossed out.
 
 A hundred thousand pending jobs put off and cancel their polls all the time. Taking an entry out of the middle of a heap
-is dear, so it is crossed out in place, and the heap is rebuilt before the crossed-out outnumber the others.
+is dear, so it is crossed out in place, and the heap is rebuilt before the crossed-out outnumber the others by far.
 """
 
 from heapq import heapify, heappop, heappush
@@ -38,7 +38,7 @@ class Entry(list[object], Generic[Item]):
 
 
 class TimerHeap(Generic[Item]):
-    """What is due when; crossing an entry out is cheap, and crossed-out entries never outnumber the others.
+    """What is due when; crossing an entry out is cheap, and of more than 128 entries at most half are crossed out.
 
     Items are compared where they are due at the same moment; those that may be crossed out are Timed.
     """

@@ -206,9 +206,10 @@ class VirtualClock:
         now = time.monotonic()
         if self._stood_since is None:
             self._stood_since, self._looks = now, 0
-        if self._quiet_since is None or self._heard > self._quiet_since:
-            self._looks = 0 if self._heard > (self._quiet_since or now) else self._looks
+        if self._quiet_since is None:
             self._quiet_since = now
+        elif self._heard > self._quiet_since:
+            self._quiet_since, self._looks = now, 0
         self._looks += 1
         if who := self._threads.at_work():
             if now - self._stood_since >= STUCK:

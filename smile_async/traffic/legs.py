@@ -79,7 +79,7 @@ class Legs:
         if refused is not None:
             raise refused
 
-    async def ask(self, ask: Ask, deadline: float, hold: float = float("inf")) -> JobStatus:
+    async def ask(self, ask: Ask, deadline: float, hold: float) -> JobStatus:
         """One signed status query."""
         ticket, caller = ask.ticket, self._caller
 

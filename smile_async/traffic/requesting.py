@@ -10,8 +10,8 @@ from smile_async.protocol.steps import Fault, Request, Sent
 from smile_async.protocol.v1.endpoints import ENDPOINTS, request_body
 from smile_async.protocol.v1.judging import judge_reply
 from smile_async.protocol.v1.replies import Complaint, complaint_in, read_complaint, read_object
-from smile_async.timing.breaker import Asker
 from smile_async.traffic.caller import Caller
+from smile_async.traffic.dialect import asker
 from smile_async.traffic.origin import Errand
 from smile_async.transport.engine import Reply, Watched
 
@@ -43,8 +43,7 @@ class Requester:
         about = f"{path} for job {job.job_id} of user {job.user_id}"
         # The base URL ends in the version of most calls; some of these have another.
         url = settings.base_url.removesuffix("/v1") + path
-        asker = Asker("request", job.user_id, job.job_id)
-        reply = await self._caller.send(url, body, Errand(asker, about, deadline))
+        reply = await self._caller.send(url, body, Errand(asker(step, job), about, deadline))
         if reply.status != 200:
             raise self._refusal(reply, read_complaint(reply.body), job, about)
         return self._read(reply, job, about, later=step.later)

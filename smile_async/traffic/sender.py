@@ -166,7 +166,7 @@ class Sender:
 
     def _late(self, submission: Submission) -> SmileError:
         whose = f"job {submission.job.job_id} of user {submission.job.user_id}"
-        outage = self._driver.dialect.outage and f", in {self._driver.dialect.outage}"
+        outage = self.outage and f", in {self.outage}"
         why = f"{submission.stage} before its patience was over{outage}"
         late = submission.late(f"{whose}: {why}: {_CURE}")
         self._note_failure(submission, late)
@@ -252,8 +252,8 @@ class Sender:
 
     def known(self, ticket: Ticket) -> Ticket:
         """*ticket* of a job of this session's, with all that the session has heard of its names."""
-        dialect, taken = self._driver.dialect, self._driver.taken.of(ticket.user_id, ticket.job_id)
-        return replace(ticket, api=dialect.api if dialect.doubles else None) if taken is None else taken[0]
+        dialect = self._driver.dialect
+        return self._driver.known(replace(ticket, api=dialect.api if dialect.doubles else None))
 
     async def _loaded(self, submission: Submission, *, again: bool) -> Payload:
         """The pictures, and a place to send them from: as many jobs again as have one may be read ahead.

@@ -268,8 +268,6 @@ class Stream:
                 return None
             try:
                 item = await self._pull()
-            except (StopIteration, StopAsyncIteration):
-                item = None
             except BaseException as error:
                 if is_ours(error):
                     raise
@@ -280,13 +278,11 @@ class Stream:
                 self._news.set()
             return item
 
-    async def _pull(self) -> Item:
-        if isinstance(self._source, AsyncIterator):
-            item = await anext(self._source)
-        else:
-            item = next(self._source, _END)
-            if item is _END:
-                raise StopAsyncIteration
+    async def _pull(self) -> Item | None:
+        source = self._source
+        item = await anext(source, _END) if isinstance(source, AsyncIterator) else next(source, _END)
+        if item is _END:
+            return None
         if isinstance(item, Ticket):
             return checked_ticket(item)
         if not isinstance(item, Job):

@@ -1,9 +1,9 @@
 """OpenTelemetry spans and metrics, where its API package is installed (extra `otel`); otherwise nothing at all.
 
-Spans: `smile_async.upload` (one job on its way) and `smile_async.poll` (one status query, linked to the upload of the
-same session). Metrics: the counter
-`smile_async.jobs` by decision or error, and the histogram `smile_async.wait` in seconds. Attributes name job ids and
-codes; never a user, a key or a URL, whose query would be a credential.
+Spans: `smile_async.upload` or `smile_async.request` (one job on its way) and `smile_async.poll` (one status query,
+linked to the first of the same session). Metrics: the counter `smile_async.jobs` by decision or error, and the
+histogram `smile_async.wait` in seconds. Attributes name job ids and codes; never a user, a key or a URL, whose query
+would be a credential.
 """
 
 from contextlib import AbstractContextManager, nullcontext

@@ -192,15 +192,15 @@ class V3(Dialect):
 
     async def _token_came(self, scope: Scope, who: Asker, deadline: float) -> None:
         """Return once a job that waits for its token without its pictures may fetch them again. Raises Fault."""
-        outage = True
-        while outage:
-            outage = False
+        while True:
             try:
                 await self._token(scope, who, deadline)
             except Fault as fault:
                 if self._clock.monotonic() >= deadline:
                     raise
-                outage = fault.outage
+                if fault.outage:
+                    continue
+            return
 
     async def _fetched(self, scope: Scope, asker: Asker, company: Sequence[Asker]) -> Token:
         call, asked_at = requests.token_call(scope, self._seed), self._clock.monotonic()

@@ -1,4 +1,5 @@
 """Over what: engines, sockets, the pool of connections, and how many requests may be on their way.
 
-The only storey that imports an HTTP library. It may touch errors, timing, and `protocol.steps` for what was sent.
+The only storey that imports an HTTP library. It may touch what stands on the ground, timing, and `protocol.steps` for
+what was sent.
 """

@@ -1,4 +1,4 @@
-"""The engine for transports of httpx's kind: of all that a session runs on, this file alone imports httpx.
+"""The engine for transports of httpx's kind, imported by sessions that are given one.
 
 A transport that a user brings (a mock, a recorder, a proxy's) is driven itself, without httpx's client, because that
 logs every URL, and a presigned one is a credential.

@@ -205,8 +205,7 @@ class Stream(asyncio.Protocol):
         """What httpcore wants to know of a connection."""
         if info == "is_readable":  # Nobody has asked for anything: what is readable now can only be the end.
             return self._ended or bool(self._received)
-        name = {"client_addr": "sockname", "server_addr": "peername"}.get(info, info)
-        return None if self._transport is None else self._transport.get_extra_info(name)
+        return None if self._transport is None else self._transport.get_extra_info(info)
 
 
 class Backend:
@@ -244,14 +243,6 @@ class Backend:
         except OSError as error:
             raise self._errors.ConnectError(str(error)) from None
         return stream
-
-    async def connect_unix_socket(self, *_: Any, **__: Any) -> Stream:
-        """Never asked for."""
-        raise NotImplementedError
-
-    async def sleep(self, seconds: float) -> None:
-        """Between attempts to connect, of which there is one."""
-        await asyncio.sleep(seconds)
 
 
 async def _reach(addresses: Sequence[Any]) -> socket.socket:

@@ -352,7 +352,7 @@ def test_tls_on_each_loop(factory: Any, authority: Authority) -> None:
             stream = await connected(port)
             secure = await stream.start_tls(ssl.create_default_context(cafile=authority.ca_file), "localhost", 5.0)
             assert secure.get_extra_info("ssl_object") is not None
-            assert secure.get_extra_info("server_addr")[1] == port
+            assert secure.get_extra_info("peername")[1] == port
             assert not secure.get_extra_info("is_readable")
             await secure.write(b"hello")
             assert await secure.read(100) == b"hello"
