@@ -44,8 +44,8 @@ class Threads:
         #: By thread: the nanoseconds that it has run or wanted to, when that last grew, and when it was looked at.
         self._seen: dict[int, tuple[int, float, float]] = {}
 
-    def at_work(self) -> str:
-        """A thread that is at work, and where; "" if none is."""
+    def at_work(self, *, foreign: bool = True) -> str:
+        """A thread that is at work, and where; "" if none is. Not *foreign*: none of a library without Python."""
         numbers = _numbers()
         seen, self._seen = self._seen, {}
         if len(numbers) == 1:
@@ -62,8 +62,7 @@ class Threads:
             errand = thread is not None and _on_errand(thread, frame)
             greedy, still, call = self._moves(number, seen)
             if thread is None:
-                # Of a library that is not written in Python.
-                found = f"thread {number}" if greedy or still < self._threshold else found
+                found = f"thread {number}" if foreign and (greedy or still < self._threshold) else found
                 continue
             # It has an event loop of its own, as one that serves has.
             serving = frame is not None and frame.f_globals.get("__name__") == "selectors"

@@ -1,5 +1,6 @@
 """Virtual time beside databases, threads and sockets: their answers come first, with nothing said by the test."""
 
+import _thread
 import asyncio
 import hashlib
 import socket
@@ -255,6 +256,25 @@ async def test_a_thread_that_never_ends_is_named(monkeypatch: pytest.MonkeyPatch
         never.set()
     assert clock.monotonic() == 0
     await clock.sleep(60)
+
+
+async def test_a_library_s_thread_that_never_rests_holds_up_time_for_a_while_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A thread that Python does not know and that wakes all the while, for nothing, is not waited for until the end."""
+    monkeypatch.setattr(virtual_clock, "FOREIGN", 0.2)
+    monkeypatch.setattr(virtual_clock, "STUCK", 20.0)
+    rest = threading.Event()
+
+    def restless() -> None:
+        while not rest.is_set():
+            time.sleep(0.0003)
+
+    _thread.start_new_thread(restless, ())
+    try:
+        await VirtualClock(0.0).sleep(60)
+    finally:
+        rest.set()
 
 
 async def test_where_no_thread_can_be_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
