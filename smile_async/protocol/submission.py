@@ -1,5 +1,6 @@
 """One job on its way, whichever API it goes to: how far it may have come, which decides what may be repeated."""
 
+from collections.abc import Callable
 from typing import Any
 
 from smile_async.errors import SmileError, Unavailable
@@ -14,7 +15,7 @@ __all__ = ["SingleRequest", "Submission"]
 class Submission:
     """One job on its way, and how far it may have come: what a caller must know if it is cut short."""
 
-    __slots__ = ("attempt", "job", "known", "left", "reach", "recalled", "since", "stage", "ticket", "trace")
+    __slots__ = ("aside", "attempt", "job", "known", "left", "reach", "recalled", "since", "stage", "ticket", "trace")
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -31,6 +32,8 @@ class Submission:
         self.known: Verdict | None = None
         #: What leads from a later query back to the upload, for whoever records spans.
         self.trace: object = None
+        #: Called when it waits for an outage's end, without its place and its pictures.
+        self.aside: Callable[[], object] = bool
         #: What it had to wait for last, as it stands in a message.
         self.stage = "it was not begun"
 

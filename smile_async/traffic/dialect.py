@@ -27,6 +27,8 @@ __all__ = ["Dialect", "Leg", "Lists", "asker"]
 
 #: Steps that are requests.
 Leg = Prepare | Put | Request | Ask | Call
+#: The legs that a job takes before it is waited for.
+SENDING = ("upload", "put", "request")
 _LEGS: dict[type, str] = {Put: "put", Ask: "job_status", Request: "request", Call: "account"}
 
 
@@ -76,6 +78,16 @@ class Dialect(Protocol):
     def outage(self) -> str:
         """What there is to say of an outage under way, "" if there is none."""
         return next(filter(None, (origin.outage for origin in self.origins)), "")
+
+    @property
+    def stopped(self) -> bool:
+        """Whether an outage keeps everybody's jobs from being sent, and not only one user's, or only queries."""
+        return any(origin.limiter.breaker.holds_all(leg) for origin in self.origins for leg in SENDING)
+
+    def bars(self, ticket: Ticket) -> bool:
+        """Whether an outage keeps this user's jobs from being asked about, and not everybody's."""
+        breaker = self.origins[0].limiter.breaker
+        return breaker.holds(asker(Ask(ticket), ticket)) and not breaker.holds_all("job_status")
 
     @property
     def slowed_at(self) -> float:

@@ -34,6 +34,8 @@ QUERY_SECONDS = 12.0
 #: Seconds, real ones, before the poller goes on after something that should not have happened, and how many times in a
 #: row it does: a clock that never works again is the end of the session.
 STUMBLE, STUMBLES = 0.1, 5
+#: Queries that wait for the end of one user's outage, and seconds until others of that kind come back.
+BARRED, PUT_OFF = 16, 1.0
 
 
 class Poller:
@@ -49,12 +51,12 @@ class Poller:
         self._at_once, self._spawn = limits.requests, spawn
         self._watches: dict[tuple[str, str], Watch] = {}
         self._given_up: dict[tuple[str, str], None] = {}
-        self._asking = 0
+        self._asking = self._barred = 0
         #: Told of every new verdict, whoever waits for it: a ledger writes it down.
         self.on_news: Callable[[Verdict], object] = lambda _verdict: None
         #: Told of each job that is asked about again because of what callbacks claimed before.
         self.on_again: Callable[[Ticket], object] = lambda _ticket: None
-        #: Status queries sent so far, but for those that a callback asked for.
+        #: Status queries sent so far that have ended, but for those that a callback asked for.
         self.polls = 0
 
     def __len__(self) -> int:
@@ -208,15 +210,20 @@ class Poller:
         while (late := self._schedule.next_late()) is not None:
             self._expire(late)
         while self._asking < self._at_once and (watch := self._schedule.next_due()) is not None:
+            # Where one user's queries wait for an outage's end, others' need not: a few of his stand for all.
+            barred = self._driver.dialect.bars(watch.ticket)
+            if barred and self._barred >= BARRED:
+                self._schedule.ask_at(watch, self._clock.monotonic() + PUT_OFF)
+                continue
             watch.asking = True
-            self._asking += 1
-            self._spawn(self._ask, watch)
+            self._barred += barred
+            self._asking += not barred
+            self._spawn(self._ask, watch, barred)
         await self._schedule.sleep(may_ask=self._asking < self._at_once)
 
-    async def _ask(self, watch: Watch) -> None:
+    async def _ask(self, watch: Watch, barred: bool) -> None:
         asked_at = self._clock.monotonic()
         claimed = watch.claim is not None
-        self.polls += not claimed
         if watch.claim is not None and watch.claim.due > 0.0:
             self.on_again(watch.ticket)
         query, seconds = (self._driver.query, QUERY_SECONDS) if claimed else (self._driver.ask, API_SECONDS)
@@ -225,6 +232,7 @@ class Poller:
             with span("poll", watch.upload, job_id=watch.ticket.job_id):
                 status = await query(ask, asked_at + seconds)
         except Fault as fault:
+            self.polls += not (claimed or _got_no_turn(fault))
             self._missed(watch, fault, asked_at)
         except BaseException as error:
             # One odd reply must not end the waiting for all other jobs, and a transport may raise what it likes.
@@ -234,10 +242,12 @@ class Poller:
             odd = UnreadableReply(f"the /job_status reply could not be handled ({type(error).__name__})")
             self._missed(watch, Fault(odd, Sent.ANSWERED), asked_at)
         else:
+            self.polls += not claimed
             if not falls_short(ask, watch):
                 self._answered(watch, status, asked_at)
         finally:
-            self._asking -= 1
+            self._barred -= barred
+            self._asking -= not barred
             watch.asking = False
             self._schedule.plan(watch)
             if falls_short(ask, watch):
@@ -261,7 +271,7 @@ class Poller:
 
     def _missed(self, watch: Watch, fault: Fault, asked_at: float) -> None:
         # A query that got no turn, or met an outage, says nothing that is not known already.
-        if not (fault.outage or fault.hurried or (fault.throttled and fault.sent is Sent.UNSENT)):
+        if not (fault.outage or fault.hurried or _got_no_turn(fault)):
             watch.missed(self._clock.monotonic() - asked_at)
         unknown_yet = isinstance(fault.error, JobNotFound) and self.expects(watch.ticket)
         self._answer_claim(watch, None if unknown_yet else fault.error, asked_at)
@@ -316,6 +326,10 @@ class Poller:
             error = make(watch.ticket)
             self._answer_claim(watch, error)
             self._fail(watch, error)
+
+
+def _got_no_turn(fault: Fault) -> bool:
+    return fault.throttled and fault.sent is Sent.UNSENT
 
 
 def _key(ticket: Ticket) -> tuple[str, str]:

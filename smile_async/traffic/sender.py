@@ -178,6 +178,11 @@ class Sender:
         return self._driver.dialect.outage
 
     @property
+    def stopped(self) -> bool:
+        """Whether an outage keeps everybody's jobs from being sent."""
+        return self._driver.dialect.stopped
+
+    @property
     def under_way(self) -> int:
         """Jobs on their way to Smile ID."""
         return len(self._sending)
@@ -206,6 +211,7 @@ class Sender:
             end = await self._tried(submission, deadline)
         while isinstance(end, Parked):
             submission.stage = "smile id did not take it"
+            submission.aside()
             try:
                 await end.hope(deadline)
             except Fault as fault:

@@ -182,7 +182,7 @@ class Stream:
     def _has_room(self) -> bool:
         pending = len(self._waiting) + len(self._sending)
         # In an outage the jobs at hand ask whether it is over: more would only be read to wait.
-        waits = bool(self._sending and self._sender.outage)
+        waits = bool(self._sending and self._sender.stopped)
         return not waits and len(self._ready) < self._limits.uploads and pending < self._limits.pending
 
     async def _run(self) -> None:
@@ -210,7 +210,12 @@ class Stream:
             if isinstance(item, Ticket):
                 self._listen(item, None)
             elif item.family is Family.UPLOAD:
-                await self._send(self._begun(item))
+                submission, free = self._begun(item), asyncio.Event()
+                # While one user's jobs wait for an outage's end, others' need not.
+                submission.aside = free.set
+                requests.create_task(self._send(submission))
+                del submission
+                await free.wait()
             else:
                 # An authority takes its time, and no memory for pictures: the next job need not wait for it.
                 submission = self._begun(item)
@@ -247,6 +252,8 @@ class Stream:
             self._sending.discard(submission)
             known, upload = submission.known, submission.trace
             self._listen(ticket, job.spent(), ours=not submission.recalled, known=known, upload=upload)
+        finally:
+            submission.aside()
 
     def _listen(self, ticket: Ticket, job: Job | None, **told: Any) -> None:
         listener = _JobListener(self, job, self._clock.monotonic() + self._patience)

@@ -331,6 +331,80 @@ async def test_a_flood_of_one_user_s_jobs_stops_nobody(street: Street) -> None:
             assert isinstance(end, Unavailable)
 
 
+async def test_one_user_s_outage_stops_no_stream(street: Street) -> None:
+    """Whoever's jobs stand first in a stream and fail for ever, those behind them are sent at once."""
+    street.front.weather = lambda asked: BAD_GATEWAY if asked.user_id == "eve" else None
+    async with street.session() as session, session.stream([*street.jobs(40, "eve"), *street.jobs(60)]) as outcomes:
+        ended = [(street.clock.monotonic(), outcome) async for outcome in outcomes]
+    others = [(at, outcome) for at, outcome in ended if outcome.job.user_id != "eve"]
+    assert_approved([outcome for _, outcome in others])
+    assert max(at for at, _ in others) < 10.0
+
+
+async def test_one_user_s_outage_takes_nobody_s_turn_to_be_asked_about(street: Street) -> None:
+    """More queries of one user than may be under way fail for ever: the others' leave when they are due."""
+    street.front.weather = lambda asked: BAD_GATEWAY if (asked.user_id, asked.leg) == ("eve", "job_status") else None
+    street.sandbox.enroll("eve")
+    async with street.session(limits=Limits(requests=20)) as session:
+        flood = asyncio.create_task(all_of(session, street.jobs(60, "eve"), patience=120.0))
+        await street.clock.sleep(10.0)
+        for n in range(3):
+            begun = street.clock.monotonic()
+            assert (await session.verify(street.pictures.job(job_id=f"mine-{n}"), patience=20.0)).approved
+            assert street.clock.monotonic() - begun < 5.0
+        assert all(isinstance(outcome, Failed) for outcome in await flood)
+        asked = Counter(asked.leg for asked in street.front.asked)
+        assert session.stats.polls == asked["job_status"]
+
+
+async def test_who_fails_for_ever_does_not_probe_for_all(street: Street) -> None:
+    """After an outage of everybody's the others go on at once, though one user has many jobs that still fail."""
+    street.front.weather = lambda asked: (
+        BAD_GATEWAY if asked.user_id == "eve" or 1.0 <= street.clock.monotonic() < 5.0 else None
+    )
+    async with street.session() as session:
+        await street.clock.sleep(0.9)
+        flood = [asyncio.create_task(session.submit(job, patience=60.0)) for job in street.jobs(40, "eve")]
+        await street.clock.sleep(0.2)
+        verdicts = await asyncio.gather(*(session.verify(job, patience=60.0) for job in street.jobs(10)))
+        assert all(verdict.approved for verdict in verdicts)
+        assert street.clock.monotonic() < 15.0
+        await asyncio.gather(*flood, return_exceptions=True)
+
+
+@pytest.mark.parametrize("leg", ["put", "upload"])
+async def test_who_needs_longer_than_a_probe_may_take(leg: str, street: Street) -> None:
+    """A job that is to try again and whose pictures are read for six seconds first still finds out that it is over."""
+
+    async def slow(work: Callable[..., Any], *args: Any) -> Any:
+        await street.clock.sleep(6.0)
+        return work(*args)
+
+    street.down(0.0, 20.0, leg)
+    async with street.session(in_thread=slow) as session:
+        assert_approved(await all_of(session, street.jobs(40)))
+    assert street.clock.monotonic() < 60.0
+    street.assert_one_each(40)
+
+
+async def test_a_stray_failure_does_not_end_another_leg_s_outage(
+    street: Street, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Uploads of which a few fail are no probes of a /job_status that is down: nobody rushes there."""
+    uploads = iter(range(10_000))
+
+    def weather(asked: Asked) -> httpx.Response | None:
+        if asked.leg == "job_status":
+            return BAD_GATEWAY if street.clock.monotonic() < 100.0 else None
+        return BAD_GATEWAY if asked.leg == "upload" and next(uploads) % 20 == 19 else None
+
+    street.front.weather = weather
+    async with street.session(limits=Limits(jobs_per_second=4.0)) as session:
+        assert_approved(await all_of(session, street.jobs(200), patience=600.0))
+    assert caplog.text.count("is away") == 1
+    assert len([asked for asked in street.front.failed if asked.leg == "job_status"]) < 60
+
+
 async def test_the_server_s_wish_holds_in_an_outage(street: Street) -> None:
     """Breaker and limiter closed at once: while a Retry-After lasts nobody probes, and afterwards all is well."""
     street.down(1.0, 8.0, answer=httpx.Response(503, headers={"Retry-After": "10"}))
@@ -455,7 +529,8 @@ async def test_nobody_listens(http: str, pictures: Pictures) -> None:
             calls = (session.verify(pictures.job(), patience=1.5) for _ in range(12))
             for end in await asyncio.gather(*calls, return_exceptions=True):
                 assert type(end) is Unavailable
-                assert end.ticket is None
+                # On a loaded machine the last attempt may be cut short before it is refused.
+                assert end.ticket is None or "no answer within" in str(end)
             assert time.monotonic() - begun < 4.0
             assert session.sender.outage
             with pytest.raises(Unavailable, match=re.escape("an outage of smile id at 127.0.0.1")):

@@ -113,6 +113,56 @@ def test_the_least_suspect_probes() -> None:
     assert sorted(waiting, key=breaker.doubt) == [waiting[3], waiting[2], waiting[1], waiting[0]]
 
 
+def test_who_needs_longer_to_come_keeps_his_turn() -> None:
+    """A probe whose pictures are still being read is not held again when another has been let go as well."""
+    breaker = opened()
+    breaker.let(asker(1), 1.0)
+    breaker.let(asker(2), breaker.probe_at)
+    assert not breaker.holds(asker(1))
+    breaker.missed(asker(2), 6.0, 6.0)
+    assert not breaker.holds(asker(1))
+    assert breaker.answered(asker(1), 9.0, 9.0)
+
+
+def test_whoever_has_tried_in_vain_tries_last() -> None:
+    """Among users who all have failed, one whose requests fail for ever does not probe for the others."""
+    breaker = opened()
+    for n in range(4):
+        who = min([asker(70 + n, user="u0"), asker(80 + n, user="u1"), asker(90 + n, user="u2")], key=breaker.doubt)
+        assert who.user_id == ("u0", "u1", "u2", "u0")[n]
+        breaker.let(who, breaker.probe_at)
+        breaker.missed(who, breaker.probe_at, breaker.probe_at)
+
+
+def test_a_stray_failure_joins_no_outage() -> None:
+    """While one leg is down, a failure among the answers of another holds nothing; eight in a second do."""
+    breaker = opened(leg="job_status")
+    breaker.answered(asker(30), 1.0, 1.0)
+    assert not breaker.missed(asker(31), 1.0, 1.0)
+    assert not breaker.holds(asker(32))
+    assert not any(breaker.missed(asker(40 + n), 3.0, 3.0) for n in range(8))
+    assert breaker.holds(asker(32))
+
+
+def test_a_leg_that_answers_most_requests_is_no_part_of_an_outage() -> None:
+    """What opens it on one leg does not hold another, on which one request in five has failed."""
+    breaker = Breaker()
+    for n in range(5):
+        breaker.missed(asker(n, "upload"), 0.0, 0.0) if n == 0 else breaker.answered(asker(n, "upload"), 0.0, 0.0)
+    assert any(breaker.missed(asker(n, "job_status"), 0.1, 0.1) for n in range(8))
+    assert breaker.holds(asker(1, "job_status"))
+    assert not breaker.holds(asker(1, "upload"))
+
+
+def test_others_are_well_only_where_it_fails() -> None:
+    """That others' queries are answered does not hide that one user's uploads find nobody."""
+    breaker = Breaker()
+    breaker.answered(asker(0, "job_status", "ada"), 0.0, 0.0)
+    assert any(breaker.missed(asker(n, user="eve"), 0.5, 0.5) for n in range(8))
+    assert not breaker.holds_all("upload")
+    assert opened().holds_all("upload")
+
+
 def test_an_outage_that_comes_back_at_once_is_asked_more_seldom() -> None:
     """A server that answers one request and no more is not let begin anew with short pauses; a day later it is."""
     breaker = opened()
@@ -208,6 +258,6 @@ def test_whatever_happens_there_is_hope(story: list[tuple[float, int, str, str]]
                 assert len({failed.job_id for failed in last}) >= 5
         assert (breaker.opened_at is None) or breaker.probe_at <= now + LONGEST_PAUSE
     if breaker.opened_at is not None:
-        held = next(who for n in range(10) for leg in ("upload", "job_status") if breaker.holds(who := asker(n, leg)))
+        held = next(who for n in range(300) for leg in ("upload", "job_status") if breaker.holds(who := asker(n, leg)))
         breaker.let(held, breaker.probe_at)
         assert breaker.answered(held, now + 5, now + 5)

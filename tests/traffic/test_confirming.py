@@ -52,6 +52,10 @@ class FakeDialect:
     def check_ticket(self, ticket: Ticket) -> None:
         """Refuse none."""
 
+    def bars(self, ticket: Ticket) -> bool:
+        """Nobody's jobs alone are barred."""
+        return False
+
     def may_ask(self, ticket: Ticket) -> bool:
         """Ask about all."""
         return True

@@ -82,6 +82,10 @@ class AnyTicket:
     def check_ticket(self, ticket: Ticket) -> None:
         """Refuse none."""
 
+    def bars(self, ticket: Ticket) -> bool:
+        """Nobody's jobs alone are barred."""
+        return False
+
     def may_ask(self, ticket: Ticket) -> bool:
         """Ask about all but what waits for its TypeID."""
         return ticket.api != "v3" or ticket.smile_job_id is not None
