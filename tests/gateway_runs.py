@@ -19,7 +19,7 @@ from smile_async import Finished, Job, Pace
 from smile_async.sandbox import RunningSandbox, Sandbox
 from smile_async.transport.pool import Pool
 
-__all__ = ["ROWS", "STRAIGHT", "Report", "Row", "run"]
+__all__ = ["ONE_REQUEST", "ROWS", "STRAIGHT", "Report", "Row", "run"]
 
 #: Gives what a session must be told to go this way; *often*: how many times more often than usual things go wrong.
 Way = Callable[[RunningSandbox, Path, int], AbstractAsyncContextManager[dict[str, Any]]]
@@ -63,6 +63,12 @@ async def _straight(running: RunningSandbox, _folder: Path, _often: int) -> Asyn
 async def _few_requests(running: RunningSandbox, folder: Path, often: int) -> AsyncIterator[dict[str, Any]]:
     settings = f"keepalive_requests {100 // often}; http2_max_concurrent_streams 8;"
     async with nginx(running, folder, settings) as gateway:
+        yield {"base_url": gateway.base_url}
+
+
+@asynccontextmanager
+async def _one_request(running: RunningSandbox, folder: Path, _often: int) -> AsyncIterator[dict[str, Any]]:
+    async with nginx(running, folder, "keepalive_requests 1;") as gateway:
         yield {"base_url": gateway.base_url}
 
 
@@ -138,6 +144,7 @@ async def _dying(running: RunningSandbox, folder: Path, often: int) -> AsyncIter
 
 
 STRAIGHT = Row("no gateway", _straight)
+ONE_REQUEST = Row("nginx, one request a connection", _one_request)
 ROWS = (
     Row("nginx, 100 requests a connection, 8 streams", _few_requests),
     Row("nginx, reloaded every second", _reloads),

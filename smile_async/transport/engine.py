@@ -12,6 +12,7 @@ from smile_async.protocol.steps import Sent
 
 __all__ = [
     "API_SECONDS",
+    "BROKEN_AT_MOST",
     "CONNECT_TIMEOUT",
     "KEPT_FOR",
     "MAX_REPLY_BYTES",
@@ -42,6 +43,8 @@ STORAGE_PIECE_BYTES = 1_048_576
 CONNECT_TIMEOUT = 10.0
 #: Seconds one API request, or one upload, may take; the Java SDK allows 60 a phase and 120 in all (wire.md §8).
 API_SECONDS, UPLOAD_SECONDS = 30.0, 120.0
+#: Connections that may break under a request before it has begun; each was there before, and some may be long dead.
+BROKEN_AT_MOST = 4
 #: Seconds an idle connection is kept: for the API, and for storage, which hangs up early.
 KEPT_FOR = {True: 30.0, False: 5.0}
 

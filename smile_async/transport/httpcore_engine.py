@@ -18,6 +18,7 @@ from h2.events import StreamReset
 
 from smile_async.protocol.steps import Sent
 from smile_async.transport.engine import (
+    BROKEN_AT_MOST,
     CONNECT_TIMEOUT,
     KEPT_FOR,
     PIECE_BYTES,
@@ -43,8 +44,6 @@ __all__ = ["HttpcoreEngine"]
 _EXTENSIONS = {"timeout": {"connect": CONNECT_TIMEOUT}}
 #: Errors that say that nothing has left.
 _UNSENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol")
-#: Connections that may break under a request before it has begun; each was there before, and some may be long dead.
-BROKEN_AT_MOST = 4
 
 
 class HttpcoreEngine:

@@ -17,6 +17,7 @@ import anyio.lowlevel
 from smile_async.protocol.steps import Sent
 from smile_async.transport.engine import (
     API_SECONDS,
+    BROKEN_AT_MOST,
     CONNECT_TIMEOUT,
     MAX_REPLY_BYTES,
     PIECE_BYTES,
@@ -38,6 +39,8 @@ __all__ = ["PyreqwestEngine", "pins", "unconnected"]
 
 #: Seconds after closing in which pyreqwest's thread lets go of Python; a millisecond was enough in 40 of 40 processes.
 DRAIN = 0.05
+#: What the last of an error's causes begins with if its stream was above a GOAWAY's last, or was refused by itself.
+_REFUSED = ("connection error received: ", "stream error received: refused stream")
 
 
 class PyreqwestEngine:
@@ -65,6 +68,7 @@ class PyreqwestEngine:
         builder = builder.timeout(timedelta(seconds=(API_SECONDS if http2 else UPLOAD_SECONDS) + 1))
         self._client = builder.http2(http2).referer(False).build()
         self._piece = PIECE_BYTES if http2 else STORAGE_PIECE_BYTES
+        self._replies = 0
         self._unsent = (ConnectError, ConnectTimeoutError)
 
     def __repr__(self) -> str:
@@ -74,14 +78,13 @@ class PyreqwestEngine:
         """Send and read the whole reply."""
         failure: BaseException
         try:
-            async with self._request(method, url, headers, body) as response:
-                return await _reply_of(response)
+            return await self._exchange(method, url, headers, body)
         except (NoReply, asyncio.CancelledError) as told:
             failure = told
         except self._unsent as error:
             failure = unconnected(error)
         except Exception as error:  # noqa: BLE001 - whatever it was, it may have been sent
-            failure = NoReply(Sent.AMBIGUOUS, type(error).__name__)
+            failure = NoReply(Sent.UNSENT if _refused(error) else Sent.AMBIGUOUS, type(error).__name__)
         # Raised here, without context: frames below hold the request, whose repr shows a presigned URL.
         del url, body
         if isinstance(failure, asyncio.CancelledError):
@@ -90,6 +93,21 @@ class PyreqwestEngine:
             await anyio.lowlevel.checkpoint_if_cancelled()
         failure.__context__ = None
         raise failure.with_traceback(None)
+
+    async def _exchange(self, method: str, url: str, headers: Headers, body: bytes | Body) -> Reply:
+        """On the first connection that takes the request up."""
+        # Refusals since anybody got an answer: one that serves each connection's first request gets on with them all.
+        broken = 0
+        while True:
+            replies = self._replies
+            try:
+                async with self._request(method, url, headers, body) as response:
+                    self._replies += 1
+                    return await _reply_of(response)
+            except Exception as error:
+                broken = broken + 1 if replies == self._replies else 0
+                if broken > BROKEN_AT_MOST or not _refused(error):
+                    raise
 
     def _request(self, method: str, url: str, headers: Headers, body: bytes | Body) -> Any:
         builder = self._client.request(method, url).headers(headers)
@@ -136,10 +154,24 @@ async def _chunks(reader: Any) -> AsyncIterator[bytes]:
         yield bytes(chunk)
 
 
+def _causes(error: Any) -> list[str]:
+    return [cause["message"] for cause in (getattr(error, "details", None) or {}).get("causes") or ()]
+
+
+def _refused(error: Exception) -> bool:
+    """Whether the server says that it has not processed the request (RFC 9113 §8.7).
+
+    Of GOAWAY pyreqwest's h2 tells those streams alone that are above its last: below, it is the connection that ends.
+    https://github.com/hyperium/h2/blob/master/src/proto/streams/streams.rs
+    """
+    _, *causes = _causes(error) or [""]
+    return causes[:2] == ["client error (SendRequest)", "http2 error"] and causes[-1].startswith(_REFUSED)
+
+
 def unconnected(error: Any) -> NoReply:
     """What a connection error comes to. pyreqwest calls a reset after the request one as well, and names the URL."""
-    causes = [cause["message"] for cause in error.details["causes"] or ()]
-    sent = Sent.UNSENT if "client error (Connect)" in causes else Sent.AMBIGUOUS
+    causes = _causes(error)
+    sent = Sent.UNSENT if "client error (Connect)" in causes or _refused(error) else Sent.AMBIGUOUS
     # The first words name the URL, whose query may be a credential; the last the reason.
     why = [type(error).__name__, *causes[1:][-1:]]
     return NoReply(sent, ": ".join(why))

@@ -6,7 +6,7 @@ Short forms; the whole table, with wall times and numbers of requests, is in soa
 from pathlib import Path
 
 import pytest
-from gateway_runs import ROWS, Row, run
+from gateway_runs import ONE_REQUEST, ROWS, Row, run
 from street import ENGINES
 
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -25,3 +25,13 @@ async def test_every_job_comes_through(row: Row, tmp_path: Path) -> None:
     assert report.approved == JOBS, report
     assert report.slowest < NO_WAIT
     assert row.outage or report.retries < JOBS / 5
+
+
+async def test_one_request_a_connection_costs_no_job(tmp_path: Path) -> None:
+    """Where GOAWAY follows the first request of every connection, every job comes through with few retries.
+
+    On pyreqwest: the others, which make one connection after another, take longer.
+    """
+    report = await run(ONE_REQUEST, tmp_path, JOBS // 2, "pyreqwest")
+    assert (report.approved, report.doubled) == (JOBS // 2, 0), report
+    assert report.retries < JOBS / 5

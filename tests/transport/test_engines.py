@@ -13,6 +13,9 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+import trustme
+from h2.errors import ErrorCodes
+from h2_server import Antic, H2Server, cut_connection, goaway, h2_context, nonsense, reset_stream
 from pyreqwest.client import ClientBuilder
 from pyreqwest.compatibility.httpx import HttpxTransport
 from scripted import (
@@ -34,7 +37,7 @@ from smile_async import SmileSession
 from smile_async.errors import BadConfiguration
 from smile_async.protocol.steps import Sent
 from smile_async.sandbox import RunningSandbox
-from smile_async.transport.engine import MAX_REPLY_BYTES, Body, Engine, NoReply, Reply
+from smile_async.transport.engine import BROKEN_AT_MOST, MAX_REPLY_BYTES, Body, Engine, NoReply, Reply, Watched
 from smile_async.transport.engines import engine_factory
 from smile_async.transport.httpx_engine import HttpxEngine
 from smile_async.transport.tls import _tls
@@ -460,6 +463,78 @@ async def test_cancelling_over_http2_is_safe(http: str, running: RunningSandbox)
             task.cancel()
         await asyncio.gather(*sending, return_exceptions=True)
         assert (await engine.send("POST", f"{running.base_url}/upload", JSON, b"{}")).status == 400
+
+
+@asynccontextmanager
+async def h2_served(http: str, folder: Path) -> AsyncIterator[tuple[H2Server, Engine, list[bytes]]]:
+    """An HTTP/2 server that can be told to misbehave, an engine, and what the server's app has read."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    taken: list[bytes] = []
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        taken.append((await receive())["body"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    async with (
+        H2Server(app, h2_context(authority)) as server,
+        engine_of(http, True, ca_file=str(folder / "ca.pem")) as engine,
+    ):
+        yield server, engine, taken
+
+
+@engines
+async def test_a_goaway_after_every_first_request(http: str, tmp_path: Path) -> None:
+    """A server that says GOAWAY on each connection after its first request answers all requests, each once."""
+    async with h2_served(http, tmp_path) as (server, engine, taken):
+        # Not closed: a stream that GOAWAY has counted may not be here as a whole yet.
+        server.choose = lambda _path, _fields: goaway(seen=True, close=False)
+        said = [b'{"number": %d}' % number for number in range(40)]
+        # One kind of body can be sent again by pyreqwest itself, the other can not.
+        bodies = [Watched(each, lambda: None) if number % 2 else each for number, each in enumerate(said)]
+        replies = await asyncio.gather(*(engine.send("POST", server.base_url, JSON, body) for body in bodies))
+        assert {reply.status for reply in replies} == {200}
+        assert sorted(taken) == sorted(said)
+
+
+@engines
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        goaway(seen=False),
+        goaway(ErrorCodes.ENHANCE_YOUR_CALM, seen=False),
+        reset_stream(ErrorCodes.REFUSED_STREAM),
+    ],
+)
+async def test_what_every_connection_refuses_is_unsent(http: str, refusal: Antic, tmp_path: Path) -> None:
+    """A request that the server says it has not processed is unsent, and is not offered for ever."""
+    async with h2_served(http, tmp_path) as (server, engine, _):
+        server.choose = lambda _path, _fields: refusal
+        assert (await refused(engine, server.base_url, Watched(b"{}", lambda: None))).sent is Sent.UNSENT
+        assert 1 <= server.requests <= 1 + BROKEN_AT_MOST
+
+
+@engines
+@pytest.mark.parametrize(
+    "end",
+    [
+        goaway(seen=True, work=False),
+        goaway(ErrorCodes.ENHANCE_YOUR_CALM, seen=True, work=False),
+        reset_stream(ErrorCodes.CANCEL),
+        reset_stream(ErrorCodes.INTERNAL_ERROR, work=True),
+        nonsense,
+        cut_connection,
+    ],
+)
+@pytest.mark.parametrize("watched", [True, False])
+async def test_what_may_have_been_taken_is_not_sent_again(http: str, end: Antic, watched: bool, tmp_path: Path) -> None:
+    """A stream that ends without an answer or a refusal is ambiguous, and the server saw its request once."""
+    async with h2_served(http, tmp_path) as (server, engine, _):
+        server.choose = lambda _path, _fields: end
+        body = Watched(b"{}", lambda: None) if watched else b"{}"
+        assert (await refused(engine, server.base_url, body)).sent is Sent.AMBIGUOUS
+        assert server.requests == 1
 
 
 @engines

@@ -260,16 +260,6 @@ async def test_a_goaway_while_idle_is_heeded(library: Any, tmp_path: Path) -> No
 
 
 @libraries
-async def test_a_goaway_after_every_first_request(library: Any, tmp_path: Path) -> None:
-    """A server that says GOAWAY on each connection after its first request answers all requests, each once."""
-    async with h2_engine(library, tmp_path) as (server, engine):
-        url = f"{server.base_url}/upload"
-        server.choose = lambda _path, _fields: goaway(seen=True)
-        replies = await asyncio.gather(*(engine.send("POST", url, JSON, b"{}") for _ in range(40)))
-        assert {reply.status for reply in replies} == {200}
-
-
-@libraries
 async def test_what_a_goaway_leaves_standing_is_answered(library: Any, tmp_path: Path) -> None:
     """Answers to streams below a GOAWAY's number come after it, and nobody asks twice."""
     async with h2_engine(library, tmp_path) as (server, engine):
