@@ -10,8 +10,9 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable
+from functools import partial, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy import exc
@@ -19,13 +20,14 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from smile_async.errors import BadConfiguration, LedgerFailed
+from smile_async.undivided import undivided
 
 try:
     import fcntl
 except ImportError:  # pragma: no cover - Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["NO_IDLING", "Database", "dialect_insert", "is_outage", "is_passing", "words_of"]
+__all__ = ["NO_IDLING", "Database", "FileConnection", "dialect_insert", "is_outage", "is_passing", "words_of"]
 
 #: Seconds to wait for somebody else's transaction: a reader that copies the file, a checkpoint.
 BUSY_SECONDS = 5.0
@@ -45,6 +47,8 @@ REACHABLE = {
 }
 #: Classes of SQLSTATE that are about what was to be written: data, constraints, limits of the program.
 _OF_THE_ROW = ("22", "23", "54")
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class Database:
@@ -189,6 +193,30 @@ class Database:
                 cursor.execute("PRAGMA secure_delete=ON")
                 # Not NORMAL: in WAL mode that may lose the last commits with the power.
                 cursor.execute("PRAGMA synchronous=FULL")
+
+
+def _whole(method: Method) -> Method:
+    @wraps(method)
+    async def whole(*args: Any, **more: Any) -> Any:
+        return await undivided(partial(method, *args, **more))
+
+    return cast("Method", whole)
+
+
+class FileConnection(AsyncConnection):
+    """A connection to a file, with which all is over soon: who is cancelled meanwhile goes when it is.
+
+    Of what is cut short SQLAlchemy leaves a connection, a task, and of a transaction the lock, to the garbage
+    collector. `begin`, for which there is `commit`, and `stream` can still be cut short.
+    """
+
+    start = _whole(AsyncConnection.start)
+    execute = _whole(AsyncConnection.execute)
+    exec_driver_sql = _whole(AsyncConnection.exec_driver_sql)
+    execution_options = _whole(AsyncConnection.execution_options)
+    run_sync = _whole(AsyncConnection.run_sync)
+    commit = _whole(AsyncConnection.commit)
+    close = _whole(AsyncConnection.close)
 
 
 def dialect_insert(connection: AsyncConnection) -> Any:

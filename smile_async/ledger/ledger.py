@@ -24,7 +24,7 @@ from smile_async.jobs.job import Job
 from smile_async.jobs.product import Family
 from smile_async.jobs.ticket import Ticket
 from smile_async.jobs.verdict import Verdict
-from smile_async.ledger.database import Database, dialect_insert, words_of
+from smile_async.ledger.database import Database, FileConnection, dialect_insert, words_of
 from smile_async.ledger.failpoints import failpoint
 from smile_async.ledger.group_commit import DELAY, GroupCommit
 from smile_async.ledger.rows import (
@@ -218,8 +218,9 @@ class Ledger:
         try:
             # A file takes one writer; a server sorts out its own, and must not make one of us wait for another.
             turn = self._turn if self.database.is_file else contextlib.nullcontext()
-            async with turn, self._connected() as connection, connection.begin():
+            async with turn, self._connected() as connection:
                 yield connection
+                await connection.commit()
         except SQLAlchemyError as error:
             raise self._failed(error) from None
 
@@ -234,22 +235,20 @@ class Ledger:
 
     @contextlib.asynccontextmanager
     async def _connected(self) -> AsyncIterator[AsyncConnection]:
-        connection = self._opened_engine().connect()
+        engine = self._opened_engine()
         if not self.database.is_file:
-            async with connection:
+            async with engine.connect() as connection:
                 yield connection
             return
         # Who does one thing after another has no other moment in which he can be cancelled.
         await anyio.lowlevel.checkpoint_if_cancelled()
-        # With a file all is over soon. Of who is cancelled meanwhile SQLAlchemy leaves a connection, a task, and of a
-        # transaction the lock, to the garbage collector.
+        whole = FileConnection(engine)
         with anyio.CancelScope(shield=True):
             try:
-                await undivided(connection.start)
-                yield connection
+                yield await whole.start()
             finally:
-                if connection.sync_connection is not None:
-                    await undivided(connection.close)
+                if whole.sync_connection is not None:
+                    await whole.close()
 
     async def insist(self, call: Callable[[], Awaitable[Found]], give_up: float = float("inf")) -> Found:
         """What *call* gives: again and again, for *give_up* seconds, while a server is away. Raises LedgerFailed.

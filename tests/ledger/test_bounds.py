@@ -340,3 +340,30 @@ async def test_whoever_is_cancelled_by_anyio_while_he_reads_a_file_leaves_no_con
                 while True:
                     await Batches(ledger).counts("b")
         assert in_hand(tmp_path) == []
+
+
+@pytest.mark.parametrize("moment", ["INSERT", "SELECT", "commit"])
+async def test_whoever_is_cancelled_by_asyncio_while_he_writes_a_file_leaves_no_lock(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task that is cancelled in the middle of a statement, or of the commit, has ended its transaction when it goes.
+
+    What it has committed by then stays.
+    """
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.3)
+    async with Ledger(tmp_path / "l") as ledger:
+        writing = asyncio.create_task(ledger._known_as("cut", otherwise="x"))
+
+        def cut(*told: object) -> None:
+            if len(told) == 1 or str(told[2]).startswith(moment):
+                writing.cancel()
+
+        # Called on the way into the driver: its next await is the one that is cut short.
+        name = "commit" if moment == "commit" else "before_cursor_execute"
+        engine = ledger._opened_engine().sync_engine
+        sa.event.listen(engine, name, cut)
+        await asyncio.wait([writing])
+        sa.event.remove(engine, name, cut)
+        assert writing.cancelled()
+        assert await ledger._known_as("whole", otherwise="y") == "y"
+        assert await ledger._known_as("cut") == ("x" if moment == "commit" else None)
