@@ -155,7 +155,7 @@ class SmileSession:
         self.host = TaskHost(self._end, self._close)
         told = (self._settings, *self._origins, self._clock)
         self._driver = Driver(V1(*told) if api == "v1" else V3(*told, self.host.spawn), self._clock)
-        self._ledger, self._closes_ledger = ledger_of(ledger)
+        self._ledger = ledger_of(ledger)
         self.sender = Sender(self._driver, limits, self._clock, self._ledger, in_thread)
         #: What a second is worth to a person who waits: until the first verdict, and after it.
         self._person = (max(pace.person, pace.price), pace.price)
@@ -240,7 +240,7 @@ class SmileSession:
 
     async def _close(self) -> None:
         self.sender.close()
-        ledger = [self._ledger.aclose] if self._ledger is not None and self._closes_ledger else []
+        ledger = [] if self._ledger is None else [self._ledger.leave]
         for close in (*ledger, self._storage.aclose, self._api.aclose):
             with anyio.move_on_after(CLOSE_SECONDS):
                 error = await contained(close)

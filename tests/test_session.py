@@ -13,6 +13,7 @@ import anyio
 import httpx
 import pytest
 from hand_clock import HandClock
+from ledger_support import row_of
 from scripted import KEY, PARTNER, ScriptedSmile, reset_after_reading, say, silence
 from street import ENGINES, QUICK, Pictures, nothing_left, session_of, until
 
@@ -31,7 +32,7 @@ from smile_async.errors import (
     UnreadableReply,
     WrongLoop,
 )
-from smile_async.ledger import Ledger
+from smile_async.ledger import Ledger, State
 from smile_async.protocol.signature import Secret
 from smile_async.sandbox import RunningSandbox, Sandbox
 from smile_async.traffic.watching import Listener
@@ -711,6 +712,33 @@ async def test_an_exit_cut_short_leaves_nothing_open(
         async with Ledger(tmp_path / "l"):
             pass
     assert cancelled
+
+
+async def test_a_ledger_given_unopened_is_closed_with_the_last_session_that_shares_it(
+    running: RunningSandbox, pictures: Pictures, tmp_path: Path
+) -> None:
+    """The first of two sessions to be left leaves it to the other; after that all is on record and it can be had."""
+    ledger = Ledger(tmp_path / "l")
+    async with session_of(running, ledger=ledger) as last:
+        async with session_of(running, ledger=ledger) as first:
+            assert (await first.verify(pictures.job(job_id="j1"))).approved
+        assert (await last.verify(pictures.job(job_id="j2"))).approved
+    assert not ledger.opened
+    async with Ledger(tmp_path / "l") as again:
+        assert [(await row_of(again, job_id))["state"] for job_id in ("j1", "j2")] == [State.FINAL] * 2
+
+
+async def test_a_ledger_that_the_application_has_opened_is_the_applications_to_close(
+    running: RunningSandbox, tmp_path: Path
+) -> None:
+    """Sessions, one after another, and one that is refused, leave it open."""
+    async with Ledger(tmp_path / "l") as ledger:
+        for _ in range(2):
+            async with session_of(running, ledger=ledger):
+                pass
+        with pytest.raises(BadConfiguration, match="the ledger belongs to"):
+            await session_of(running, ledger=ledger, partner_id="2").__aenter__()
+        assert ledger.opened
 
 
 @pytest.mark.usefixtures("soon")

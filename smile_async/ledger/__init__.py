@@ -17,13 +17,10 @@ except ImportError as missing:
 __all__ = ["Ledger", "State", "as_ledger"]
 
 
-def as_ledger(given: object) -> tuple[Ledger, bool]:
-    """The ledger that a session was given as an object, a path or a URL, and whether it is the session's own to close.
-
-    Raises BadConfiguration.
-    """
+def as_ledger(given: object) -> Ledger:
+    """The ledger that a session was given as an object, a path or a URL. Raises BadConfiguration."""
     if isinstance(given, Ledger):
-        return given, False
+        return given
     if isinstance(given, str | os.PathLike):
-        return Ledger(given), True
+        return Ledger(given)
     raise BadConfiguration(f"ledger is {type(given).__name__}: give a path, a URL or a Ledger")

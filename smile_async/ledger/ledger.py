@@ -57,10 +57,10 @@ Found = TypeVar("Found")
 class Ledger:
     """Jobs that must survive the process: a path (SQLite), or `postgresql://user@host/database`.
 
-    Give it to `SmileSession(ledger=…)`, or open it yourself: `async with Ledger(path) as ledger:`. *delay*: seconds
-    that a write may wait for others. *read_only*: look while somebody else writes. *create*: make one where there is
-    none. Opening raises BadConfiguration for what is no ledger or one of another version, and LedgerFailed if another
-    process has it.
+    Give it to `SmileSession(ledger=…)`, which opens it, and closes it when no other session shares it any more; or open
+    it yourself: `async with Ledger(path) as ledger:`. *delay*: seconds that a write may wait for others. *read_only*:
+    look while somebody else writes. *create*: make one where there is none. Opening raises BadConfiguration for what is
+    no ledger or one of another version, and LedgerFailed if another process has it.
     """
 
     def __init__(
@@ -81,6 +81,10 @@ class Ledger:
         self._seals: Callable[[bytes], Sequence[bytes]] | None = None
         self._api: str | None = None
         self._turn = asyncio.Lock()
+        # Not asyncio's, which belongs to a loop for good.
+        self._door = anyio.Lock()
+        #: Whoever opened it himself, and the sessions that have joined: it closes with the last.
+        self._users = 0
         self._commits = GroupCommit(self._perform, self._failed, self._clock, delay=delay)
 
     def __repr__(self) -> str:
@@ -102,8 +106,15 @@ class Ledger:
 
     async def open(self) -> None:
         """Take the lock, make or check the tables, start writing. Raises BadConfiguration or LedgerFailed."""
-        if self.opened:
-            raise BadConfiguration("the ledger is open already: give each session a ledger of its own, or share one")
+        async with self._door:
+            if self.opened:
+                raise BadConfiguration(
+                    "the ledger is open already: give each session a ledger of its own, or share one"
+                )
+            await self._open_whole()
+            self._users = 1
+
+    async def _open_whole(self) -> None:
         if not self.database.is_file:
             await self._open()
             return
@@ -111,7 +122,7 @@ class Ledger:
         try:
             await undivided(self._open)
         except BaseException:
-            await self.aclose()
+            await undivided(self._close)
             raise
 
     async def _open(self) -> None:
@@ -130,6 +141,7 @@ class Ledger:
                 raise kind(f"the ledger {self.database!r} can not be opened: {words_of(error)}") from None
             raise
         self._engine = engine
+        self._turn = asyncio.Lock()
         self._writer = self.database.writer()
         self._thread = None if self._writer is None else ThreadPoolExecutor(1, "smile-ledger")
         self._commits.start()
@@ -137,7 +149,17 @@ class Ledger:
     async def aclose(self) -> None:
         """Write what is noted, and let the next process have the ledger, within seconds even if it can not be used."""
         # It takes no longer than this; who cut it short would leave the lock, a thread and connections behind.
-        await undivided(self._close)
+        await undivided(partial(self._leave, everybody=True))
+
+    async def leave(self) -> None:
+        """A session that has joined needs it no more: close, if nobody else does."""
+        await undivided(self._leave)
+
+    async def _leave(self, *, everybody: bool = False) -> None:
+        async with self._door:
+            self._users = 0 if everybody else self._users - 1
+            if self._users <= 0:
+                await self._close()
 
     async def _close(self) -> None:
         await self._commits.aclose()
@@ -171,25 +193,26 @@ class Ledger:
     async def join(
         self, account: str, seals: Callable[[bytes], Sequence[bytes]] | None = None, api: str = FIRST_API
     ) -> None:
-        """Serve a session of *account* (partner and host): open, if nobody has, and belong to it for good.
+        """Serve a session of *account* (partner and host) until it leaves: open, if nobody has, and be that account's.
 
         *seals*: how its keys seal id fields. *api*: where its jobs go. A verdict of the sandbox must never count in
         production, nor one of V1 in V3. Raises BadConfiguration or LedgerFailed.
         """
         self._seals, self._api = seals or self._seals, None if api == FIRST_API else api
         account += f" ({self._api})" if self._api else ""
-        opened = self.opened
-        if not opened:
-            await self.open()
+        async with self._door:
+            if not self.opened:
+                await self._open_whole()
+                self._users = 0
+            self._users += 1
         try:
             await self.speak(api)
             known = await self._known_as("account", account)
             if known != account:
                 message = f"the ledger belongs to {known}, not to {account}: use another ledger"
-                raise BadConfiguration(message)  # noqa: TRY301 - closed below, like after any other failure
+                raise BadConfiguration(message)  # noqa: TRY301 - left below, like after any other failure
         except BaseException:
-            if not opened:
-                await self.aclose()
+            await self.leave()
             raise
 
     async def speak(self, api: str) -> None:

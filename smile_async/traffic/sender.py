@@ -380,10 +380,10 @@ class Sender:
                 self._unfinished.popitem(last=False)
 
 
-def ledger_of(given: object) -> "tuple[Ledger | None, bool]":
-    """The ledger, and whether it ends with the session; the extra is imported only by who uses it."""
+def ledger_of(given: object) -> "Ledger | None":
+    """The ledger; the extra is imported only by who uses it."""
     if given is None:
-        return None, False
+        return None
     try:
         from smile_async.ledger import as_ledger  # noqa: PLC0415 - see above
     except ImportError as missing:

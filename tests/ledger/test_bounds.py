@@ -367,3 +367,60 @@ async def test_whoever_is_cancelled_by_asyncio_while_he_writes_a_file_leaves_no_
         assert writing.cancelled()
         assert await ledger._known_as("whole", otherwise="y") == "y"
         assert await ledger._known_as("cut") == ("x" if moment == "commit" else None)
+
+
+async def test_sessions_that_are_entered_at_once_share_a_ledger(
+    smile: ScriptedSmile, pictures: Pictures, tmp_path: Path
+) -> None:
+    """Two sessions that are given one unopened ledger both work, and leave nothing of its file open."""
+    ledger = Ledger(tmp_path / "l")
+
+    async def one(job_id: str) -> bool:
+        async with session_of(smile, ledger=ledger) as session:
+            return (await session.verify(pictures.job(job_id=job_id))).approved
+
+    assert await asyncio.gather(one("j1"), one("j2")) == [True, True]
+    assert in_hand(tmp_path) == []
+
+
+async def test_whoever_is_cancelled_while_he_joins_leaves_the_ledger_to_who_shares_it(tmp_path: Path) -> None:
+    """Of two who join at once one is cancelled at any moment: the other has an open ledger, and closes it."""
+    for moment in range(0, 60, 3):
+        ledger = Ledger(tmp_path / "l")
+        cut, whole = (asyncio.create_task(ledger.join("partner 001")) for _ in range(2))
+        for _ in range(moment):
+            await asyncio.sleep(0)
+        cut.cancel()
+        await asyncio.wait([cut, whole])
+        assert await ledger._known_as("account") == "partner 001"
+        for joined in (cut, whole):
+            if not joined.cancelled():
+                await ledger.leave()
+        assert in_hand(tmp_path) == []
+
+
+async def test_whoever_opens_a_ledger_that_is_being_closed_waits_for_that(tmp_path: Path) -> None:
+    """Opened in the middle of its closing it is open when both are over, and leaves nothing of its file open."""
+    ledger = Ledger(tmp_path / "l")
+    await ledger.open()
+    closing = asyncio.create_task(ledger.aclose())
+    while ledger.opened:  # noqa: ASYNC110 - of all turns of the loop the first one in which it is not
+        await asyncio.sleep(0)
+    await asyncio.gather(ledger.open(), closing)
+    assert await ledger._known_as("me", otherwise="x") == "x"
+    await ledger.aclose()
+    assert in_hand(tmp_path) == []
+
+
+def test_a_ledger_can_be_used_in_one_loop_after_another(tmp_path: Path) -> None:
+    """An object that was opened and closed in one `asyncio.run` serves those who write at once in the next."""
+    ledger = Ledger(tmp_path / "l")
+
+    async def use() -> None:
+        joining = [ledger.join("partner 001") for _ in range(3)]
+        await asyncio.gather(*joining)
+        await asyncio.gather(*(ledger.leave() for _ in joining))
+
+    for _ in range(2):
+        asyncio.run(use())
+    assert in_hand(tmp_path) == []
