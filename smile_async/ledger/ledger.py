@@ -198,8 +198,8 @@ class Ledger:
         *seals*: how its keys seal id fields. *api*: where its jobs go. A verdict of the sandbox must never count in
         production, nor one of V1 in V3. Raises BadConfiguration or LedgerFailed.
         """
-        self._seals, self._api = seals or self._seals, None if api == FIRST_API else api
-        account += f" ({self._api})" if self._api else ""
+        other = None if api == FIRST_API else api
+        account += f" ({other})" if other else ""
         async with self._door:
             if not self.opened:
                 await self._open_whole()
@@ -214,6 +214,7 @@ class Ledger:
         except BaseException:
             await self.leave()
             raise
+        self._seals, self._api = seals or self._seals, other
 
     async def speak(self, api: str) -> None:
         """Keep jobs of *api* alone, also those that are planned before any session came. Raises BadConfiguration."""

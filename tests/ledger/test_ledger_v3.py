@@ -7,7 +7,7 @@ import httpx
 import pytest
 from batch_support import ledger_of_version
 from callback_support import URL
-from ledger_support import row_of
+from ledger_support import DIGEST, job_of, row_of
 from street import session_of
 from v3_batch_support import lose_answers, registration, session_v3, taken
 
@@ -106,6 +106,19 @@ async def test_a_ledger_is_of_one_api(running: RunningSandbox, place: Path | str
         pass
     async with Ledger(place, read_only=isinstance(place, Path)) as ledger:
         assert await Batches(ledger).account() == "partner 1 at 127.0.0.1 (v3)"
+
+
+async def test_who_is_refused_changes_nothing_for_who_shares_the_ledger(
+    running: RunningSandbox, place: Path | str
+) -> None:
+    """After a session of the other API was turned away, jobs are still put on record as of the first one's API."""
+    async with session_of(running, ledger=Ledger(place)) as session:
+        ledger = session.sender._ledger
+        assert ledger is not None
+        with pytest.raises(BadConfiguration, match="this is api 'v3'"):
+            await session_v3(running, ledger=ledger).__aenter__()
+        await ledger.begin(job_of(), DIGEST)
+        assert (await row_of(ledger))["api"] is None
 
 
 async def test_a_ledger_of_before_is_of_the_first_api(running: RunningSandbox, tmp_path: Path) -> None:
