@@ -35,6 +35,9 @@ def test_one_user_is_no_outage_while_others_are_answered() -> None:
     for n in range(50):
         assert not breaker.missed(asker(n, user="eve"), n / 60, n / 60)
         breaker.answered(asker(99, user="eve"), 0.0, 0.0)
+    always = Breaker()
+    always.answered(asker(0, user="ada"), 0.0, 0.0)
+    assert not any(always.missed(asker(n, user="eve"), 0.5, 0.5) for n in range(8))
     alone = Breaker()
     alone.answered(asker(0, user="ada"), 0.0, 0.0)
     assert any(alone.missed(asker(n, user="eve"), 2.0, 2.0) for n in range(8))
