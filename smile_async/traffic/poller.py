@@ -238,6 +238,7 @@ class Poller:
             # One odd reply must not end the waiting for all other jobs, and a transport may raise what it likes.
             if is_ours(error):
                 raise
+            self.polls += not claimed
             log.exception("a reply about job %s could not be handled: please report it", watch.ticket.job_id)
             odd = UnreadableReply(f"the /job_status reply could not be handled ({type(error).__name__})")
             self._missed(watch, Fault(odd, Sent.ANSWERED), asked_at)

@@ -498,6 +498,7 @@ async def test_a_defect_in_one_poll_costs_one_job(caplog: pytest.LogCaptureFixtu
     assert isinstance(struck.errors[0], UnreadableReply)
     assert struck.errors[0].ticket == ticket_of(0)
     assert spared.heard[0][1].code == "0820"
+    assert rig.poller.polls == 2
     assert "please report it" in caplog.text
 
 
