@@ -8,8 +8,9 @@ import asyncio
 import contextlib
 import json
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,7 +23,7 @@ from h2.events import ConnectionTerminated, DataReceived, Event, RequestReceived
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 
-__all__ = ["Antic", "Asking", "H2Server", "h2_context"]
+__all__ = ["Antic", "Asking", "H2Server", "h2_context", "h2_served"]
 
 Choose = Callable[[str, dict[str, Any]], "Antic | None"]
 
@@ -152,6 +153,15 @@ class H2Server:
         # A client that has gone, or a stream that it has reset, is no concern of the script's.
         with contextlib.suppress(ProtocolError, KeyError):
             await antic(asking)
+
+
+@contextlib.asynccontextmanager
+async def h2_served(app: Any, folder: Path, **settings: Any) -> AsyncIterator[tuple[H2Server, str]]:
+    """*app* served under a CA of its own, and the file of its certificate in *folder*."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    async with H2Server(app, h2_context(authority), **settings) as server:
+        yield server, str(folder / "ca.pem")
 
 
 class _Connection(asyncio.Protocol):

@@ -13,9 +13,8 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-import trustme
 from h2.errors import ErrorCodes
-from h2_server import Antic, H2Server, cut_connection, goaway, h2_context, nonsense, reset_stream
+from h2_server import Antic, H2Server, cut_connection, goaway, h2_served, nonsense, reset_stream
 from pyreqwest.client import ClientBuilder
 from pyreqwest.compatibility.httpx import HttpxTransport
 from scripted import (
@@ -466,10 +465,8 @@ async def test_cancelling_over_http2_is_safe(http: str, running: RunningSandbox)
 
 
 @asynccontextmanager
-async def h2_served(http: str, folder: Path) -> AsyncIterator[tuple[H2Server, Engine, list[bytes]]]:
+async def h2_engine(http: str, folder: Path) -> AsyncIterator[tuple[H2Server, Engine, list[bytes]]]:
     """An HTTP/2 server that can be told to misbehave, an engine, and what the server's app has read."""
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(folder / "ca.pem")
     taken: list[bytes] = []
 
     async def app(_scope: Any, receive: Any, send: Any) -> None:
@@ -477,17 +474,14 @@ async def h2_served(http: str, folder: Path) -> AsyncIterator[tuple[H2Server, En
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"{}"})
 
-    async with (
-        H2Server(app, h2_context(authority)) as server,
-        engine_of(http, True, ca_file=str(folder / "ca.pem")) as engine,
-    ):
+    async with h2_served(app, folder) as (server, ca_file), engine_of(http, True, ca_file=ca_file) as engine:
         yield server, engine, taken
 
 
 @engines
 async def test_a_goaway_after_every_first_request(http: str, tmp_path: Path) -> None:
     """A server that says GOAWAY on each connection after its first request answers all requests, each once."""
-    async with h2_served(http, tmp_path) as (server, engine, taken):
+    async with h2_engine(http, tmp_path) as (server, engine, taken):
         # Not closed: a stream that GOAWAY has counted may not be here as a whole yet.
         server.choose = lambda _path, _fields: goaway(seen=True, close=False)
         said = [b'{"number": %d}' % number for number in range(40)]
@@ -509,7 +503,7 @@ async def test_a_goaway_after_every_first_request(http: str, tmp_path: Path) -> 
 )
 async def test_what_every_connection_refuses_is_unsent(http: str, refusal: Antic, tmp_path: Path) -> None:
     """A request that the server says it has not processed is unsent, and is not offered for ever."""
-    async with h2_served(http, tmp_path) as (server, engine, _):
+    async with h2_engine(http, tmp_path) as (server, engine, _):
         server.choose = lambda _path, _fields: refusal
         assert (await refused(engine, server.base_url, Watched(b"{}", lambda: None))).sent is Sent.UNSENT
         assert 1 <= server.requests <= 1 + BROKEN_AT_MOST
@@ -530,7 +524,7 @@ async def test_what_every_connection_refuses_is_unsent(http: str, refusal: Antic
 @pytest.mark.parametrize("watched", [True, False])
 async def test_what_may_have_been_taken_is_not_sent_again(http: str, end: Antic, watched: bool, tmp_path: Path) -> None:
     """A stream that ends without an answer or a refusal is ambiguous, and the server saw its request once."""
-    async with h2_served(http, tmp_path) as (server, engine, _):
+    async with h2_engine(http, tmp_path) as (server, engine, _):
         server.choose = lambda _path, _fields: end
         body = Watched(b"{}", lambda: None) if watched else b"{}"
         assert (await refused(engine, server.base_url, body)).sent is Sent.AMBIGUOUS

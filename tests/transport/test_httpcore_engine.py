@@ -11,8 +11,7 @@ from typing import Any
 import httpcore
 import httpcore2
 import pytest
-import trustme
-from h2_server import Asking, H2Server, goaway, h2_context, honest, nonsense
+from h2_server import Asking, H2Server, goaway, h2_served, honest, nonsense
 from scripted import Authority, ScriptedServer, Wire, raw_reply, say, silence
 from street import until
 
@@ -214,10 +213,8 @@ async def ok(scope: Any, receive: Any, send: Any) -> None:
 @asynccontextmanager
 async def h2_engine(library: Any, folder: Path, **settings: Any) -> AsyncIterator[tuple[H2Server, HttpcoreEngine]]:
     """An engine, and an HTTP/2 server that can be told to misbehave."""
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(folder / "ca.pem")
-    async with H2Server(ok, h2_context(authority), **settings) as server:
-        engine = engine_on(library, str(folder / "ca.pem"), http2=True)
+    async with h2_served(ok, folder, **settings) as (server, ca_file):
+        engine = engine_on(library, ca_file, http2=True)
         yield server, engine
         await engine.aclose()
 
