@@ -68,7 +68,7 @@ class Breaker:
         return leg in self._legs and len(self._users) > 1
 
     def _fails(self, leg: str, user_id: str) -> bool:
-        return leg in self._legs and (len(self._users) > 1 or user_id in self._users)
+        return self.holds_all(leg) or (leg in self._legs and user_id in self._users)
 
     def doubt(self, asker: Asker) -> tuple[bool, bool, int]:
         """Of those who wait the one with the least doubt should probe: of another kind, then of another user."""
@@ -106,8 +106,7 @@ class Breaker:
             return away and self._opens(now)
         if asker in self._probers:
             self._pause = min(LONGEST_PAUSE, 2 * self._pause)
-            self._probers.discard(asker)
-            self.probe_at = now + self._pause
+            self.gave_up(asker, now)
             self._failed_leg = asker.leg
             self._tried[asker.user_id] += 1
         if away:
