@@ -157,8 +157,8 @@ class Ledger:
 
     async def _leave(self, *, everybody: bool = False) -> None:
         async with self._door:
-            self._users = 0 if everybody else self._users - 1
-            if self._users <= 0:
+            self._users = 0 if everybody else max(0, self._users - 1)
+            if not self._users:
                 await self._close()
 
     async def _close(self) -> None:
@@ -203,7 +203,6 @@ class Ledger:
         async with self._door:
             if not self.opened:
                 await self._open_whole()
-                self._users = 0
             self._users += 1
         try:
             await self.speak(api)
