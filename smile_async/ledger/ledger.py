@@ -152,7 +152,7 @@ class Ledger:
         await undivided(partial(self._leave, everybody=True))
 
     async def leave(self) -> None:
-        """A session that has joined needs it no more: close, if nobody else does."""
+        """A session that has joined needs it no more: close, within seconds, if nobody else does."""
         await undivided(self._leave)
 
     async def _leave(self, *, everybody: bool = False) -> None:

@@ -34,10 +34,10 @@ HTTP version of either server.
 ## When Smile ID is away
 
 A request is tried three times at most, and a session has a budget for retries. An outage is one event. Where nobody is
-home (refused connections, 502, 503, 504, silence, on five jobs and more within a second), all requests to that server
-wait, and one at a time asks whether it is over, after 0.1 to 5 seconds. That costs neither attempts nor the budget. A
-stream pulls no jobs meanwhile, and a batch notes no failures. Who runs out of patience gets `Unavailable`, which names
-the outage.
+home (refused connections, 502, 503, 504, silence, on five jobs and more within a second), requests of that kind to that
+server wait, and one at a time asks whether it is over, after 0.1 to 5 seconds. That costs neither attempts nor the
+budget. Where one user's alone fail, the others' go their way. While nobody's jobs can be sent a stream pulls none, and
+a batch notes no failures. Who runs out of patience gets `Unavailable`, which names the outage.
 
 After a 429 the session waits as long as `Retry-After` says, five minutes at most.
 
