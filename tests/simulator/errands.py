@@ -194,6 +194,9 @@ class Errand:
         """An error has come."""
         self.world.tell(f"{self.place.name} {self.job_id[:8]}: {type(error).__name__}: {error}")
         self.world.rules.error(self, self.place, error, job, began)
+        if isinstance(error, Refused) and self.doubted_at is not None and self.doubted_at > began:
+            # The answer to what was sent since has come after all.
+            self.doubted_at = None
         if isinstance(error, JobExists):
             self.foreign = True
         if isinstance(error, self.world.keepers):
