@@ -7,15 +7,16 @@ means that nothing was processed), and what it leaves standing is answered as if
 that is hung up refuses what has not left in the same way.
 """
 
-from collections.abc import Iterable
+__all__ = ["NOTHING", "Frames"]
 
-__all__ = ["Frames"]
+#: A frame that says nothing: of unknown types a reader takes no notice (RFC 9113 §5.5).
+NOTHING = b"\x00\x00\x00\xfa\x00\x00\x00\x00\x00"
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _HEAD = 9
 #: RFC 9113 §6 and §7.
-_DATA, _HEADERS, _RST_STREAM, _GOAWAY = 0, 1, 3, 7
-_END_STREAM = 1
+_DATA, _HEADERS, _RST_STREAM, _GOAWAY, _CONTINUATION = 0, 1, 3, 7, 9
+_END_STREAM, _END_HEADERS = 1, 4
 _NO_ERROR, _REFUSED_STREAM = 0, 7
 _RESET = b"\x00\x00\x04\x03\x00%b" + _REFUSED_STREAM.to_bytes(4, "big")
 #: The highest number of a stream.
@@ -25,7 +26,7 @@ _ANY = 2**31 - 1
 class Frames:
     """One connection, seen from the client."""
 
-    __slots__ = ("_begun", "_highest", "_last", "_left", "_rest")
+    __slots__ = ("_begun", "_highest", "_last", "_left", "_rest", "addressed", "within_headers")
 
     def __init__(self) -> None:
         #: Streams whose request has begun to be written and has not ended.
@@ -36,6 +37,10 @@ class Frames:
         self._last = _ANY
         #: The beginning of a frame whose end has not come.
         self._rest = b""
+        #: Streams that the reader has been told something of, to be emptied by whoever heeds it.
+        self.addressed: set[int] = set()
+        #: Whether what he was given ends within a block of headers, where no other frame may come (RFC 9113 §6.10).
+        self.within_headers = False
 
     @property
     def whole(self) -> bool:
@@ -64,7 +69,7 @@ class Frames:
                 leaving.append(data[start : at - _HEAD - size])
                 start = at
                 refused += [stream] if ends else []
-        return (b"".join([*leaving, data[start:]]) if refused or leaving else data), _resets(refused)
+        return (b"".join([*leaving, data[start:]]) if refused or leaving else data), self._resets(refused)
 
     def left(self) -> None:
         """All that was written has left."""
@@ -76,10 +81,13 @@ class Frames:
         shown: list[bytes] = []
         at = start = 0
         while at + _HEAD <= len(data):
-            size, kind, _, stream = _head(data, at)
+            size, kind, flags, stream = _head(data, at)
             end = at + _HEAD + size
             if end > len(data):
                 break
+            self.addressed.add(stream)
+            if kind in (_HEADERS, _CONTINUATION):
+                self.within_headers = not flags & _END_HEADERS
             if kind == _RST_STREAM:
                 self._begun.discard(stream)
             if kind == _GOAWAY and size >= 8:
@@ -99,14 +107,14 @@ class Frames:
         # A client's streams have odd numbers. Those that are being written are reset at their end: httpcore takes a
         # reset in the middle of a request for a fault of its own.
         above = range(self._last + 1 | 1, min(before, self._highest) + 1, 2)
-        return _resets(stream for stream in above if stream not in self._begun)
+        return self._resets([stream for stream in above if stream not in self._begun])
+
+    def _resets(self, streams: list[int]) -> bytes:
+        self.addressed.update(streams)
+        return b"".join([_RESET % stream.to_bytes(4, "big") for stream in streams])
 
 
 def _head(data: bytes, at: int) -> tuple[int, int, int, int]:
     """Size, type, flags and stream of the frame that begins there."""
     stream = int.from_bytes(data[at + 5 : at + 9], "big") & _ANY
     return int.from_bytes(data[at : at + 3], "big"), data[at + 3], data[at + 4], stream
-
-
-def _resets(streams: Iterable[int]) -> bytes:
-    return b"".join([_RESET % stream.to_bytes(4, "big") for stream in streams])

@@ -12,6 +12,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 from urllib.parse import unquote, urlsplit
+from weakref import WeakKeyDictionary
 
 from h2.errors import ErrorCodes
 from h2.events import StreamReset
@@ -35,13 +36,14 @@ from smile_async.transport.engine import (
     whole,
 )
 from smile_async.transport.proxies import ProxyFor
+from smile_async.transport.shared_reading import SharedReading
 from smile_async.transport.sockets import Backend
 from smile_async.undivided import undivided
 
 __all__ = ["HttpcoreEngine"]
 
 #: For connecting alone: how long a request may take is the business of whoever sends it.
-_EXTENSIONS = {"timeout": {"connect": CONNECT_TIMEOUT}}
+_TIMEOUT = {"connect": CONNECT_TIMEOUT}
 #: Errors that say that nothing has left.
 _UNSENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol")
 
@@ -78,6 +80,8 @@ class HttpcoreEngine:
         self._idle: list[Any] = []
         #: Every open connection, and how many requests are on it.
         self._users: dict[Any, int] = {}
+        #: Who reads from those of HTTP/2.
+        self._reading: WeakKeyDictionary[Any, SharedReading] = WeakKeyDictionary()
         #: Those of them that take no new ones.
         self._condemned: set[Any] = set()
         self._closed = False
@@ -112,7 +116,7 @@ class HttpcoreEngine:
         target, host = self._target(url, remember=isinstance(body, (bytes, Watched)))
         content = Pieces(body, self._piece)
         whole = [host, *headers, ("Content-Length", str(content.length))]
-        return self._library.Request(method, target, headers=whole, content=content, extensions=_EXTENSIONS)
+        return self._library.Request(method, target, headers=whole, content=content, extensions={"timeout": _TIMEOUT})
 
     def _target(self, url: str, *, remember: bool) -> tuple[Any, tuple[str, str]]:
         # The API's two URLs are parsed once; presigned ones come once and would only fill the memory.
@@ -129,6 +133,8 @@ class HttpcoreEngine:
         while True:
             connection, new = await self._connection(request.url.origin)
             request.stream.begun = False
+            if self._http2:
+                request.extensions["trace"] = partial(self._heed, connection)
             try:
                 return await self._exchange_on(connection, request)
             except self._library.ConnectionNotAvailable:
@@ -164,6 +170,18 @@ class HttpcoreEngine:
         if reply.http_version != "HTTP/2":
             self._http2 = False
         return reply
+
+    async def _heed(self, connection: Any, event: str, info: dict[str, Any]) -> None:
+        """What httpcore tells of a request; where the connection is shared, it waits for its turn to read."""
+        match event:
+            case "http2.send_request_headers.started":
+                self._reading[connection].begin(info["stream_id"])
+            case "http2.receive_response_headers.started":
+                await self._reading[connection].wait(info["stream_id"])
+            case "http2.response_closed.started":
+                self._reading[connection].leave(info["stream_id"])
+            case _ if event.endswith(".start_tls.complete"):
+                self._reading[connection] = info["return_value"].reading
 
     async def _connection(self, origin: Any) -> tuple[Any, bool]:
         """A connection, and whether it is made for this request."""

@@ -15,7 +15,8 @@ from typing import Any, cast
 
 import anyio
 
-from smile_async.transport.frames import Frames
+from smile_async.transport.frames import NOTHING, Frames
+from smile_async.transport.shared_reading import SharedReading
 
 __all__ = ["Backend"]
 
@@ -52,6 +53,7 @@ class Stream(asyncio.Protocol):
         self._turns = 0
         #: Once HTTP/2 has been agreed on.
         self._frames: Frames | None = None
+        self.reading = SharedReading()
         self._reader: asyncio.Future[None] | None = None
         self._room = asyncio.Event()
         self._room.set()
@@ -75,6 +77,10 @@ class Stream(asyncio.Protocol):
         if data:
             self._received.append(data)
             self._unread += len(data)
+            if self._frames is not None:
+                # First, so that they stand in line before the reader does again.
+                self.reading.came(self._frames.addressed)
+                self._frames.addressed.clear()
             self._wake()
 
     def eof_received(self) -> None:
@@ -92,6 +98,7 @@ class Stream(asyncio.Protocol):
         self._room.set()
         if self._frames is not None:
             self._keep(self._frames.ended())
+        self.reading.end()
         self._wake()
 
     def pause_writing(self) -> None:
@@ -112,6 +119,8 @@ class Stream(asyncio.Protocol):
         """What has come, at most *max_bytes*; b"" at the end."""
         turns = 0
         while not self._received:
+            if self._frames is not None and not self._frames.within_headers and self.reading.look():
+                return NOTHING
             if not self._ended:
                 self._reader = self._loop.create_future()
                 await self._reader

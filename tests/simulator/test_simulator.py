@@ -24,6 +24,7 @@ ONCE_FAILED = {
     1213: "a decided job was counted among those that wait",
     1635: "a connection that fell silent at the very moment of a request was kept",
     1785: "a double click on a lookup was sent a second time, and called another's",
+    5199: "a reply that had been read waited behind the line of those who read, until their replies came",
 }
 #: The same, of V3.
 V3_SEEDS = range(8)

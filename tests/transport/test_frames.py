@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from smile_async.transport.frames import Frames
 
-DATA, HEADERS, RST_STREAM, SETTINGS, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 7, 8
-END_STREAM = 1
+DATA, HEADERS, RST_STREAM, SETTINGS, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 7, 8, 9
+END_STREAM, END_HEADERS = 1, 4
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
@@ -47,6 +47,29 @@ def test_a_frame_is_shown_when_its_last_byte_has_come() -> None:
     """The head of a frame, and a part of its payload, wait for the rest."""
     frames, whole = Frames(), frame(DATA, 1, b"body")
     assert [frames.received(piece) for piece in (whole[:5], whole[5:11], whole[11:])] == [b"", b"", whole]
+
+
+def test_who_is_addressed_is_known() -> None:
+    """Streams for which a whole frame has come, or that have been refused, are named; half a frame names nobody."""
+    frames = Frames()
+    frames.written(PREFACE + asked(1, 3, 5))
+    frames.received(frame(DATA, 3, b"body") + frame(DATA, 1)[:5])
+    assert frames.addressed == {3}
+    frames.addressed.clear()
+    frames.received(frame(DATA, 1)[5:] + goaway(3))
+    assert frames.addressed == {0, 1, 5}
+    frames.addressed.clear()
+    frames.written(asked(7))
+    assert frames.addressed == {7}
+
+
+def test_the_middle_of_a_block_of_headers_is_known() -> None:
+    """From HEADERS without END_HEADERS to the CONTINUATION that has it, nothing else may come."""
+    frames, within = Frames(), []
+    for kind, flags in ((HEADERS, 0), (CONTINUATION, 0), (CONTINUATION, END_HEADERS), (HEADERS, END_HEADERS)):
+        frames.received(frame(kind, 1, b"head", flags))
+        within.append(frames.within_headers)
+    assert within == [True, True, False, False]
 
 
 def test_a_graceful_goaway_refuses_what_is_above_it_and_hides() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpcore
 import httpcore2
+import httpx
 import pytest
 from h2_server import Asking, H2Server, goaway, h2_served, honest, nonsense
 from scripted import Authority, ScriptedServer, Wire, raw_reply, say, silence
@@ -317,3 +318,75 @@ async def test_a_server_that_hangs_up_on_every_connection_is_given_up(library: A
             await engine.send("POST", f"{server.base_url}/upload", JSON, b"{}")
         assert caught.value.sent is Sent.UNSENT
         assert server.connections == 1
+
+
+def held(release: asyncio.Event) -> Any:
+    """An antic that answers `/held` once *release* is set, and all else at once."""
+
+    async def antic(asking: Asking) -> None:
+        if asking.path.endswith("/held"):
+            await release.wait()
+        asking.answer(httpx.Response(200, json={"bytes": len(asking.body)}))
+
+    return lambda _path, _fields: antic
+
+
+@libraries
+@pytest.mark.parametrize("size", [2, 400_000])
+async def test_nobody_waits_for_the_answer_to_another(library: Any, size: int, tmp_path: Path) -> None:
+    """While others wait for theirs, a small request and one above the window are answered as if they were alone."""
+    async with h2_engine(library, tmp_path) as (server, engine), asyncio.timeout(20):
+        release = asyncio.Event()
+        server.choose = held(release)
+        waiting = [asyncio.create_task(engine.send("POST", f"{server.base_url}/held", JSON, b"{}")) for _ in range(4)]
+        await until(lambda: server.requests == 4)
+        for at_once in (1, 5, 1, 5):
+            sent = (engine.send("POST", f"{server.base_url}/upload", JSON, bytes(size)) for _ in range(at_once))
+            replies = await asyncio.gather(*sent)
+            assert [reply.body for reply in replies] == [b'{"bytes":%d}' % size] * at_once
+        assert not any(task.done() for task in waiting)
+        release.set()
+        assert {reply.status for reply in await asyncio.gather(*waiting)} == {200}
+        assert server.connections == 1
+
+
+@libraries
+async def test_whoever_reads_for_all_may_be_cancelled(library: Any, tmp_path: Path) -> None:
+    """One after the other is given up, the first of them first, and those that are left are answered."""
+    async with h2_engine(library, tmp_path) as (server, engine), asyncio.timeout(20):
+        release = asyncio.Event()
+        server.choose = held(release)
+        waiting = [asyncio.create_task(engine.send("POST", f"{server.base_url}/held", JSON, b"{}")) for _ in range(6)]
+        await until(lambda: server.requests == 6)
+        for task in waiting[:4]:
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert (await engine.send("POST", f"{server.base_url}/upload", JSON, b"{}")).status == 200
+        release.set()
+        assert {reply.status for reply in await asyncio.gather(*waiting[4:])} == {200}
+
+
+@libraries
+async def test_headers_that_come_in_pieces_are_read(library: Any, tmp_path: Path) -> None:
+    """Between the parts of a block of headers no frame of our own is put before the library, whoever else waits."""
+    async with h2_engine(library, tmp_path) as (server, engine), asyncio.timeout(20):
+        release = asyncio.Event()
+
+        async def in_pieces(asking: Asking) -> None:
+            line = asking.line
+            line.flush()
+            block = line.h2.encoder.encode([(":status", "200"), ("content-length", "2")])
+            for kind, flags, part in ((1, 0, block[:1]), (9, 0, b""), (9, 4, block[1:]), (0, 1, b"{}")):
+                head = len(part).to_bytes(3, "big") + bytes([kind, flags]) + asking.stream.to_bytes(4, "big")
+                line.raw(head + part)
+                await asyncio.sleep(0.01)
+
+        others = held(release)
+        server.choose = lambda path, fields: in_pieces if path.endswith("/upload") else others(path, fields)
+        waiting = [asyncio.create_task(engine.send("POST", f"{server.base_url}/held", JSON, b"{}")) for _ in range(3)]
+        await until(lambda: server.requests == 3)
+        for _ in range(2):
+            assert (await engine.send("POST", f"{server.base_url}/upload", JSON, b"{}")).body == b"{}"
+        release.set()
+        await asyncio.gather(*waiting)
