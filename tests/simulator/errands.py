@@ -10,7 +10,7 @@ from simulator.weather import Weather
 from smile_async import Finished, Job, SmileError, SmileSession, Ticket, Verdict
 from smile_async.batch import Row
 from smile_async.contained import is_ours
-from smile_async.errors import InvalidJob, JobExists, Refused, SessionClosed, SubmissionUnknown
+from smile_async.errors import InvalidJob, JobExists, JobNotFound, Refused, SessionClosed, SubmissionUnknown
 from smile_async.traffic.watching import Until
 
 if TYPE_CHECKING:
@@ -228,6 +228,9 @@ class Errand:
         if why == JobExists.__name__ and not self.sole:
             self.end = "refused"
         elif why == SubmissionUnknown.__name__ and self.want.never_again and not self.world.can_tell(self):
+            self.end = "unknown"
+        elif why == JobNotFound.__name__ and self.want.one_request and not self.world.can_tell(self):
+            # Its reply bore no signature, and nothing else will ever confirm it.
             self.end = "unknown"
 
     def came(self, taken: int, *, doubtful: bool) -> None:
