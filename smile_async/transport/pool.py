@@ -26,7 +26,7 @@ REQUESTS_AT_ONCE = 80
 CANCELLED_AT_MOST = 16
 #: Requests a connection serves in its life: nginx says GOAWAY after 1,000 (its keepalive_requests), ALB after 10,000.
 REQUESTS_IN_ALL = 900
-#: Seconds that must have been given to a request before its lack of an answer says anything of its connection.
+#: Seconds for which a connection must have said nothing before a request's lack of an answer says anything of it.
 SILENT_AFTER = 2.0
 #: The one reason that is no cause for alarm.
 WORN = "worn"
@@ -109,7 +109,9 @@ class Pool:
             shard.busy -= 1
             shard.abandoned += not back
             echo = shard.retired
-            if limit.cancel_called and shard.heard_at <= started and within >= SILENT_AFTER:
+            # Not the time since *started*, where nothing came meanwhile: a timer may fire a hair early.
+            silence = within if shard.heard_at <= started else monotonic() - shard.heard_at
+            if limit.cancel_called and silence >= SILENT_AFTER:
                 self._retire(shard, "silent")
             await self._look_after(shard)
         unsent = watched is not None and not watched.begun

@@ -225,7 +225,7 @@ class Errand:
         """A batch has it down as failed."""
         if not self.world.calm or self.end:
             return
-        if why == JobExists.__name__ and not self.sole:
+        if why in (JobExists.__name__, Refused.__name__) and not self.sole:
             self.end = "refused"
         elif why == SubmissionUnknown.__name__ and self.want.never_again and not self.world.can_tell(self):
             self.end = "unknown"

@@ -279,6 +279,26 @@ async def test_a_slow_request_on_a_lively_connection_is_no_reason() -> None:
     assert works.pool.retired == 0
 
 
+async def test_a_connection_that_fell_silent_meanwhile_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That somebody was answered just after a request left does not speak for a connection that then said nothing."""
+    now = [100.0]
+    monkeypatch.setattr(pool, "monotonic", lambda: now[0])
+    works = Works()
+    await works.send()
+    (engine,) = works.engines
+    engine.go = anyio.Event()
+    lost = asyncio.create_task(works.send(within=0.05))
+    await settle()
+    now[0] += 0.1
+    engine.go = anyio.Event()
+    engine.go.set()
+    await works.send()
+    now[0] += pool.SILENT_AFTER
+    with pytest.raises(NoReply):
+        await lost
+    assert works.pool.retired == 1
+
+
 async def test_closing_ends_the_pool() -> None:
     """A closed pool closes its connections and opens no other: a late retry is unsent."""
     works = Works()
