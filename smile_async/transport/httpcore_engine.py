@@ -220,7 +220,10 @@ class HttpcoreEngine:
             await self._hang_up(shared)
 
     async def _give_back(self, connection: Any) -> None:
-        if connection not in self._users:  # hung up meanwhile
+        if connection not in self._users:
+            # Hung up meanwhile. Was it still being made then, it has come to stand since.
+            if not connection.is_closed():
+                await self._hang_up(connection)
             return
         left = self._users[connection] = self._users[connection] - 1
         usable = connection.is_available() and connection not in self._condemned and not self._closed

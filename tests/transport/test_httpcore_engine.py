@@ -150,6 +150,21 @@ async def test_closing_under_a_request_leaves_no_connection(library: Any, author
 
 
 @libraries
+async def test_closing_while_a_connection_is_made_leaves_none(library: Any, running: RunningSandbox) -> None:
+    """At whichever moment of its making the engine is closed: once its requests are over, it is closed as well."""
+    for turns in range(0, 200, 5):
+        engine = engine_on(library, running.ca_file, http2=True)
+        asking = [asyncio.create_task(engine.send("POST", f"{running.base_url}/upload", JSON, b"{}")) for _ in range(2)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        connections = list(engine._users)
+        await engine.aclose()
+        await asyncio.gather(*asking, return_exceptions=True)
+        assert all(connection.is_closed() for connection in connections), turns
+        assert not engine._users
+
+
+@libraries
 async def test_a_closed_engine_sends_nothing(library: Any, authority: Authority, server: ScriptedServer) -> None:
     """A request that comes after the end is refused as unsent, and opens no connection."""
     engine = engine_on(library, authority.ca_file, http2=True)
