@@ -206,9 +206,17 @@ class SimLoop(asyncio.SelectorEventLoop):
                 process.grave.append((handle._callback, handle._args))
                 handle.cancel()
         process.grave += self.tasks_of(process)
+        self._deafen(process)
         self.dropped(process)
         for close in process.closers:
             close()
+
+    def _deafen(self, process: Process) -> None:
+        """Nobody waits any more for the real sockets of *process*: one that is ready for ever would stop the time."""
+        for key in list(self._selector.get_map().values()):
+            for handle, remove in zip(key.data, (self._remove_reader, self._remove_writer), strict=True):  # type: ignore[attr-defined]
+                if handle is not None and handle._context.get(PROCESS) is process:
+                    remove(key.fd)
 
     def tasks_of(self, process: Process) -> list[Any]:
         """The tasks of *process* that have not ended, the oldest first."""
