@@ -101,8 +101,10 @@ class Errand:
         """Ask until the last word has come, or the session is over."""
         weather = self.world.weather
         await asyncio.sleep(weather.uniform(0.0, 20.0))
-        while self.before is not None and not (self.before.end or self.world.is_old(self.job_id)):  # noqa: ASYNC110
+        while self.before is not None and not (self.before.end or self.world.is_old(self.job_id)):
             await asyncio.sleep(1.0)
+            if not session.host.open:
+                return
         while not self.end:
             cut = weather.uniform(0.0, 15.0) if weather.strikes("callers are cancelled") else None
             with anyio.move_on_after(cut) as scope:

@@ -205,7 +205,9 @@ class World:
         if record is None or record.arrived_at is not None:
             return True
         wanted = [errand for place in self.places for errand in place.errands if errand.job_id == job_id]
-        return any(not errand.end and not errand.foreign for errand in wanted)
+        # Whoever comes only once the job is old, and has not come, sends nothing.
+        begun = [errand for errand in wanted if errand.before is None or errand.first_life is not None]
+        return any(not errand.end and not errand.foreign for errand in begun)
 
     # How it is asked.
 
