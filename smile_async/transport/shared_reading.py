@@ -30,6 +30,8 @@ class SharedReading:
 
     def begin(self, stream: int) -> None:
         """A request begins to be written."""
+        # It may stand in line, for room to send, before those who have just been woken.
+        self._looks += len(self._streams) > len(self._parked)
         self._streams[stream] = False
 
     async def wait(self, stream: int) -> None:

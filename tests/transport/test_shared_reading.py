@@ -80,8 +80,12 @@ def test_as_many_may_look_as_stand_in_line() -> None:
         await asyncio.sleep(0)
         reading.came([0])
         looks.append([reading.look() for _ in range(4)].count(True))
-        reading.end()
+        # Whoever begins now may come before those who have been woken.
+        reading.came([3])
+        reading.begin(7)
+        reading.begin(9)
+        looks.append([reading.look() for _ in range(6)].count(True))
         await third
-        assert looks == [0, 1, 2, 1]
+        assert looks == [0, 1, 2, 1, 4]
 
     asyncio.run(run())
