@@ -60,14 +60,14 @@ class SharedReading:
             if stream in self._streams:
                 self._streams[stream] = True
                 self._wake(stream)
-        self._looks = len(self._streams) - len(self._parked) - 1
+        self._looks = max(0, len(self._streams) - len(self._parked) - 1)
 
     def look(self) -> bool:
         """Whether whoever would wait for the network is to let the next in line have a look at what has come."""
-        if self._looks <= 0:
-            return False
-        self._looks -= 1
-        return True
+        if self._looks:
+            self._looks -= 1
+            return True
+        return False
 
     def end(self) -> None:
         """Nothing more will come."""
