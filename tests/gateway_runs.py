@@ -13,7 +13,7 @@ from typing import Any
 
 from gateways import haproxy, nginx, tinyproxy
 from ground_support import jpeg
-from street import session_of
+from street import session_of, until
 
 from smile_async import Finished, Job, Pace
 from smile_async.sandbox import RunningSandbox, Sandbox
@@ -126,8 +126,7 @@ async def _connect(running: RunningSandbox, folder: Path, _often: int) -> AsyncI
 
 async def _in_full_flow(running: RunningSandbox, often: int) -> None:
     """Until every session sends: at its beginning and at its end too few requests fail to be known as an outage."""
-    while len(running.sandbox.jobs) < 150 // often:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
+    await until(lambda: len(running.sandbox.jobs) >= 150 // often)
 
 
 @asynccontextmanager

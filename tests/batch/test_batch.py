@@ -491,12 +491,11 @@ async def test_an_outage_is_not_written_down_as_failures(
             for _ in range(8):
                 others.start_soon(insist, session)
             await until(lambda: " is away " in caplog.text)
-            before = len(smile.asked["upload"])
             run = await run_of(ledger, session, many(pictures, 100), patience=1.0)
             others.cancel_scope.cancel()
         assert "an outage of smile id" in str(run.trouble)
         assert "failed" not in await Batches(ledger).counts("b")
-        assert len(smile.asked["upload"]) - before < 60
+        assert len(smile.asked["upload"]) < 60
         smile._always.clear()
         async with session_of(smile, ledger=ledger) as session:
             run = await run_of(ledger, session, many(pictures, 100))

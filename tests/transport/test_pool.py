@@ -263,9 +263,8 @@ async def test_a_deadline_that_a_clock_rounds_down_is_over_all_the_same(monkeypa
     assert (works.pool.retired, works.engines[0].closed) == (1, 1)
 
 
-async def test_a_slow_request_on_a_lively_connection_is_no_reason() -> None:
-    """If others were answered meanwhile, one deadline is that request's own affair."""
-    works = Works()
+async def overtaken(works: Works) -> "asyncio.Task[Reply]":
+    """A request that gets no answer, and leaves before another one that gets its own."""
     await works.send()
     (engine,) = works.engines
     engine.go = anyio.Event()
@@ -274,6 +273,13 @@ async def test_a_slow_request_on_a_lively_connection_is_no_reason() -> None:
     engine.go = anyio.Event()
     engine.go.set()
     await works.send()
+    return slow
+
+
+async def test_a_slow_request_on_a_lively_connection_is_no_reason() -> None:
+    """If others were answered meanwhile, one deadline is that request's own affair."""
+    works = Works()
+    slow = await overtaken(works)
     with pytest.raises(NoReply):
         await slow
     assert works.pool.retired == 0
@@ -282,17 +288,14 @@ async def test_a_slow_request_on_a_lively_connection_is_no_reason() -> None:
 async def test_a_connection_that_fell_silent_meanwhile_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """That somebody was answered just after a request left does not speak for a connection that then said nothing."""
     now = [100.0]
-    monkeypatch.setattr(pool, "monotonic", lambda: now[0])
+
+    def ticking() -> float:
+        now[0] += 0.01
+        return now[0]
+
+    monkeypatch.setattr(pool, "monotonic", ticking)
     works = Works()
-    await works.send()
-    (engine,) = works.engines
-    engine.go = anyio.Event()
-    lost = asyncio.create_task(works.send(within=0.05))
-    await settle()
-    now[0] += 0.1
-    engine.go = anyio.Event()
-    engine.go.set()
-    await works.send()
+    lost = await overtaken(works)
     now[0] += pool.SILENT_AFTER
     with pytest.raises(NoReply):
         await lost
